@@ -29,8 +29,8 @@ void sp_array_free(void *array)
     free(array);
 }
 
-/* Reads one number from a file of the kernel; `fallback` where there is none ("max" = no limit). */
-static size_t read_number(const char *path, const char *format, size_t fallback)
+/* The number after `key` in a file of the kernel; `fallback` where there is none ("max" = no limit). */
+static size_t read_number(const char *path, const char *key, size_t fallback)
 {
     FILE *file = fopen(path, "r");
     char line[256];
@@ -40,7 +40,11 @@ static size_t read_number(const char *path, const char *format, size_t fallback)
         return fallback;
     }
     while (fgets(line, sizeof line, file)) {
-        if (sscanf(line, format, &value) == 1) { /* NOLINT(clang-diagnostic-format-nonliteral) */
+        if (strncmp(line, key, strlen(key)) == 0) {
+            char *end = NULL;
+            const unsigned long long number = strtoull(line + strlen(key), &end, 10);
+
+            value = end > line + strlen(key) ? (size_t)number : fallback;
             break;
         }
     }
@@ -50,9 +54,9 @@ static size_t read_number(const char *path, const char *format, size_t fallback)
 
 size_t sp_memory_available(void)
 {
-    const size_t host = read_number("/proc/meminfo", "MemAvailable: %zu kB", 0) * 1024;
-    const size_t limit = read_number("/sys/fs/cgroup/memory.max", "%zu", SIZE_MAX);
-    const size_t used = read_number("/sys/fs/cgroup/memory.current", "%zu", 0);
+    const size_t host = read_number("/proc/meminfo", "MemAvailable:", 0) * 1024;
+    const size_t limit = read_number("/sys/fs/cgroup/memory.max", "", SIZE_MAX);
+    const size_t used = read_number("/sys/fs/cgroup/memory.current", "", 0);
     const size_t left = limit > used ? limit - used : 0;
 
     return limit != SIZE_MAX && left < host ? left : host;

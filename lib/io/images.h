@@ -19,12 +19,12 @@
 /* Where the pixels are and what they mean; `pixels` = panels * height * width. Arrays are owned by this struct. */
 typedef struct sp_detector_map {
     ptrdiff_t panels, height, width, pixels;
-    double *position;    /* [pixels][3] s in the laboratory frame [1/m] */
-    float *polarization; /* [pixels] factor contained in the intensities; 1 where the file says nothing */
-    float *solid_angle;  /* [pixels] likewise [sr]; 1 where the file says nothing */
-    uint8_t *bad;        /* [pixels] 1: never use */
-    int32_t *index;      /* [pixels][2] (column, row) in the assembled picture; made from H, W if the file has none */
-    double wavelength;   /* [m] recovered from the positions: |s|^2 + 2 s.z/lambda = 0; 0 if the pixels lie flat */
+    double *position;     /* [pixels][3] s in the laboratory frame [1/m] */
+    float *polarization;  /* [pixels] factor contained in the intensities; 1 where the file says nothing */
+    float *solid_angle;   /* [pixels] likewise [sr]; 1 where the file says nothing */
+    uint8_t *bad;         /* [pixels] 1: never use */
+    int32_t *index;       /* [pixels][2] (column, row) in the assembled picture; made from H, W if the file has none */
+    double wavelength;    /* [m] recovered from the positions: |s|^2 + 2 s.z/lambda = 0; 0 if the pixels lie flat */
     char corrections[64]; /* which of polarization and solid_angle the file had, e.g. "polarization, solid_angle" */
 } sp_detector_map;
 
@@ -40,7 +40,7 @@ typedef struct sp_image_file sp_image_file;
 sp_status sp_image_file_open(const char *path, sp_image_file **file);
 void sp_image_file_close(sp_image_file *file); /* NULL is fine */
 
-ptrdiff_t sp_image_file_count(const sp_image_file *file);             /* number of images */
+ptrdiff_t sp_image_file_count(const sp_image_file *file);            /* number of images */
 const sp_detector_map *sp_image_file_map(const sp_image_file *file); /* borrowed, lives as long as the file */
 
 /* Read images first .. first+count-1.

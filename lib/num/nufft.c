@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "num/nufft.h"
+
+#include <complex.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "num/fft.h"
+
+enum {
+    MAX_WIDTH = 6,
+    MAX_DEGREE = 10,
+    LANES = 8, /* kernel weights of one axis, padded to a vector */
+    PAD = 4,   /* [cell] beyond each end of an axis: half the widest stencil, and one for rounding */
+};
+
+typedef float vec4 __attribute__((vector_size(16), aligned(4)));
+typedef float vec8 __attribute__((vector_size(32), aligned(4)));
+
+struct sp_nufft {
+    ptrdiff_t n;  /* edge of the volume */
+    ptrdiff_t nf; /* edge of the fine grid, about sigma n */
+    int width;
+    int degree; /* of the polynomial that stands for the kernel */
+    float coefficient[MAX_DEGREE + 1][LANES] __attribute__((aligned(32))); /* [power][cell of the stencil] */
+    ptrdiff_t size[3];                                                     /* of the padded half-space grid */
+    ptrdiff_t origin[3];                                                   /* cell of k = 0 */
+    sp_fft *fft;
+    float *factor;       /* [n/2+1] 1 / transform of the kernel, per axis */
+    float *real;         /* [nf^3] work space */
+    float complex *half; /* [nf][nf][nf/2+1] work space */
+};
+
+static double kernel(double x, int width, double beta)
+{
+    const double u = 2.0 * x / width;
+
+    return fabs(u) >= 1.0 ? (fabs(u) == 1.0 ? exp(-beta) : 0.0) : exp(beta * (sqrt(1.0 - u * u) - 1.0));
+}
+
+/* Polynomial of the given degree through the kernel at Chebyshev nodes of one cell; x in -1..1 across the cell. */
+static void fit_cell(int width, double beta, int cell, int degree, double *coefficient)
+{
+    double a[MAX_DEGREE + 1][MAX_DEGREE + 2];
+    const int terms = degree + 1;
+
+    for (int i = 0; i < terms; i++) {
+        const double x = cos(M_PI * (i + 0.5) / terms);
+        double power = 1.0;
+
+        for (int d = 0; d < terms; d++, power *= x) {
+            a[i][d] = power;
+        }
+        a[i][terms] = kernel(0.5 * (x + 1.0) + 0.5 * width - 1.0 - cell, width, beta);
+    }
+    for (int i = 0; i < terms; i++) { /* Gauss-Jordan with row pivoting */
+        int pivot = i;
+
+        for (int r = i + 1; r < terms; r++) {
+            pivot = fabs(a[r][i]) > fabs(a[pivot][i]) ? r : pivot;
+        }
+        for (int d = 0; d <= terms; d++) {
+            const double swap = a[i][d];
+
+            a[i][d] = a[pivot][d];
+            a[pivot][d] = swap;
+        }
+        for (int r = 0; r < terms; r++) {
+            const double ratio = r == i ? 0.0 : a[r][i] / a[i][i];
+
+            for (int d = i; d <= terms; d++) {
+                a[r][d] -= ratio * a[i][d];
+            }
+        }
+    }
+    for (int d = 0; d < terms; d++) {
+        coefficient[d] = a[d][terms] / a[d][d];
+    }
+}
+
+/* The kernel as polynomials, and 1 / its transform at r = 0..n/2, computed from the polynomials themselves. */
+static void make_kernel(sp_nufft *self)
+{
+    enum { PANELS = 32 };
+    const double sigma = (double)self->nf / (double)self->n;
+    const double beta = 0.976 * M_PI * self->width * (1.0 - 0.5 / sigma); /* Barnett et al., section 3.3 */
+    double coefficient[MAX_WIDTH][MAX_DEGREE + 1];
+
+    for (int cell = 0; cell < self->width; cell++) {
+        fit_cell(self->width, beta, cell, self->degree, coefficient[cell]);
+        for (int d = 0; d <= self->degree; d++) {
+            self->coefficient[d][cell] = (float)coefficient[cell][d];
+        }
+    }
+    for (ptrdiff_t r = 0; r <= self->n / 2; r++) {
+        static const double node[2] = {-0.5773502691896257, 0.5773502691896257}; /* Gauss-Legendre, 2 points */
+        double sum = 0.0;
+
+        for (int cell = 0; cell < self->width; cell++) {
+            for (int i = 0; i < 2 * PANELS; i++) {
+                const double t = (i / 2 + 0.5 + 0.5 * node[i % 2]) / PANELS;
+                double value = 0.0;
+
+                for (int d = self->degree; d >= 0; d--) {
+                    value = value * (2.0 * t - 1.0) + coefficient[cell][d];
+                }
+                sum += value * cos(2.0 * M_PI * (double)r * (t + 0.5 * self->width - 1.0 - cell) / (double)self->nf);
+            }
+        }
+        self->factor[r] = (float)(2.0 * PANELS / sum);
+    }
+}
+
+sp_status sp_nufft_new(ptrdiff_t n, int width, double sigma, sp_nufft **plan)
+{
+    sp_status status = SP_OK;
+    sp_nufft *self = NULL;
+    ptrdiff_t nf = 0;
+
+    SP_REQUIRE(n >= 4 && n <= 1024 && n % 2 == 0, SP_ERR_USAGE, "NUFFT edge %td is not an even number in 4..1024", n);
+    SP_REQUIRE(width == 4 || width == 6, SP_ERR_USAGE, "NUFFT kernel width %d is not 4 or 6", width);
+    SP_REQUIRE(sigma >= 1.25 && sigma <= 4.0, SP_ERR_USAGE, "NUFFT oversampling %g is not in 1.25..4", sigma);
+    SP_TRY(SP_ARRAY(self, 1));
+    nf = sp_fft_good_size((ptrdiff_t)ceil(sigma * (double)n));
+    self->n = n;
+    self->nf = nf;
+    self->width = width;
+    self->degree = width + 3;
+    self->size[0] = nf / 2 + 1 + 2 * PAD;
+    self->size[1] = nf + 1 + 2 * PAD;
+    self->size[2] = (nf + 1 + 2 * PAD + LANES + 3) / 4 * 4; /* a vector may reach beyond its stencil */
+    self->origin[0] = PAD;
+    self->origin[1] = self->origin[2] = nf / 2 + PAD;
+    SP_TRY(sp_fft_new(nf, &self->fft));
+    SP_TRY(SP_ARRAY(self->factor, n / 2 + 1));
+    SP_TRY(SP_ARRAY(self->real, nf * nf * nf));
+    SP_TRY(SP_ARRAY(self->half, sp_fft_complex_count(self->fft)));
+    make_kernel(self);
+    *plan = self;
+    self = NULL;
+done:
+    sp_nufft_free(self);
+    return status;
+}
+
+void sp_nufft_free(sp_nufft *plan)
+{
+    if (!plan) {
+        return;
+    }
+    sp_fft_free(plan->fft);
+    sp_array_free(plan->factor);
+    sp_array_free(plan->real);
+    sp_array_free(plan->half);
+    sp_array_free(plan);
+}
+
+ptrdiff_t sp_nufft_grid_count(const sp_nufft *plan)
+{
+    return plan->size[0] * plan->size[1] * plan->size[2];
+}
+
+size_t sp_nufft_bytes(ptrdiff_t n, double sigma)
+{
+    const double nf = (double)sp_fft_good_size((ptrdiff_t)ceil(sigma * (double)n)) + 2 * PAD + LANES;
+
+    return (size_t)(nf * nf * nf * (4.0 + 4.0 + 2.0)); /* real and half-complex work space, half-space grid */
+}
+
+/* The transform comes from FFTW as [x][y][z >= 0]. The grid wants its halved axis slowest, so its axes (0, 1, 2) are
+ * the axes (z, x, y) of the volume: cell (a, b, c) holds k = (x: b, y: c, z: a). */
+
+/* Index in the half-complex array of the frequency at grid cell (a, b, c), using f(-k) = f(k) where a is not in
+ * 0..nf/2. */
+static ptrdiff_t half_index(const sp_nufft *plan, ptrdiff_t a, ptrdiff_t b, ptrdiff_t c)
+{
+    const ptrdiff_t nf = plan->nf;
+    const bool mirrored = a < 0 || a > nf / 2;
+    const ptrdiff_t z = a < 0 ? -a : (a > nf / 2 ? nf - a : a);
+    const ptrdiff_t x = ((mirrored ? -b : b) + 2 * nf) % nf;
+    const ptrdiff_t y = ((mirrored ? -c : c) + 2 * nf) % nf;
+
+    return (x * nf + y) * (nf / 2 + 1) + z;
+}
+
+void sp_nufft_prepare(sp_nufft *plan, const float *volume, float *grid)
+{
+    const ptrdiff_t n = plan->n, nf = plan->nf, h = n / 2 - 1;
+
+    memset(plan->real, 0, (size_t)(nf * nf * nf) * sizeof *plan->real);
+    for (ptrdiff_t x = -h; x <= h; x++) {
+        for (ptrdiff_t y = -h; y <= h; y++) {
+            const float factor = plan->factor[labs(x)] * plan->factor[labs(y)];
+            const float *in = volume + (((x + n) % n) * n + (y + n) % n) * n;
+            float *out = plan->real + (((x + nf) % nf) * nf + (y + nf) % nf) * nf;
+
+            for (ptrdiff_t z = -h; z <= h; z++) {
+                out[(z + nf) % nf] = in[(z + n) % n] * factor * plan->factor[labs(z)];
+            }
+        }
+    }
+    sp_fft_forward(plan->fft, plan->real, plan->half);
+    for (ptrdiff_t a = 0; a < plan->size[0]; a++) {
+        for (ptrdiff_t b = 0; b < plan->size[1]; b++) {
+            float *row = grid + (a * plan->size[1] + b) * plan->size[2];
+
+            for (ptrdiff_t c = 0; c < plan->size[2]; c++) {
+                row[c] =
+                    crealf(plan->half[half_index(plan, a - plan->origin[0], b - plan->origin[1], c - plan->origin[2])]);
+            }
+        }
+    }
+}
+
+/* Rotation into grid cells: cell coordinate = m s, rows in the order of the grid's axes. */
+typedef struct cell_map {
+    float m[3][3];
+} cell_map;
+
+static cell_map make_cell_map(const sp_nufft *plan, const sp_mat3 *rotation, double scale)
+{
+    static const int volume_axis[3] = {2, 0, 1}; /* which axis of the volume each axis of the grid is */
+    const double cells = scale * (double)plan->nf / (double)plan->n;
+    cell_map map;
+
+    for (int i = 0; i < 3; i++) {
+        for (int j = 0; j < 3; j++) { /* R^T */
+            map.m[i][j] = (float)(cells * rotation->m[j][volume_axis[i]]);
+        }
+    }
+    return map;
+}
+
+/* First cell of the stencil of a point (as offset into the grid) and the fractions -1..1 within the cell. */
+static inline ptrdiff_t locate(const sp_nufft *plan, const cell_map *map, float sx, float sy, float sz, float *fraction)
+{
+    float u[3];
+    ptrdiff_t cell[3];
+
+    for (int i = 0; i < 3; i++) {
+        u[i] = map->m[i][0] * sx + map->m[i][1] * sy + map->m[i][2] * sz;
+    }
+    const float sign = u[0] < 0.0f ? -1.0f : 1.0f; /* f(-k) = f(k): only x >= 0 is stored */
+    for (int i = 0; i < 3; i++) {
+        const float floored = floorf(sign * u[i]);
+
+        fraction[i] = 2.0f * (sign * u[i] - floored) - 1.0f;
+        cell[i] = (ptrdiff_t)(int)floored + plan->origin[i] - (plan->width / 2 - 1);
+    }
+    return (cell[0] * plan->size[1] + cell[1]) * plan->size[2] + cell[2];
+}
+
+/* One point interpolated, and one point spread onto two interleaved grids, for a width and the vector that holds it.
+ * Rows of the stencil along the fastest axis are one vector; the lanes beyond the width have weight 0. */
+#define DEFINE_STENCIL(WIDTH, DEGREE, VECTOR, VLANES)                                                                  \
+    static inline void weights_##WIDTH(const sp_nufft *plan, float x, VECTOR *weights)                                 \
+    {                                                                                                                  \
+        VECTOR value = *(const VECTOR *)plan->coefficient[DEGREE];                                                     \
+                                                                                                                       \
+        for (int d = (DEGREE)-1; d >= 0; d--) {                                                                        \
+            value = value * x + *(const VECTOR *)plan->coefficient[d];                                                 \
+        }                                                                                                              \
+        *weights = value;                                                                                              \
+    }                                                                                                                  \
+                                                                                                                       \
+    static void interpolate_##WIDTH(const sp_nufft *plan, const float *grid, const cell_map *map,                      \
+                                    const float *const s[3], ptrdiff_t count, float *value)                            \
+    {                                                                                                                  \
+        for (ptrdiff_t j = 0; j < count; j++) {                                                                        \
+            float fraction[3];                                                                                         \
+            const float *cell = grid + locate(plan, map, s[0][j], s[1][j], s[2][j], fraction);                         \
+            VECTOR wx, wy, wz;                                                                                         \
+            VECTOR sum = {0.0f};                                                                                       \
+            float total = 0.0f;                                                                                        \
+                                                                                                                       \
+            weights_##WIDTH(plan, fraction[0], &wx);                                                                   \
+            weights_##WIDTH(plan, fraction[1], &wy);                                                                   \
+            weights_##WIDTH(plan, fraction[2], &wz);                                                                   \
+            for (int a = 0; a < (WIDTH); a++) {                                                                        \
+                const float *plane = cell + a * plan->size[1] * plan->size[2];                                         \
+                VECTOR part = {0.0f};                                                                                  \
+                                                                                                                       \
+                for (int b = 0; b < (WIDTH); b++) {                                                                    \
+                    part += wy[b] * *(const VECTOR *)(plane + b * plan->size[2]);                                      \
+                }                                                                                                      \
+                sum += wx[a] * part;                                                                                   \
+            }                                                                                                          \
+            sum *= wz;                                                                                                 \
+            for (int c = 0; c < (VLANES); c++) {                                                                       \
+                total += sum[c];                                                                                       \
+            }                                                                                                          \
+            value[j] = total;                                                                                          \
+        }                                                                                                              \
+    }                                                                                                                  \
+                                                                                                                       \
+    static void spread_pair_##WIDTH(const sp_nufft *plan, const cell_map *map, const float *const s[3],                \
+                                    ptrdiff_t count, const float *first, const float *second, float *pair)             \
+    {                                                                                                                  \
+        for (ptrdiff_t j = 0; j < count; j++) {                                                                        \
+            float fraction[3];                                                                                         \
+            float *cell = pair + 2 * locate(plan, map, s[0][j], s[1][j], s[2][j], fraction);                           \
+            VECTOR wx, wy, wz;                                                                                         \
+            float row[2 * (WIDTH)];                                                                                    \
+                                                                                                                       \
+            weights_##WIDTH(plan, fraction[0], &wx);                                                                   \
+            weights_##WIDTH(plan, fraction[1], &wy);                                                                   \
+            weights_##WIDTH(plan, fraction[2], &wz);                                                                   \
+            for (int c = 0; c < (WIDTH); c++) {                                                                        \
+                row[2 * c] = first[j] * wz[c];                                                                         \
+                row[2 * c + 1] = second[j] * wz[c];                                                                    \
+            }                                                                                                          \
+            for (int a = 0; a < (WIDTH); a++) {                                                                        \
+                for (int b = 0; b < (WIDTH); b++) {                                                                    \
+                    const float w = wx[a] * wy[b];                                                                     \
+                    float *out = cell + 2 * (a * plan->size[1] + b) * plan->size[2];                                   \
+                                                                                                                       \
+                    for (int c = 0; c < 2 * (WIDTH); c++) {                                                            \
+                        out[c] += w * row[c];                                                                          \
+                    }                                                                                                  \
+                }                                                                                                      \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+
+DEFINE_STENCIL(4, 7, vec4, 4)
+DEFINE_STENCIL(6, 9, vec8, 8)
+
+void sp_nufft_interpolate(const sp_nufft *plan, const float *grid, const sp_mat3 *rotation, double scale,
+                          const float *const s[3], ptrdiff_t count, float *value)
+{
+    const cell_map map = make_cell_map(plan, rotation, scale);
+
+    if (plan->width == 4) {
+        interpolate_4(plan, grid, &map, s, count, value);
+    } else {
+        interpolate_6(plan, grid, &map, s, count, value);
+    }
+}
+
+void sp_nufft_spread_pair(const sp_nufft *plan, const sp_mat3 *rotation, double scale, const float *const s[3],
+                          ptrdiff_t count, const float *first, const float *second, float *pair)
+{
+    const cell_map map = make_cell_map(plan, rotation, scale);
+
+    if (plan->width == 4) {
+        spread_pair_4(plan, &map, s, count, first, second, pair);
+    } else {
+        spread_pair_6(plan, &map, s, count, first, second, pair);
+    }
+}
+
+/* Adds every cell of the padded half space to the frequency it stands for: the adjoint of the filling in prepare. What
+ * lands in the half-complex array is half of an even function, so each cell counts for k and -k together. */
+static void fold(const sp_nufft *plan, const float *pair, int which)
+{
+    const ptrdiff_t nf = plan->nf;
+
+    memset(plan->half, 0, (size_t)sp_fft_complex_count(plan->fft) * sizeof *plan->half);
+    for (ptrdiff_t a = 0; a < plan->size[0]; a++) {
+        for (ptrdiff_t b = 0; b < plan->size[1]; b++) {
+            const float *row = pair + 2 * (a * plan->size[1] + b) * plan->size[2] + which;
+
+            for (ptrdiff_t c = 0; c < nf + 1 + 2 * PAD; c++) {
+                const ptrdiff_t ka = a - plan->origin[0], kb = b - plan->origin[1], kc = c - plan->origin[2];
+                const float value = row[2 * c];
+
+                if (value == 0.0f) {
+                    continue;
+                }
+                /* c_j cos(k r) = c_j/2 (e^{ikr} + e^{-ikr}); FFTW adds the conjugate of 0 < z < nf/2 by itself */
+                plan->half[half_index(plan, ka, kb, kc)] += 0.5f * value;
+                if (ka == 0 || ka == nf / 2) {
+                    plan->half[half_index(plan, ka, -kb, -kc)] += 0.5f * value;
+                }
+            }
+        }
+    }
+}
+
+void sp_nufft_collect(sp_nufft *plan, const float *pair, int which, ptrdiff_t m, float *volume)
+{
+    const ptrdiff_t nf = plan->nf, h = m / 2 - 1;
+
+    fold(plan, pair, which);
+    sp_fft_backward(plan->fft, plan->half, plan->real);
+    memset(volume, 0, (size_t)(m * m * m) * sizeof *volume);
+    for (ptrdiff_t x = -h; x <= h; x++) {
+        for (ptrdiff_t y = -h; y <= h; y++) {
+            const float factor = plan->factor[labs(x)] * plan->factor[labs(y)];
+            const float *in = plan->real + (((x + nf) % nf) * nf + (y + nf) % nf) * nf;
+            float *out = volume + (((x + m) % m) * m + (y + m) % m) * m;
+
+            for (ptrdiff_t z = -h; z <= h; z++) {
+                out[(z + m) % m] = in[(z + nf) % nf] * factor * plan->factor[labs(z)];
+            }
+        }
+    }
+}

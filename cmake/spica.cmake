@@ -23,15 +23,42 @@ function(sp_library name parent)
     target_link_libraries(sp_${name} PUBLIC ${ARG_NEEDS} ${ARG_USES} sp_flags)
 endfunction()
 
+# Labels for ctest -L: the layer; `threads` where it uses OpenMP; `slow` for pipelines; `house` for checks of the source tree.
+
 # sp_tests(LAYER): every tests/LAYER/test_*.c is one program, known to ctest as LAYER.<name>
 function(sp_tests layer)
     file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${layer}/test_*.c)
+    get_target_property(needs sp_${layer} LINK_LIBRARIES)
+    set(labels ${layer})
+    if("OpenMP::OpenMP_C" IN_LIST needs)
+        list(APPEND labels threads)
+    endif()
     foreach(source ${sources})
         get_filename_component(program ${source} NAME_WE)
         string(REPLACE test_ "" noun ${program})
         add_executable(test_${layer}_${noun} ${source})
         target_link_libraries(test_${layer}_${noun} PRIVATE sp_${layer} PkgConfig::CMOCKA)
         target_include_directories(test_${layer}_${noun} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
-        add_test(NAME ${layer}.${noun} COMMAND test_${layer}_${noun})
+        sp_test(${layer}.${noun} LABELS ${labels} COMMAND test_${layer}_${noun})
     endforeach()
+endfunction()
+
+# sp_pipeline_tests(LAYER): every tests/LAYER/*.sh is a run of the program, known to ctest as LAYER.<name>; the script gets
+# the path of spica as $1, a fresh folder to work in, and the folder of the examples as $SPICA_EXAMPLES
+function(sp_pipeline_tests layer)
+    file(GLOB scripts CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${layer}/*.sh)
+    foreach(script ${scripts})
+        get_filename_component(name ${script} NAME_WE)
+        string(REPLACE test_ "" name ${name})
+        sp_test(${layer}.${name} LABELS ${layer} slow
+            COMMAND sh ${CMAKE_SOURCE_DIR}/tests/tools/pipeline.sh ${script} $<TARGET_FILE:spica>)
+    endforeach()
+endfunction()
+
+# sp_test(NAME LABELS labels... COMMAND command...): one test with the environment that all share
+function(sp_test name)
+    cmake_parse_arguments(ARG "" "" "LABELS;COMMAND" ${ARGN})
+    add_test(NAME ${name} COMMAND ${ARG_COMMAND})
+    set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 600
+        ENVIRONMENT SPICA_EXAMPLES=${CMAKE_SOURCE_DIR}/examples)
 endfunction()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# refusals.sh TOOLS -- the checks of the source tree can fail: each bad file below is refused, with its reason.
+# refusals.sh TOOLS COMPILER -- the checks of the source tree can fail: each bad file below is refused, with its reason.
 set -eu
-tools=$1
+tools=$1 compiler=$2
 tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
 
@@ -56,4 +56,20 @@ refused check-bans lib/num/bad.c '/* why */ int i = rand ();' 'use base/rng.h'
 refused check-bans apps/spi/cli/bad.c 'int i = atoi("1");' 'cannot report errors'
 refused check-bans lib/io/bad.c 'void f(void) { printf("x"); }' 'base/log.h'
 refused check-bans lib/io/bad.c 'void f(void) { fputs("x", stderr); }' 'base/log.h'
+refused check-bans lib/num/bad.c '#pragma omp parallel for reduction(+ : sum)' 'number of threads'
 refused check-bans apps/spi/flow/bad.c 'void f(void) { exit(1); }' 'sp_status'
+
+# globals CODE REASON: like refused, for check-globals; without REASON the code must pass
+globals() {
+    echo "$1" >"$tree/sample.c"
+    "$compiler" -c "$tree/sample.c" -o "$tree/sample.o"
+    said=$("$tools/check-globals" "$tree/sample.o") && said="accepted"
+    case "$said" in
+    *"${2:-accepted}"*) ;;
+    *) echo "check-globals, given '$1': $said"; exit 1 ;;
+    esac
+}
+
+globals 'static const int i = 1; const char *const names[] = {"a"}; _Thread_local int mine; int f(void) { return i; }'
+globals 'int f(void) { static int calls; return ++calls; }' 'is a mutable global'
+globals 'int table[2] = {1, 2};' 'table is a mutable global'

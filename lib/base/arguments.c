@@ -340,8 +340,7 @@ static sp_status put_option(entry *e, const char *word, const char *value, words
     SP_TRY(sp_text_check(&label));
     if (!value && e->option.type == SP_OPTION_FLAG) {
         value = "yes";
-    }
-    if (!value) {
+    } else if (!value) {
         SP_REQUIRE(line->count > 0 && is_value(*line->word), SP_ERR_USAGE,
                    "%s: needs a value (one that begins with a dash is given as --%s=VALUE)", sp_text_string(&label),
                    e->option.name);

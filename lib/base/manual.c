@@ -53,23 +53,38 @@ static void append_choices(sp_text *text, const char *choices)
     }
 }
 
+/* " [m, 1e-11 to 1e-6]" with what there is to say of a number. */
+static void append_range(sp_text *text, const sp_option *option)
+{
+    const bool bounded = option->minimum != option->maximum;
+
+    if (!option->unit && !bounded) {
+        return;
+    }
+    sp_text_append(text, " [%s%s", option->unit ? option->unit : "", option->unit && bounded ? ", " : "");
+    if (bounded) {
+        sp_text_append_real(text, option->minimum);
+        sp_text_append(text, " to ");
+        sp_text_append_real(text, option->maximum);
+    }
+    sp_text_append(text, "]");
+}
+
 /* Help, unit, range and choices in one sentence. */
 static void append_meaning(sp_text *text, const sp_option *option)
 {
-    const bool number = option->type == SP_OPTION_INTEGER || option->type == SP_OPTION_REAL;
-
     sp_text_append(text, "%s", option->help);
-    if (number && option->unit) {
-        sp_text_append(text, " [%s]", option->unit);
-    }
-    if (number && option->minimum != option->maximum) {
-        sp_text_append(text, ", %.15g to %.15g", option->minimum, option->maximum);
+    if (option->type == SP_OPTION_INTEGER || option->type == SP_OPTION_REAL) {
+        append_range(text, option);
     }
     if (option->type == SP_OPTION_CHOICE) {
         append_choices(text, option->choices);
     }
     if (option->type == SP_OPTION_LIST) {
         sp_text_append(text, "; may be given several times");
+    }
+    if (option->one_call) {
+        sp_text_append(text, "; command line only");
     }
 }
 
@@ -255,8 +270,7 @@ void sp_manual_man_escape(const char *words, sp_text *text)
     }
 }
 
-/* A tagged paragraph: `tag` in bold, then what it means. */
-static void man_paragraph(const char *tag, const char *meaning, sp_text *text)
+void sp_manual_man_row(const char *tag, const char *meaning, sp_text *text)
 {
     sp_text_append(text, ".TP\n.B ");
     sp_manual_man_escape(tag, text);
@@ -275,7 +289,7 @@ static void man_option(const sp_option *option, sp_text *text)
     if (*fallback) {
         sp_text_append(&meaning, " (default: %s)", fallback);
     }
-    man_paragraph(sp_text_string(&tag), sp_text_string(&meaning), text);
+    sp_manual_man_row(sp_text_string(&tag), sp_text_string(&meaning), text);
     text->failed |= tag.failed || meaning.failed;
     sp_text_clear(&tag);
     sp_text_clear(&meaning);
@@ -294,7 +308,7 @@ static void man_positionals(const sp_positional *positional, sp_text *text)
         sp_text tag = {0};
 
         append_upper(&tag, positional->name);
-        man_paragraph(sp_text_string(&tag), positional->help, text);
+        sp_manual_man_row(sp_text_string(&tag), positional->help, text);
         text->failed |= tag.failed;
         sp_text_clear(&tag);
     }

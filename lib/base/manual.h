@@ -22,5 +22,8 @@ void sp_manual_man_options(const sp_option *options, sp_text *text);
 /* One row of a terminal's list: `left`, then `right` broken into lines of 80 columns, both below the row before. */
 void sp_manual_help_row(const char *left, const char *right, sp_text *text);
 
+/* A tagged paragraph of a manual page: `tag` in bold, then what it means. */
+void sp_manual_man_row(const char *tag, const char *meaning, sp_text *text);
+
 /* Text for a manual page: backslashes and dashes escaped, control characters at the start of lines made harmless. */
 void sp_manual_man_escape(const char *words, sp_text *text);

@@ -48,8 +48,8 @@ static void help_says_all_there_is(void **state)
                         "  MORE                        further molecules\n"
                         "\nOptions:\n"
                         "  -p, --photons X             mean number of photons in one image, before the\n"
-                        "                              detector has lost any of them [photons], 1 to\n"
-                        "                              1e+15 (default: 1e5)\n"
+                        "                              detector has lost any of them [photons, 1 to\n"
+                        "                              1e+15] (default: 1e5)\n"
                         "      --a-name-that-is-longer-than-its-column FILE\n"
                         "                              a file (default: beside the images)\n"
                         "      --score NAME            score: noise, plain\n"
@@ -77,7 +77,7 @@ static void markdown_has_one_row_per_option(void **state)
     sp_manual_markdown(&syntax, &text);
     assert_non_null(strstr(sp_text_string(&text), "\n## spica simulate\n"));
     assert_non_null(strstr(sp_text_string(&text), "\n| `--score NAME` | score: noise, plain | |\n"));
-    assert_non_null(strstr(sp_text_string(&text), "[photons], 1 to 1e+15 | 1e5 |\n"));
+    assert_non_null(strstr(sp_text_string(&text), "[photons, 1 to 1e+15] | 1e5 |\n"));
     sp_text_clear(&text);
 }
 

@@ -75,7 +75,7 @@ static void man_all(sp_text *text)
     sp_manual_man_escape(settings_text, text);
     sp_text_append(text, "\n.SH EXIT STATUS\n");
     for (int i = 0; exit_codes[i][0]; i++) {
-        sp_text_append(text, ".TP\n.B %s\n%s\n", exit_codes[i][0], exit_codes[i][1]);
+        sp_manual_man_row(exit_codes[i][0], exit_codes[i][1], text);
     }
 }
 

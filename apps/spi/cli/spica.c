@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/spica.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <omp.h>
 #include <stdio.h>
@@ -18,7 +19,7 @@ static const sp_option common_options[] = {
      .type = SP_OPTION_TEXT,
      .unit = "FILE",
      .one_call = true,
-     .help = "take options from this file; command line only"},
+     .help = "take options from this file"},
     {.name = "threads",
      .letter = 't',
      .type = SP_OPTION_INTEGER,
@@ -26,16 +27,12 @@ static const sp_option common_options[] = {
      .maximum = 1024,
      .fallback = "0",
      .help = "number of threads; 0: one per core"},
-    {.name = "quiet",
-     .letter = 'q',
-     .type = SP_OPTION_FLAG,
-     .one_call = true,
-     .help = "say nothing but errors; command line only"},
+    {.name = "quiet", .letter = 'q', .type = SP_OPTION_FLAG, .one_call = true, .help = "say nothing but errors"},
     {.name = "verbose",
      .letter = 'v',
      .type = SP_OPTION_FLAG,
      .one_call = true,
-     .help = "say more, and where an error arose; command line only"},
+     .help = "say more, and where an error arose"},
     {.name = "help", .letter = 'h', .type = SP_OPTION_FLAG, .one_call = true, .help = "show this help"},
     {0},
 };
@@ -190,6 +187,7 @@ static int dispatch(int count, char *const *word, sp_log *log)
         return run_words(&sp_command_help, 0, NULL, log);
     }
     SP_TRY(sp_command_find(word[0], &command));
+    assert(command);
     if (sp_arguments_ask_help(count - 1, word + 1)) {
         return run_words(&sp_command_help, 1, word, log);
     }

@@ -3,7 +3,8 @@
 /* base/progress.h -- how far a long step has come and how long it will still take.
  *
  * On a terminal: one line, redrawn in place at most ten times a second and gone at the end. Otherwise: a line in the
- * log now and then. Where the log does not show SP_LOG_INFO, or is NULL: nothing. */
+ * log after the first second and then every ten seconds. Where the log does not show SP_LOG_INFO, or is NULL: nothing.
+ */
 #include <stddef.h>
 
 #include "base/log.h"

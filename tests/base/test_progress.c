@@ -73,7 +73,7 @@ static void terminal_line_is_redrawn_seldom_and_gone_at_the_end(void **state)
     const time_t before = time(NULL);
     work(log, 350);
     length = shown(&t, text, sizeof text);
-    assert_in_range(count_of(text, "matching ["), 1, 10 * (time(NULL) - before + 1));
+    assert_in_range(count_of(text, "matching: ["), 1, 10 * (time(NULL) - before + 1));
     assert_non_null(strstr(text, " of 350, "));
     assert_non_null(strstr(text, " s left"));
     assert_null(strchr(text, '\n'));
@@ -118,25 +118,42 @@ static void footer_is_cut_to_one_row(void **state)
     close(t.reader);
 }
 
-/* Bytes on a screen that is a plain file, after 50 ms of work; a report is due only every 10 s. */
-static long bytes_in_file(sp_log_level level)
+/* What a screen that is a plain file holds after so much work. */
+static void show_in_file(int milliseconds, char *text, size_t room)
 {
     FILE *screen = tmpfile();
     sp_log *log = NULL;
-    long length = 0;
+    size_t length = 0;
 
-    assert_int_equal(sp_log_new(level, screen, &log), SP_OK);
-    work(log, 50);
-    length = ftell(screen);
+    assert_int_equal(sp_log_new(SP_LOG_INFO, screen, &log), SP_OK);
+    work(log, milliseconds);
+    rewind(screen);
+    length = fread(text, 1, room - 1, screen);
+    text[length] = '\0';
     sp_log_free(log);
     fclose(screen);
-    return length;
 }
 
 static void short_work_says_nothing_in_a_file(void **state)
 {
     (void)state;
-    assert_int_equal(bytes_in_file(SP_LOG_INFO), 0);
+    char text[1000];
+
+    show_in_file(50, text, sizeof text);
+    assert_string_equal(text, "");
+}
+
+static void long_work_says_one_plain_line_after_a_second(void **state)
+{
+    (void)state;
+    char text[1000];
+
+    show_in_file(1100, text, sizeof text);
+    assert_int_equal(count_of(text, "\n"), 1);
+    assert_memory_equal(text, "matching: ", 10);
+    assert_non_null(strstr(text, " of 1100, "));
+    assert_null(strchr(text, '\r'));
+    assert_null(strchr(text, '#'));
 }
 
 static void quiet_terminal_and_null_stay_quiet(void **state)
@@ -164,6 +181,7 @@ int main(void)
         cmocka_unit_test(log_lines_push_the_footer_down),
         cmocka_unit_test(footer_is_cut_to_one_row),
         cmocka_unit_test(short_work_says_nothing_in_a_file),
+        cmocka_unit_test(long_work_says_one_plain_line_after_a_second),
         cmocka_unit_test(quiet_terminal_and_null_stay_quiet),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,6 +22,8 @@ expect 2 'spica help: --threads: -1 is not in 0..1024' help --threads=-1
 expect 2 'spica help: -t: given more than once' help --threads 1 -t 1
 expect 2 "'b': one word too many" help a b
 expect 2 'nonsense: unknown command' help nonsense
+expect 2 'lists them all (spica.c:' help nonsense --verbose
+expect 2 'spica help: nonsense: unknown command' help nonsense --quiet
 expect 1 'spica help: missing.txt: cannot open' help --settings missing.txt
 
 printf 'threads = 1\nmarkdwn = yes\n' >settings.txt

@@ -52,7 +52,8 @@ sp_status sp_image_file_read(sp_image_file *file, ptrdiff_t first, ptrdiff_t cou
 /* ---- writing ---- */
 typedef struct sp_image_writer sp_image_writer;
 
-/* Create PATH (written as PATH.tmp, renamed by _commit) for `images` images on the detector of `map`.
+/* Create PATH (written as PATH.tmp, renamed by _commit) for `images` images on the detector of `map`. Of the map,
+ * position is needed; index and bad may be NULL; factors that are NULL or 1 everywhere are left out of the file.
  *   extent   largest |s| of any pixel [1/m];  distance  sample to detector [m];  command  how the file was made
  * Fails with SP_ERR_OUTPUT. */
 sp_status sp_image_writer_new(const char *path, const sp_detector_map *map, ptrdiff_t images, double extent,
@@ -63,7 +64,8 @@ sp_status sp_image_writer_put(sp_image_writer *writer, ptrdiff_t first, ptrdiff_
 
 /* Write the truth of a simulation beside the images.
  *   orientation  [images][4] (w,x,y,z) -> `orientations`    fluence [images] -> `fluences`
- *   structure    [images] which structure each image shows, 0 based -> `conformations` */
+ *   structure    [images] which structure each image shows, 0 based -> `conformations`
+ * What is NULL is left out. Fails with SP_ERR_OUTPUT. */
 sp_status sp_image_writer_truth(sp_image_writer *writer, const double *orientation, const double *fluence,
                                 const int32_t *structure);
 

@@ -61,7 +61,6 @@ static sp_status file_new(const char *path, const char *suffix, sp_h5 **file)
         SP_REQUIRE(asprintf(&self->temporary, "%s%s", path, suffix) >= 0, SP_ERR_MEMORY, "%s: no memory to open it",
                    path);
     }
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* failures are told once, by sp_error_text() */
     *file = self;
     self = NULL;
 done:
@@ -86,11 +85,21 @@ done:
     return status;
 }
 
+/* To be called before any other function of HDF5. Files are closed here, so nothing is left to do at exit, where HDF5
+ * would crash on a file that a full disk did not let it finish. Failures are told once, by sp_error_text(). */
+static void prepare_library(void)
+{
+    H5dont_atexit();
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+}
+
 /* Access through this handle only: whatever is still open inside the file closes with it. */
 static hid_t strong_access(void)
 {
-    const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    hid_t access = H5I_INVALID_HID;
 
+    prepare_library();
+    access = H5Pcreate(H5P_FILE_ACCESS);
     H5Pset_fclose_degree(access, H5F_CLOSE_STRONG);
     return access;
 }
@@ -511,7 +520,7 @@ static sp_status transfer_rows(sp_h5 *file, const char *name, ptrdiff_t first, p
     SP_TRY(open_dataset(file, name, &dataset, &info));
     SP_TRY(check_numbers(file, name, &info, H5T_NATIVE_FLOAT));
     SP_REQUIRE(info.rank >= 1 && first >= 0 && count >= 0 && count <= info.shape[0] && first <= info.shape[0] - count,
-               SP_ERR_USAGE, "%s: `%s`: rows %td to %td of %td asked for", file->path, name, first, first + count - 1,
+               SP_ERR_USAGE, "%s: `%s`: %td rows from row %td on asked for, it has %td", file->path, name, count, first,
                info.rank >= 1 ? info.shape[0] : 0);
     select_rows(dataset, &info, first, count, &there, &here);
     result = in ? H5Dread(dataset, H5T_NATIVE_FLOAT, here, there, H5P_DEFAULT, in)

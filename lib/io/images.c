@@ -4,6 +4,7 @@
 #include <float.h>
 #include <math.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -214,6 +215,13 @@ done:
     return status;
 }
 
+static void note_correction(sp_detector_map *map, const char *name)
+{
+    const size_t used = strlen(map->corrections);
+
+    snprintf(map->corrections + used, sizeof map->corrections - used, "%s%s", used > 0 ? ", " : "", name);
+}
+
 /* A factor that the intensities contain; 1 where the file says nothing and in bad pixels without a usable one. */
 static sp_status read_factor(sp_h5 *h5, const char *name, sp_detector_map *map, float *factor)
 {
@@ -223,8 +231,7 @@ static sp_status read_factor(sp_h5 *h5, const char *name, sp_detector_map *map, 
 
     if (present) {
         SP_TRY(sp_h5_read_float(h5, name, 3, shape, factor));
-        strcat(map->corrections, *map->corrections ? ", " : "");
-        strcat(map->corrections, name);
+        note_correction(map, name);
     }
     for (ptrdiff_t i = 0; i < map->pixels; i++) {
         const bool usable = present && factor[i] > 0.0F && factor[i] <= FLT_MAX;

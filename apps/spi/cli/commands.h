@@ -29,4 +29,5 @@ sp_status sp_command_find(const char *name, const sp_command **command);
 /* The syntax of a command, with the options that every command has. */
 sp_syntax sp_command_syntax(const sp_command *command);
 
+extern const sp_command sp_command_simulate;
 extern const sp_command sp_command_help; /* not in the list: `spica help` */

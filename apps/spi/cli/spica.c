@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 
 static const sp_command *const commands[] = {
+    &sp_command_simulate,
     NULL,
 };
 

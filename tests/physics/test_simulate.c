@@ -121,7 +121,7 @@ static void images_hold_the_wanted_number_of_photons(void **state)
         assert_true(images[i] >= 0.0f && images[i] == floorf(images[i]));
         sum += images[i];
     }
-    assert_true(fabs(sum / IMAGES / wanted - 1.0) < 0.06); /* molecules differ tenfold, orientations by a tenth */
+    assert_true(fabs(sum / IMAGES / wanted - 1.0) < 0.04); /* few pixels, two molecules of different brightness */
     tear_down(&b);
 }
 

@@ -355,3 +355,12 @@ void sp_particle_pattern(const sp_particle *particle, const sp_detector_map *map
         intensity[p] = intensity_at(particle, s, particle->factor + p * particle->elements);
     }
 }
+
+float sp_particle_intensity(const sp_particle *particle, const sp_detector_map *map, ptrdiff_t pixel,
+                            const double direction[3])
+{
+    const double *lab = map->position + 3 * pixel, length = hypot(hypot(lab[0], lab[1]), lab[2]);
+    const double s[3] = {length * direction[0], length * direction[1], length * direction[2]};
+
+    return intensity_at(particle, s, particle->factor + pixel * particle->elements);
+}

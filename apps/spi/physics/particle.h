@@ -7,8 +7,8 @@
  * The sum over all atoms is done once, by a Fourier transform: for each element the atoms are spread onto a grid, and
  * the transform is kept on a cube of the frequencies that the detector sees. A pattern then costs 6^3 points of the
  * cube per pixel and element (type 3 nonuniform FFT: A. Dutt, V. Rokhlin, SIAM J. Sci. Comput. 14 (1993) 1368; kernel
- * and its width: P. Beatty et al., IEEE Trans. Med. Imaging 24 (2005) 799). The relative error of F is below 1e-4 of
- * its local root mean square. Thermal motion (B factors) is left out. */
+ * and its width: P. Beatty et al., IEEE Trans. Med. Imaging 24 (2005) 799). The error of F is about 1e-5 of its
+ * local root mean square. Thermal motion (B factors) is left out. */
 #include <stddef.h>
 
 #include "base/error.h"
@@ -34,3 +34,8 @@ double sp_particle_diameter(const sp_particle *particle); /* twice the largest d
  *   intensity  out  [pixels] electrons^2
  * Cannot fail. */
 void sp_particle_pattern(const sp_particle *particle, const sp_detector_map *map, sp_quat q, float *intensity);
+
+/* |F|^2 at the |s| of one pixel, in a direction (unit vector) of the molecule's own frame [electrons^2]: for averages
+ * over orientations. */
+float sp_particle_intensity(const sp_particle *particle, const sp_detector_map *map, ptrdiff_t pixel,
+                            const double direction[3]);

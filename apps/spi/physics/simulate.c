@@ -2,17 +2,16 @@
 #include "physics/simulate.h"
 
 #include <math.h>
-#include <omp.h>
 
 #include "base/memory.h"
 #include "base/rng.h"
 
 /* Names of the random streams; a change makes old seeds give other images. */
-enum { STREAM_ORIENTATION = 0x51a0, STREAM_FLUENCE, STREAM_STRUCTURE, STREAM_PHOTONS, STREAM_PROBE };
+enum { STREAM_ORIENTATION = 0x51a0, STREAM_FLUENCE, STREAM_STRUCTURE, STREAM_PHOTONS, STREAM_AVERAGE };
 
-enum { PROBES = 256 }; /* orientations to estimate the mean: an image's total varies by 10 %, the mean by < 1 % */
+/* Enough where s is small and few pixels hold most photons; where it is large, many pixels share the average. */
+enum { DIRECTIONS = 32 };
 
-static const double PROBE_FLUENCE = 1e24; /* [photons/m^2] any that keeps single precision out of its limits */
 static const double ELECTRON_RADIUS = 2.8179403262e-15; /* [m] CODATA 2018 */
 
 static int draw_structure(const sp_simulation *sim, ptrdiff_t index)
@@ -86,33 +85,56 @@ void sp_simulation_images(const sp_simulation *simulation, ptrdiff_t first, ptrd
     }
 }
 
-/* Mean over the probes of the photons in one image of this structure at fluence 1/m^2. */
-static sp_status probe(const sp_simulation *sim, int structure, double *mean)
+/* Direction k of a spiral that covers the sphere evenly (Fibonacci lattice). */
+static void spiral(int k, double direction[3])
+{
+    const double z = 1.0 - (2.0 * k + 1.0) / DIRECTIONS, radius = sqrt(1.0 - z * z);
+    const double angle = k * M_PI * (3.0 - sqrt(5.0)); /* the golden angle */
+
+    direction[0] = radius * cos(angle);
+    direction[1] = radius * sin(angle);
+    direction[2] = z;
+}
+
+/* Photons in one pixel at fluence 1/m^2, averaged over all orientations, that is, over all directions of s. */
+static double average_pixel(const sp_simulation *sim, int structure, ptrdiff_t pixel)
+{
+    const sp_detector_map *map = sim->map;
+    sp_rng rng = sp_rng_stream(0, STREAM_AVERAGE, (uint64_t)pixel);
+    const sp_mat3 rotation = sp_quat_to_matrix(sp_quat_random(&rng)); /* other directions in each pixel */
+    double sum = 0.0;
+
+    for (int k = 0; k < DIRECTIONS; k++) {
+        double even[3], direction[3];
+
+        spiral(k, even);
+        sp_mat3_apply(&rotation, even, direction);
+        sum += sp_particle_intensity(sim->particle[structure], map, pixel, direction);
+    }
+    return ELECTRON_RADIUS * ELECTRON_RADIUS * map->polarization[pixel] * map->solid_angle[pixel] * sum / DIRECTIONS;
+}
+
+/* *photons = sum of average_pixel() over the good pixels; rows first, so that threads do not change the order. */
+static sp_status average_image(const sp_simulation *sim, int structure, double *photons)
 {
     sp_status status = SP_OK;
-    const int batch = omp_get_max_threads(); /* images held at a time */
-    double total[PROBES] = {0}, sum = 0.0;
-    float *images = NULL;
+    const sp_detector_map *map = sim->map;
+    const ptrdiff_t rows = map->panels * map->height;
+    double *row_sum = NULL;
 
-    SP_TRY(SP_ARRAY(images, batch * sim->map->pixels));
-    for (int first = 0; first < PROBES; first += batch) {
-#pragma omp parallel for
-        for (int i = first; i < (first + batch < PROBES ? first + batch : PROBES); i++) {
-            sp_rng rng = sp_rng_stream(sim->seed, STREAM_PROBE, (uint64_t)i);
-            float *image = images + (i - first) * sim->map->pixels;
-
-            expect(sim, structure, sp_quat_random(&rng), PROBE_FLUENCE, image);
-            for (ptrdiff_t p = 0; p < sim->map->pixels; p++) {
-                total[i] += image[p];
-            }
+    SP_TRY(SP_ARRAY(row_sum, rows));
+#pragma omp parallel for schedule(dynamic)
+    for (ptrdiff_t row = 0; row < rows; row++) {
+        for (ptrdiff_t p = row * map->width; p < (row + 1) * map->width; p++) {
+            row_sum[row] += map->bad[p] ? 0.0 : average_pixel(sim, structure, p);
         }
     }
-    for (int i = 0; i < PROBES; i++) {
-        sum += total[i];
+    *photons = 0.0;
+    for (ptrdiff_t row = 0; row < rows; row++) {
+        *photons += row_sum[row];
     }
-    *mean = sum / PROBES / PROBE_FLUENCE;
 done:
-    sp_array_free(images);
+    sp_array_free(row_sum);
     return status;
 }
 
@@ -124,7 +146,7 @@ sp_status sp_simulation_photons_per_fluence(const sp_simulation *simulation, dou
     for (int i = 0; i < simulation->structures; i++) {
         double mean = 0.0;
 
-        SP_TRY(probe(simulation, i, &mean));
+        SP_TRY(average_image(simulation, i, &mean));
         sum += simulation->weight[i] * mean;
         weights += simulation->weight[i];
     }

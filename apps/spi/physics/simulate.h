@@ -42,6 +42,6 @@ sp_shot sp_simulation_shot(const sp_simulation *simulation, ptrdiff_t index);
 void sp_simulation_images(const sp_simulation *simulation, ptrdiff_t first, ptrdiff_t count, float *intensity);
 
 /* Expected photons per image in the good pixels at fluence 1/m^2, averaged over the structures by weight and over
- * random orientations [photons m^2]. Divide the wanted number of photons by it to get the fluence.
- * Fails with SP_ERR_MEMORY. */
+ * orientations [photons m^2], good to about 1 %. Divide the wanted number of photons by it to get the fluence. Does not
+ * depend on the fluence, spread and seed of the simulation. Fails with SP_ERR_MEMORY. */
 sp_status sp_simulation_photons_per_fluence(const sp_simulation *simulation, double *photons);

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "phases/merge.h"
+
+#include <complex.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "num/cg.h"
+#include "num/fft.h"
+#include "num/nufft.h"
+
+enum { LANES = 4 }; /* accumulators: as many threads can spread, and the order of sums does not depend on how many do */
+
+static const double OVERSAMPLING = 1.5;  /* of the spreading grid, which already has twice the edge */
+static const double CG_TOLERANCE = 1e-4; /* below what the data can tell */
+
+struct sp_merger {
+    ptrdiff_t edge, padded; /* padded = 2 edge */
+    double box;             /* [m] */
+    sp_nufft *nufft;        /* of the padded edge */
+    sp_fft *fft;            /* likewise */
+    float *pair[LANES];     /* data and weights */
+    uint8_t *support;       /* [edge^3] */
+    float *kernel;          /* [padded][padded][padded/2+1] transform of the Toeplitz kernel, normalised */
+    float *real;            /* [padded^3] work space */
+    float complex *half;    /* work space */
+    float *right;           /* [edge^3] A^T W y */
+    float *work;            /* [3 edge^3] for CG */
+    float *scratch[LANES];  /* [2][pixels] values and weights of one image */
+    double lambda;
+};
+
+/* 1 where |r| <= radius and r is not on the plane without partner (-edge/2). */
+static void make_support(sp_merger *self, double radius)
+{
+    const ptrdiff_t n = self->edge, h = n / 2 - 1;
+
+    for (ptrdiff_t x = -h; x <= h; x++) {
+        for (ptrdiff_t y = -h; y <= h; y++) {
+            for (ptrdiff_t z = -h; z <= h; z++) {
+                self->support[(((x + n) % n) * n + (y + n) % n) * n + (z + n) % n] =
+                    (double)(x * x + y * y + z * z) <= radius * radius;
+            }
+        }
+    }
+}
+
+sp_status sp_merger_new(ptrdiff_t edge, double voxel, double support_radius, int width, ptrdiff_t pixels,
+                        sp_merger **merger)
+{
+    sp_status status = SP_OK;
+    sp_merger *self = NULL;
+
+    SP_TRY(SP_ARRAY(self, 1));
+    self->edge = edge;
+    self->padded = 2 * edge;
+    self->box = (double)edge * voxel;
+    SP_TRY(sp_nufft_new(self->padded, width, OVERSAMPLING, &self->nufft));
+    SP_TRY(sp_fft_new(self->padded, &self->fft));
+    for (int lane = 0; lane < LANES; lane++) {
+        SP_TRY(SP_ARRAY(self->pair[lane], 2 * sp_nufft_grid_count(self->nufft)));
+        SP_TRY(SP_ARRAY(self->scratch[lane], 2 * pixels));
+    }
+    SP_TRY(SP_ARRAY(self->support, edge * edge * edge));
+    SP_TRY(SP_ARRAY(self->kernel, sp_fft_complex_count(self->fft)));
+    SP_TRY(SP_ARRAY(self->real, self->padded * self->padded * self->padded));
+    SP_TRY(SP_ARRAY(self->half, sp_fft_complex_count(self->fft)));
+    SP_TRY(SP_ARRAY(self->right, edge * edge * edge));
+    SP_TRY(SP_ARRAY(self->work, 3 * edge * edge * edge));
+    make_support(self, support_radius / voxel);
+    *merger = self;
+    self = NULL;
+done:
+    sp_merger_free(self);
+    return status;
+}
+
+void sp_merger_free(sp_merger *merger)
+{
+    if (!merger) {
+        return;
+    }
+    sp_nufft_free(merger->nufft);
+    sp_fft_free(merger->fft);
+    for (int lane = 0; lane < LANES; lane++) {
+        sp_array_free(merger->pair[lane]);
+        sp_array_free(merger->scratch[lane]);
+    }
+    sp_array_free(merger->support);
+    sp_array_free(merger->kernel);
+    sp_array_free(merger->real);
+    sp_array_free(merger->half);
+    sp_array_free(merger->right);
+    sp_array_free(merger->work);
+    sp_array_free(merger);
+}
+
+size_t sp_merger_bytes(ptrdiff_t edge)
+{
+    const double cube = (double)edge * (double)edge * (double)edge;
+
+    /* lanes of two half-space grids of (2 * 1.5 edge)^3; kernel, real and half at twice the edge; CG vectors */
+    return (size_t)(cube * (LANES * 2 * 4 * 13.5 + 8 * (4 + 4 + 2) + 27 * 8 + 4 * 5));
+}
+
+/* Spreads the images of one lane: images lane, lane + LANES, ... */
+static void spread_lane(const sp_merger *self, const sp_patterns *patterns, const sp_quat *orientation, int lane)
+{
+    float *value = self->scratch[lane], *weight = value + patterns->pixels;
+    const double s_max = patterns->radius[patterns->pixels - 1];
+
+    memset(self->pair[lane], 0, 2 * (size_t)sp_nufft_grid_count(self->nufft) * sizeof(float));
+    for (ptrdiff_t n = lane; n < patterns->images; n += LANES) {
+        const float *count = patterns->count + n * patterns->pixels;
+        const sp_mat3 rotation = sp_quat_to_matrix(orientation[n]);
+
+        if (!(patterns->scale[n] > 0.0f)) {
+            continue;
+        }
+        for (ptrdiff_t p = 0; p < patterns->pixels; p++) {
+            const double s = patterns->radius[p] / s_max;
+            const double floor = 0.5 * patterns->shell_width / s_max; /* the innermost bins count too */
+            const double ramp = s * s + floor * floor;
+
+            weight[p] = (float)(patterns->scale[n] * patterns->exposure[p] * ramp);
+            value[p] = (float)(count[p] * ramp); /* weight * count / (scale exposure) */
+        }
+        sp_nufft_spread_pair(self->nufft, &rotation, 2.0 * self->box, (const float *const *)patterns->s,
+                             patterns->pixels, value, weight, self->pair[lane]);
+    }
+}
+
+/* All lanes, then their sum in lane 0. */
+static void spread_all(sp_merger *self, const sp_patterns *patterns, const sp_quat *orientation)
+{
+    const ptrdiff_t count = 2 * sp_nufft_grid_count(self->nufft);
+
+#pragma omp parallel for schedule(dynamic, 1)
+    for (int lane = 0; lane < LANES; lane++) {
+        spread_lane(self, patterns, orientation, lane);
+    }
+#pragma omp parallel for schedule(static)
+    for (ptrdiff_t i = 0; i < count; i++) {
+        self->pair[0][i] = (self->pair[0][i] + self->pair[1][i]) + (self->pair[2][i] + self->pair[3][i]);
+    }
+}
+
+/* out = S T S in + lambda in, T the Toeplitz operator. */
+static void apply_normal(void *context, const float *in, float *out)
+{
+    sp_merger *self = context;
+    const ptrdiff_t n = self->edge, m = self->padded, h = n / 2 - 1;
+
+    memset(self->real, 0, (size_t)(m * m * m) * sizeof *self->real);
+    for (ptrdiff_t x = -h; x <= h; x++) {
+        for (ptrdiff_t y = -h; y <= h; y++) {
+            const ptrdiff_t row = (((x + n) % n) * n + (y + n) % n) * n;
+            float *wide = self->real + (((x + m) % m) * m + (y + m) % m) * m;
+
+            for (ptrdiff_t z = -h; z <= h; z++) {
+                const ptrdiff_t i = row + (z + n) % n;
+
+                wide[(z + m) % m] = self->support[i] ? in[i] : 0.0f;
+            }
+        }
+    }
+    sp_fft_forward(self->fft, self->real, self->half);
+    for (ptrdiff_t i = 0; i < sp_fft_complex_count(self->fft); i++) {
+        self->half[i] *= self->kernel[i];
+    }
+    sp_fft_backward(self->fft, self->half, self->real);
+    memset(out, 0, (size_t)(n * n * n) * sizeof *out);
+    for (ptrdiff_t x = -h; x <= h; x++) {
+        for (ptrdiff_t y = -h; y <= h; y++) {
+            const ptrdiff_t row = (((x + n) % n) * n + (y + n) % n) * n;
+            const float *wide = self->real + (((x + m) % m) * m + (y + m) % m) * m;
+
+            for (ptrdiff_t z = -h; z <= h; z++) {
+                const ptrdiff_t i = row + (z + n) % n;
+
+                out[i] = self->support[i] ? wide[(z + m) % m] + (float)self->lambda * in[i] : 0.0f;
+            }
+        }
+    }
+}
+
+/* From the spread pair: right-hand side A^T W y on the support, and the transform of the Toeplitz kernel. Both are
+ * divided by the eigenvalue that a frequency has when the weights fill the sphere of radius edge/2 evenly. */
+static void make_system(sp_merger *self)
+{
+    const ptrdiff_t n = self->edge, m = self->padded, cube = n * n * n;
+    double weights = 0.0, eigenvalue = 0.0;
+
+    sp_nufft_collect(self->nufft, self->pair[0], 1, m, self->real);
+    weights = self->real[0]; /* sum of all weights: the kernel at r = 0 */
+    eigenvalue = weights * 6.0 / M_PI;
+    sp_fft_forward(self->fft, self->real, self->half);
+    for (ptrdiff_t i = 0; i < sp_fft_complex_count(self->fft); i++) {
+        self->kernel[i] = (float)(crealf(self->half[i]) / (eigenvalue * (double)m * (double)m * (double)m));
+    }
+    sp_nufft_collect(self->nufft, self->pair[0], 0, n, self->right);
+    for (ptrdiff_t i = 0; i < cube; i++) {
+        self->right[i] = self->support[i] ? (float)(self->right[i] / eigenvalue) : 0.0f;
+    }
+}
+
+sp_merge_result sp_merger_run(sp_merger *merger, const sp_patterns *patterns, const sp_quat *orientation, double lambda,
+                              int iterations, float *autocorrelation)
+{
+    const ptrdiff_t cube = merger->edge * merger->edge * merger->edge;
+
+    spread_all(merger, patterns, orientation);
+    make_system(merger);
+    merger->lambda = lambda;
+    memset(autocorrelation, 0, (size_t)cube * sizeof *autocorrelation);
+    const sp_cg_result result =
+        sp_cg_solve(apply_normal, merger, cube, merger->right, autocorrelation, CG_TOLERANCE, iterations, merger->work);
+
+    return (sp_merge_result){.iterations = result.iterations, .residual = result.residual};
+}

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "phases/patterns.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+
+/* A bin while the list is made: position and exposure summed over its good pixels. */
+typedef struct bin {
+    double sum[3];
+    double exposure;
+    double radius;
+    ptrdiff_t good;
+    ptrdiff_t place; /* before sorting */
+} bin;
+
+/* Which bin (before selection) a pixel belongs to. */
+static ptrdiff_t bin_of_pixel(const sp_pixels *pixels, ptrdiff_t size, ptrdiff_t pixel)
+{
+    const ptrdiff_t rows = (pixels->height + size - 1) / size, columns = (pixels->width + size - 1) / size;
+    const ptrdiff_t panel = pixel / (pixels->height * pixels->width);
+    const ptrdiff_t row = pixel / pixels->width % pixels->height, column = pixel % pixels->width;
+
+    return (panel * rows + row / size) * columns + column / size;
+}
+
+/* Mean position of the bin, put back onto the Ewald sphere |s + z/lambda| = 1/lambda. */
+static void place_bin(const sp_pixels *pixels, bin *b)
+{
+    for (int i = 0; i < 3; i++) {
+        b->sum[i] /= (double)b->good;
+    }
+    if (pixels->wavelength > 0.0) {
+        const double k = 1.0 / pixels->wavelength;
+        const double length = sqrt(b->sum[0] * b->sum[0] + b->sum[1] * b->sum[1] + (b->sum[2] + k) * (b->sum[2] + k));
+
+        b->sum[0] *= k / length;
+        b->sum[1] *= k / length;
+        b->sum[2] = (b->sum[2] + k) * k / length - k;
+    }
+    b->radius = sqrt(b->sum[0] * b->sum[0] + b->sum[1] * b->sum[1] + b->sum[2] * b->sum[2]);
+}
+
+static int compare_bins(const void *a, const void *b)
+{
+    const bin *x = a, *y = b;
+
+    if (x->radius != y->radius) {
+        return x->radius < y->radius ? -1 : 1;
+    }
+    return (x->place > y->place) - (x->place < y->place);
+}
+
+/* Sums pixels into bins, then keeps those within s_min..s_max, sorted by radius; returns how many. */
+static ptrdiff_t collect_bins(const sp_pixels *pixels, ptrdiff_t size, double s_min, double s_max, bin *bins,
+                              ptrdiff_t room)
+{
+    const ptrdiff_t total = pixels->panels * pixels->height * pixels->width;
+    ptrdiff_t kept = 0;
+
+    for (ptrdiff_t p = 0; p < total; p++) {
+        bin *b = &bins[bin_of_pixel(pixels, size, p)];
+
+        if (!pixels->bad[p]) {
+            for (int i = 0; i < 3; i++) {
+                b->sum[i] += pixels->position[3 * p + i];
+            }
+            b->exposure += pixels->correction[p];
+            b->good++;
+        }
+    }
+    for (ptrdiff_t i = 0; i < room; i++) {
+        bin b = bins[i];
+
+        if (b.good == 0) {
+            continue;
+        }
+        b.place = i;
+        place_bin(pixels, &b);
+        if (b.radius >= s_min && b.radius <= s_max) {
+            bins[kept++] = b;
+        }
+    }
+    qsort(bins, (size_t)kept, sizeof *bins, compare_bins);
+    return kept;
+}
+
+/* Typical distance of neighbouring pixels [1/m]: the mean over pixels and their right-hand neighbours. */
+static double pixel_step(const sp_pixels *pixels)
+{
+    const ptrdiff_t total = pixels->panels * pixels->height * pixels->width;
+    double sum = 0.0;
+    ptrdiff_t pairs = 0;
+
+    for (ptrdiff_t p = 0; p + 1 < total; p++) {
+        if ((p + 1) % pixels->width != 0) {
+            const double *a = pixels->position + 3 * p, *b = a + 3;
+
+            sum += sqrt((a[0] - b[0]) * (a[0] - b[0]) + (a[1] - b[1]) * (a[1] - b[1]) + (a[2] - b[2]) * (a[2] - b[2]));
+            pairs++;
+        }
+    }
+    return pairs > 0 ? sum / (double)pairs : 0.0;
+}
+
+/* Fills the per-bin arrays from the sorted list. */
+static void fill_geometry(const sp_pixels *pixels, ptrdiff_t size, const bin *bins, const ptrdiff_t *bin_index,
+                          sp_patterns *self)
+{
+    double exposure = 0.0;
+    int32_t shell = 0;
+
+    for (ptrdiff_t p = 0; p < self->pixels; p++) {
+        exposure += bins[p].exposure / (double)self->pixels;
+    }
+    for (ptrdiff_t p = 0; p < self->pixels; p++) {
+        for (int i = 0; i < 3; i++) {
+            self->s[i][p] = (float)bins[p].sum[i];
+        }
+        self->radius[p] = (float)bins[p].radius;
+        self->exposure[p] = (float)(bins[p].exposure / exposure);
+        self->shell[p] = (int32_t)(bins[p].radius / self->shell_width);
+        while (shell <= self->shell[p]) {
+            self->shell_start[shell++] = p;
+        }
+    }
+    while (shell <= self->shells) {
+        self->shell_start[shell++] = self->pixels;
+    }
+    for (ptrdiff_t p = 0; p < self->source_count; p++) {
+        self->source[p] = pixels->bad[p] ? -1 : bin_index[bin_of_pixel(pixels, size, p)];
+    }
+}
+
+sp_status sp_patterns_init(const sp_pixels *pixels, ptrdiff_t images, ptrdiff_t size, double s_min, double s_max,
+                           sp_patterns *patterns)
+{
+    const ptrdiff_t room = pixels->panels * ((pixels->height + size - 1) / size) * ((pixels->width + size - 1) / size);
+    sp_status status = SP_OK;
+    sp_patterns self = {.images = images};
+    bin *bins = NULL;
+    ptrdiff_t *bin_index = NULL; /* bin before selection -> bin after, or -1 */
+
+    SP_TRY(SP_ARRAY(bins, room));
+    SP_TRY(SP_ARRAY(bin_index, room));
+    self.pixels = collect_bins(pixels, size, s_min, s_max, bins, room);
+    SP_REQUIRE(self.pixels > 0, SP_ERR_INPUT, "no good pixel lies between resolutions %.4g and %.4g Angstrom",
+               s_min > 0.0 ? 1e10 / s_min : INFINITY, 1e10 / s_max);
+    self.shell_width = pixel_step(pixels) * (double)size;
+    self.shells = (ptrdiff_t)(bins[self.pixels - 1].radius / self.shell_width) + 1;
+    self.source_count = pixels->panels * pixels->height * pixels->width;
+    for (ptrdiff_t i = 0; i < room; i++) {
+        bin_index[i] = -1;
+    }
+    for (ptrdiff_t p = 0; p < self.pixels; p++) {
+        bin_index[bins[p].place] = p;
+    }
+    for (int i = 0; i < 3; i++) {
+        SP_TRY(SP_ARRAY(self.s[i], self.pixels));
+    }
+    SP_TRY(SP_ARRAY(self.radius, self.pixels));
+    SP_TRY(SP_ARRAY(self.exposure, self.pixels));
+    SP_TRY(SP_ARRAY(self.shell, self.pixels));
+    SP_TRY(SP_ARRAY(self.shell_start, self.shells + 1));
+    SP_TRY(SP_ARRAY(self.source, self.source_count));
+    SP_TRY(SP_ARRAY(self.count, images * self.pixels));
+    SP_TRY(SP_ARRAY(self.scale, images));
+    SP_TRY(SP_ARRAY(self.profile, self.shells));
+    fill_geometry(pixels, size, bins, bin_index, &self);
+    *patterns = self;
+    self = (sp_patterns){0};
+done:
+    sp_array_free(bins);
+    sp_array_free(bin_index);
+    sp_patterns_clear(&self);
+    return status;
+}
+
+void sp_patterns_clear(sp_patterns *patterns)
+{
+    for (int i = 0; i < 3; i++) {
+        sp_array_free(patterns->s[i]);
+    }
+    sp_array_free(patterns->radius);
+    sp_array_free(patterns->exposure);
+    sp_array_free(patterns->shell);
+    sp_array_free(patterns->shell_start);
+    sp_array_free(patterns->source);
+    sp_array_free(patterns->count);
+    sp_array_free(patterns->scale);
+    sp_array_free(patterns->profile);
+    *patterns = (sp_patterns){0};
+}
+
+void sp_patterns_add(sp_patterns *patterns, ptrdiff_t image, const float *value)
+{
+    float *count = patterns->count + image * patterns->pixels;
+
+    for (ptrdiff_t p = 0; p < patterns->source_count; p++) {
+        if (patterns->source[p] >= 0) {
+            count[patterns->source[p]] += value[p];
+        }
+    }
+}
+
+sp_status sp_patterns_measure(sp_patterns *patterns)
+{
+    sp_status status = SP_OK;
+    double total = 0.0;
+    double *exposure = NULL; /* [shells] */
+    ptrdiff_t filled = 0;
+
+    SP_TRY(SP_ARRAY(exposure, patterns->shells));
+    for (ptrdiff_t n = 0; n < patterns->images; n++) {
+        double sum = 0.0;
+
+        for (ptrdiff_t p = 0; p < patterns->pixels; p++) {
+            const double value = patterns->count[n * patterns->pixels + p];
+
+            sum += value;
+            patterns->profile[patterns->shell[p]] += value;
+        }
+        patterns->scale[n] = (float)sum;
+        total += sum;
+        filled += sum > 0.0;
+    }
+    SP_REQUIRE(filled > 0, SP_ERR_INPUT, "all images are empty: there is not one photon in any good pixel");
+    for (ptrdiff_t p = 0; p < patterns->pixels; p++) {
+        exposure[patterns->shell[p]] += (double)patterns->exposure[p] * (double)filled;
+    }
+    for (ptrdiff_t k = 0; k < patterns->shells; k++) {
+        patterns->profile[k] = exposure[k] > 0.0 ? patterns->profile[k] / exposure[k] : 0.0;
+    }
+    for (ptrdiff_t n = 0; n < patterns->images; n++) {
+        patterns->scale[n] = (float)(patterns->scale[n] * (double)filled / total);
+    }
+done:
+    sp_array_free(exposure);
+    return status;
+}
+
+/* ---- noise ---- */
+
+enum { CLASSES = 24 }; /* of brightness, by the radius of the block */
+
+typedef struct brightness_class {
+    double value, square, difference;
+    double blocks;
+} brightness_class;
+
+/* Adds the 2 x 2 blocks of one image to the classes; class = radius in equal steps up to s_max. */
+static void add_blocks(const sp_pixels *pixels, const float *value, double s_max, brightness_class *classes)
+{
+    const ptrdiff_t w = pixels->width;
+
+    for (ptrdiff_t panel = 0; panel < pixels->panels; panel++) {
+        for (ptrdiff_t row = 0; row + 1 < pixels->height; row += 2) {
+            for (ptrdiff_t column = 0; column + 1 < w; column += 2) {
+                const ptrdiff_t a = (panel * pixels->height + row) * w + column;
+                const double *s = pixels->position + 3 * a;
+                const double radius = sqrt(s[0] * s[0] + s[1] * s[1] + s[2] * s[2]);
+                brightness_class *c = &classes[(int)(radius / s_max * (CLASSES - 1))];
+                const double difference = 0.5 * (value[a] - value[a + 1] - value[a + w] + value[a + w + 1]);
+                const double mean = 0.25 * (value[a] + value[a + 1] + value[a + w] + value[a + w + 1]);
+
+                if (pixels->bad[a] || pixels->bad[a + 1] || pixels->bad[a + w] || pixels->bad[a + w + 1]) {
+                    continue;
+                }
+                c->value += mean;
+                c->square += mean * mean;
+                c->difference += difference * difference;
+                c->blocks += 1.0;
+            }
+        }
+    }
+}
+
+double sp_patterns_quantum(const sp_pixels *pixels, ptrdiff_t images, const float *value)
+{
+    const ptrdiff_t total = pixels->panels * pixels->height * pixels->width;
+    brightness_class classes[CLASSES] = {{0}};
+    double s_max = 0.0;
+    double a11 = 0.0, a12 = 0.0, a22 = 0.0, b1 = 0.0, b2 = 0.0;
+
+    for (ptrdiff_t p = 0; p < total; p++) {
+        const double *s = pixels->position + 3 * p;
+
+        s_max = fmax(s_max, sqrt(s[0] * s[0] + s[1] * s[1] + s[2] * s[2]));
+    }
+    for (ptrdiff_t n = 0; n < images; n++) {
+        add_blocks(pixels, value + n * total, s_max, classes);
+    }
+    for (int c = 0; c < CLASSES; c++) { /* least squares, relative errors: difference = quantum value + k square */
+        const brightness_class *k = &classes[c];
+
+        if (k->difference > 0.0) {
+            const double x1 = k->value / k->difference, x2 = k->square / k->difference;
+
+            a11 += x1 * x1;
+            a12 += x1 * x2;
+            a22 += x2 * x2;
+            b1 += x1;
+            b2 += x2;
+        }
+    }
+    const double determinant = a11 * a22 - a12 * a12;
+    const double quantum =
+        determinant > 1e-12 * a11 * a22 ? (b1 * a22 - b2 * a12) / determinant : (a11 > 0.0 ? b1 / a11 : 0.0);
+    return quantum > 0.0 ? quantum : 0.0;
+}

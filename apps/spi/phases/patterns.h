@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+/* phases/patterns.h -- diffraction images made ready: masked, binned, sorted into shells, with their noise and scale.
+ *
+ * Expected value of bin p of image n:   scale_n * exposure_p * I(s_p)
+ * where exposure holds solid angle, polarisation and the number of good pixels in the bin. Values stay raw counts:
+ * noise is simple only there; whoever needs intensities divides (docs/algorithm.md, section 1). */
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+/* The pixels of one image as the file has them, all arrays [panels][height][width]. Borrowed. */
+typedef struct sp_pixels {
+    ptrdiff_t panels, height, width;
+    const double *position;  /* [..][3] s in the laboratory frame [1/m] */
+    const float *correction; /* factor contained in the values (solid angle times polarisation), any unit, > 0 */
+    const uint8_t *bad;      /* 1: never use */
+    double wavelength;       /* [m]; 0 for a flat detector in reciprocal space */
+} sp_pixels;
+
+typedef struct sp_patterns {
+    ptrdiff_t images, pixels, shells;
+    float *s[3];            /* [pixels] bin position [1/m]; bins are sorted by shell */
+    float *radius;          /* [pixels] |s| [1/m] */
+    float *exposure;        /* [pixels] mean 1 over the bins */
+    int32_t *shell;         /* [pixels] */
+    ptrdiff_t *shell_start; /* [shells + 1] first bin of each shell */
+    double shell_width;     /* [1/m]; shell k holds |s| in k .. k+1 widths */
+    float *count;           /* [images][pixels] raw values, summed over each bin */
+    float *scale;           /* [images] fluence relative to the mean */
+    double *profile;        /* [shells] mean intensity over all images: value / (scale exposure); "SAXS curve" */
+    double quantum;         /* noise variance / mean: 1 for photon counts, 0 for noise-free values */
+    ptrdiff_t *source;      /* [panels*height*width] bin of each pixel, -1 for none */
+    ptrdiff_t source_count;
+} sp_patterns;
+
+/* Room for `images` images of these pixels, binned bin x bin within each panel.
+ *   s_min, s_max  bins outside are left out [1/m]
+ * Release with sp_patterns_clear(). Fails with SP_ERR_INPUT (no usable pixel), SP_ERR_MEMORY. */
+sp_status sp_patterns_init(const sp_pixels *pixels, ptrdiff_t images, ptrdiff_t bin, double s_min, double s_max,
+                           sp_patterns *patterns);
+void sp_patterns_clear(sp_patterns *patterns);
+
+/* Sums one image [panels][height][width] into its bins. Different images may be added by different threads. */
+void sp_patterns_add(sp_patterns *patterns, ptrdiff_t image, const float *value);
+
+/* When all images are in: measures scale and profile.
+ * Fails with SP_ERR_INPUT if an image or the whole set is empty (the reason names the first such image). */
+sp_status sp_patterns_measure(sp_patterns *patterns);
+
+/* Noise variance / mean of the raw values of some images, from differences between neighbouring pixels: speckle is
+ * smooth over a pixel, noise is not. Per brightness class, mean square of the mixed difference (a-b-c+d)/2 over 2 x 2
+ * pixels = quantum * mean + curvature * mean^2; the two coefficients come from a weighted fit.
+ *   value  in  [images][panels][height][width]
+ * Returns 0 where no noise can be told from the speckle. Cannot fail. */
+double sp_patterns_quantum(const sp_pixels *pixels, ptrdiff_t images, const float *value);

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "phases/phase.h"
+
+#include <complex.h>
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/rng.h"
+#include "num/fft.h"
+
+enum { RNG_START = 201 }; /* purpose of the random first densities */
+
+static const float UNKNOWN = -1.0f; /* amplitude of a frequency that the density may choose */
+
+/* One start: its density, the projection onto the amplitudes, and their transform. */
+typedef struct start {
+    float *density;      /* [edge^3] */
+    float *projected;    /* [edge^3] */
+    float complex *half; /* [edge][edge][edge/2+1] */
+    uint8_t *support;    /* [edge^3] */
+    double residual, volume;
+    bool dropped;
+} start;
+
+struct sp_phaser {
+    ptrdiff_t edge, cube, half_count;
+    double voxel;
+    sp_fft *fft;
+    float *amplitude; /* [half_count] or UNKNOWN */
+    float *square;    /* [half_count] |k|^2 [1/box^2] */
+    float *distance;  /* [edge^3] |r| [voxel] */
+    int starts;
+    start *start;
+};
+
+static ptrdiff_t signed_index(ptrdiff_t i, ptrdiff_t n)
+{
+    return i <= n / 2 ? i : i - n;
+}
+
+static void make_tables(sp_phaser *self)
+{
+    const ptrdiff_t n = self->edge;
+
+    for (ptrdiff_t x = 0; x < n; x++) {
+        for (ptrdiff_t y = 0; y < n; y++) {
+            for (ptrdiff_t z = 0; z < n; z++) {
+                const double a = (double)signed_index(x, n), b = (double)signed_index(y, n),
+                             c = (double)signed_index(z, n);
+
+                self->distance[(x * n + y) * n + z] = (float)sqrt(a * a + b * b + c * c);
+                if (z <= n / 2) {
+                    self->square[(x * n + y) * (n / 2 + 1) + z] = (float)(a * a + b * b + c * c);
+                }
+            }
+        }
+    }
+}
+
+sp_status sp_phaser_new(ptrdiff_t edge, double voxel, int starts, sp_phaser **phaser)
+{
+    sp_status status = SP_OK;
+    sp_phaser *self = NULL;
+
+    SP_REQUIRE(edge % 2 == 0, SP_ERR_USAGE, "phasing edge %td is odd", edge);
+    SP_TRY(SP_ARRAY(self, 1));
+    self->edge = edge;
+    self->voxel = voxel;
+    self->cube = edge * edge * edge;
+    SP_TRY(sp_fft_new(edge, &self->fft));
+    self->half_count = sp_fft_complex_count(self->fft);
+    SP_TRY(SP_ARRAY(self->amplitude, self->half_count));
+    SP_TRY(SP_ARRAY(self->square, self->half_count));
+    SP_TRY(SP_ARRAY(self->distance, self->cube));
+    SP_TRY(SP_ARRAY(self->start, starts));
+    self->starts = starts;
+    for (int i = 0; i < starts; i++) {
+        SP_TRY(SP_ARRAY(self->start[i].density, self->cube));
+        SP_TRY(SP_ARRAY(self->start[i].projected, self->cube));
+        SP_TRY(SP_ARRAY(self->start[i].half, self->half_count));
+        SP_TRY(SP_ARRAY(self->start[i].support, self->cube));
+    }
+    make_tables(self);
+    *phaser = self;
+    self = NULL;
+done:
+    sp_phaser_free(self);
+    return status;
+}
+
+void sp_phaser_free(sp_phaser *phaser)
+{
+    if (!phaser) {
+        return;
+    }
+    for (int i = 0; i < phaser->starts; i++) {
+        sp_array_free(phaser->start[i].density);
+        sp_array_free(phaser->start[i].projected);
+        sp_array_free(phaser->start[i].half);
+        sp_array_free(phaser->start[i].support);
+    }
+    sp_array_free(phaser->start);
+    sp_fft_free(phaser->fft);
+    sp_array_free(phaser->amplitude);
+    sp_array_free(phaser->square);
+    sp_array_free(phaser->distance);
+    sp_array_free(phaser);
+}
+
+size_t sp_phaser_bytes(ptrdiff_t edge, int starts)
+{
+    const double cube = (double)edge * (double)edge * (double)edge;
+
+    return (size_t)(cube * (8.0 + starts * 13.5));
+}
+
+/* Amplitudes from the autocorrelation; negative intensities (noise) become 0. */
+static void make_amplitudes(sp_phaser *self, const float *autocorrelation, double s_low, double s_high)
+{
+    const double box = (double)self->edge * self->voxel;
+    const double low = s_low * box * s_low * box, high = s_high * box * s_high * box;
+    float complex *half = self->start[0].half;
+
+    sp_fft_forward(self->fft, autocorrelation, half);
+    for (ptrdiff_t i = 0; i < self->half_count; i++) {
+        const float intensity = crealf(half[i]);
+
+        self->amplitude[i] = intensity > 0.0f ? sqrtf(intensity) : 0.0f;
+        if (self->square[i] > high) {
+            self->amplitude[i] = 0.0f;
+        } else if (self->square[i] < low) {
+            self->amplitude[i] = UNKNOWN;
+        }
+    }
+}
+
+/* projected = density with the known amplitudes; returns sum (|F|-A)^2 / sum A^2 before the change. */
+static double project_amplitudes(const sp_phaser *self, start *s)
+{
+    const float scale = 1.0f / (float)self->cube;
+    double difference = 0.0, norm = 0.0;
+
+    sp_fft_forward(self->fft, s->density, s->half);
+    for (ptrdiff_t i = 0; i < self->half_count; i++) {
+        const float a = self->amplitude[i];
+
+        if (a == UNKNOWN) {
+            s->half[i] *= scale;
+            continue;
+        }
+        const float re = crealf(s->half[i]), im = cimagf(s->half[i]);
+        const float length = sqrtf(re * re + im * im);
+
+        difference += (double)((length - a) * (length - a));
+        norm += (double)(a * a);
+        s->half[i] = length > 0.0f ? s->half[i] * (a * scale / length) : a * scale;
+    }
+    sp_fft_backward(self->fft, s->half, s->projected);
+    return norm > 0.0 ? difference / norm : 0.0;
+}
+
+static void step_raar(const sp_phaser *self, start *s, float beta)
+{
+    project_amplitudes(self, s);
+    for (ptrdiff_t i = 0; i < self->cube; i++) {
+        const float p = s->projected[i], old = s->density[i];
+
+        s->density[i] = s->support[i] && 2.0f * p > old ? p : beta * old + (1.0f - 2.0f * beta) * p;
+    }
+}
+
+static double step_error_reduction(const sp_phaser *self, start *s)
+{
+    const double residual = project_amplitudes(self, s);
+
+    for (ptrdiff_t i = 0; i < self->cube; i++) {
+        s->density[i] = s->support[i] && s->projected[i] > 0.0f ? s->projected[i] : 0.0f;
+    }
+    return residual;
+}
+
+/* projected = density blurred by a Gaussian of `blur` [voxel]. */
+static void blur(const sp_phaser *self, start *s, double sigma)
+{
+    const double n = (double)self->edge;
+    const float k = (float)(-2.0 * M_PI * M_PI * sigma * sigma / (n * n)), scale = 1.0f / (float)self->cube;
+
+    sp_fft_forward(self->fft, s->density, s->half);
+    for (ptrdiff_t i = 0; i < self->half_count; i++) {
+        s->half[i] *= scale * expf(k * self->square[i]);
+    }
+    sp_fft_backward(self->fft, s->half, s->projected);
+}
+
+/* New support from the blurred density. A support that vanishes or fills the ball marks the start as dropped. */
+static void shrink_wrap(const sp_phaser *self, start *s, double sigma, const sp_phase_settings *settings)
+{
+    const float radius = (float)(settings->radius / self->voxel);
+    const double ball = 4.0 / 3.0 * M_PI * pow(settings->radius / self->voxel, 3.0);
+    float top = 0.0f;
+    ptrdiff_t volume = 0;
+
+    blur(self, s, sigma);
+    for (ptrdiff_t i = 0; i < self->cube; i++) {
+        top = s->projected[i] > top ? s->projected[i] : top;
+    }
+    for (ptrdiff_t i = 0; i < self->cube; i++) {
+        s->support[i] = s->projected[i] > (float)settings->threshold * top && self->distance[i] <= radius;
+        volume += s->support[i];
+    }
+    s->volume = (double)volume;
+    s->dropped = volume < 8 || (double)volume > 0.9 * ball;
+}
+
+/* Whole-voxel shift that brings the periodic centre of mass to voxel 0: phase of the first Fourier component. */
+static void recentre(const sp_phaser *self, start *s)
+{
+    const ptrdiff_t n = self->edge, stride[3] = {n * n, n, 1};
+    double complex sum[3] = {0.0};
+    ptrdiff_t shift[3];
+
+    for (ptrdiff_t i = 0; i < self->cube; i++) {
+        for (int axis = 0; axis < 3; axis++) {
+            const double angle = 2.0 * M_PI * (double)(i / stride[axis] % n) / (double)n;
+
+            sum[axis] += s->density[i] * (cos(angle) + I * sin(angle));
+        }
+    }
+    for (int axis = 0; axis < 3; axis++) {
+        const double turns = carg(sum[axis]) / (2.0 * M_PI);
+
+        shift[axis] = ((ptrdiff_t)lround(turns * (double)n) + n) % n;
+    }
+    memcpy(s->projected, s->density, (size_t)self->cube * sizeof *s->density);
+    for (ptrdiff_t i = 0; i < self->cube; i++) {
+        const ptrdiff_t x = (i / (n * n) + shift[0]) % n, y = (i / n % n + shift[1]) % n, z = (i % n + shift[2]) % n;
+
+        s->density[i] = s->projected[(x * n + y) * n + z];
+    }
+}
+
+/* First density: the previous one, or random numbers in a ball; the support always starts as the ball. */
+static void begin(const sp_phaser *self, start *s, const sp_phase_settings *settings, int index, const float *previous)
+{
+    const float radius = (float)(settings->radius / self->voxel);
+    sp_rng rng = sp_rng_stream(settings->seed, RNG_START, (uint64_t)index);
+
+    for (ptrdiff_t i = 0; i < self->cube; i++) {
+        s->support[i] = self->distance[i] <= radius;
+        s->density[i] = s->support[i] ? (float)sp_rng_uniform(&rng) : 0.0f;
+    }
+    if (previous && index == 0) {
+        memcpy(s->density, previous, (size_t)self->cube * sizeof *previous);
+        shrink_wrap(self, s, settings->blur_last, settings);
+    }
+}
+
+static void run_start(const sp_phaser *self, start *s, const sp_phase_settings *settings, int index,
+                      const float *previous)
+{
+    begin(self, s, settings, index, previous);
+    for (int cycle = 0; cycle < settings->cycles; cycle++) {
+        const double t = settings->cycles > 1 ? (double)cycle / (settings->cycles - 1) : 1.0;
+
+        for (int i = 0; i < settings->raar_steps; i++) {
+            step_raar(self, s, (float)settings->beta);
+        }
+        for (int i = 0; i < settings->er_steps; i++) {
+            step_error_reduction(self, s);
+        }
+        recentre(self, s);
+        shrink_wrap(self, s, settings->blur_first + t * (settings->blur_last - settings->blur_first), settings);
+    }
+    for (int i = 0; i < settings->final_steps; i++) {
+        s->residual = step_error_reduction(self, s);
+    }
+}
+
+/* Index of the best start: the smallest residual among those not dropped, else among all. */
+static int choose(const sp_phaser *self, int starts)
+{
+    int best = -1;
+
+    for (int pass = 0; pass < 2 && best < 0; pass++) {
+        for (int i = 0; i < starts; i++) {
+            const start *s = &self->start[i];
+
+            if ((pass == 1 || !s->dropped) && (best < 0 || s->residual < self->start[best].residual)) {
+                best = i;
+            }
+        }
+    }
+    return best;
+}
+
+sp_phase_result sp_phaser_run(sp_phaser *phaser, const float *autocorrelation, double s_low, double s_high,
+                              const sp_phase_settings *settings, const float *previous, float *density)
+{
+    const int starts = settings->starts < phaser->starts ? settings->starts : phaser->starts;
+    double sum = 0.0, square = 0.0;
+    sp_phase_result result = {0};
+
+    make_amplitudes(phaser, autocorrelation, s_low, s_high);
+#pragma omp parallel for schedule(dynamic, 1)
+    for (int i = 0; i < starts; i++) {
+        run_start(phaser, &phaser->start[i], settings, i, previous);
+    }
+    for (int i = 0; i < starts; i++) {
+        sum += phaser->start[i].residual / starts;
+        square += phaser->start[i].residual * phaser->start[i].residual / starts;
+        result.dropped += phaser->start[i].dropped;
+    }
+    result.winner = choose(phaser, starts);
+    result.residual = phaser->start[result.winner].residual;
+    result.volume = phaser->start[result.winner].volume;
+    result.spread = sqrt(fmax(square - sum * sum, 0.0));
+    memcpy(density, phaser->start[result.winner].density, (size_t)phaser->cube * sizeof *density);
+    return result;
+}
+
+void sp_phaser_autocorrelate(sp_phaser *phaser, const float *density, const double *filter, double *shells,
+                             float *autocorrelation)
+{
+    const ptrdiff_t n = phaser->edge;
+    float complex *half = phaser->start[0].half;
+    double members[1024] = {0.0};
+
+    sp_fft_forward(phaser->fft, density, half);
+    for (ptrdiff_t k = 0; shells && k < n; k++) {
+        shells[k] = 0.0;
+    }
+    for (ptrdiff_t i = 0; i < phaser->half_count; i++) {
+        const float re = crealf(half[i]), im = cimagf(half[i]);
+        const float intensity = re * re + im * im;
+        const ptrdiff_t shell = lround(sqrt(phaser->square[i]));
+
+        if (shells) { /* the z > 0 half counts twice in truth; on a shell average the difference is nil */
+            shells[shell] += intensity;
+            members[shell] += 1.0;
+        }
+        half[i] = intensity * (float)(filter ? filter[shell] : 1.0) / (float)phaser->cube;
+    }
+    for (ptrdiff_t k = 0; shells && k < n; k++) {
+        shells[k] = members[k] > 0.0 ? shells[k] / members[k] : 0.0;
+    }
+    sp_fft_backward(phaser->fft, half, autocorrelation);
+}

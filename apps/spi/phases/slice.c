@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "phases/slice.h"
+
+#include "base/memory.h"
+#include "num/nufft.h"
+
+static const double OVERSAMPLING = 2.0; /* of the interpolation grid: 4e-4 of the local intensity at width 4 */
+
+struct sp_slicer {
+    sp_nufft *nufft;
+    double box; /* [m] cycles per box = box * s */
+    float *grid;
+};
+
+sp_status sp_slicer_new(ptrdiff_t edge, double voxel, int width, sp_slicer **slicer)
+{
+    sp_status status = SP_OK;
+    sp_slicer *self = NULL;
+
+    SP_TRY(SP_ARRAY(self, 1));
+    self->box = (double)edge * voxel;
+    SP_TRY(sp_nufft_new(edge, width, OVERSAMPLING, &self->nufft));
+    SP_TRY(SP_ARRAY(self->grid, sp_nufft_grid_count(self->nufft)));
+    *slicer = self;
+    self = NULL;
+done:
+    sp_slicer_free(self);
+    return status;
+}
+
+void sp_slicer_free(sp_slicer *slicer)
+{
+    if (!slicer) {
+        return;
+    }
+    sp_nufft_free(slicer->nufft);
+    sp_array_free(slicer->grid);
+    sp_array_free(slicer);
+}
+
+void sp_slicer_load(sp_slicer *slicer, const float *autocorrelation)
+{
+    sp_nufft_prepare(slicer->nufft, autocorrelation, slicer->grid);
+}
+
+void sp_slicer_cut(const sp_slicer *slicer, sp_quat q, float *const s[3], ptrdiff_t pixels, float *pattern)
+{
+    const sp_mat3 rotation = sp_quat_to_matrix(q);
+
+    sp_nufft_interpolate(slicer->nufft, slicer->grid, &rotation, slicer->box, (const float *const *)s, pixels, pattern);
+    for (ptrdiff_t p = 0; p < pixels; p++) {
+        pattern[p] = pattern[p] > 0.0f ? pattern[p] : 0.0f;
+    }
+}

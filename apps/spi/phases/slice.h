@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+/* phases/slice.h -- patterns that a model predicts, for any orientation.
+ *
+ * The model is an autocorrelation a (real, even); its transform is the intensity I. The pattern of orientation R is
+ *   I(R^T s_p) at the pixels s_p of the detector, on the Ewald sphere                    (docs/algorithm.md, eq. 1, 2)
+ * Patterns are made when they are needed and never kept for all orientations. */
+#include <stddef.h>
+
+#include "base/error.h"
+#include "num/quaternion.h"
+
+typedef struct sp_slicer sp_slicer;
+
+/*   edge    of the model's grid [voxel], even        voxel  edge of one voxel [m]
+ *   width   of the interpolation kernel, 4 or 6 (num/nufft.h)
+ * Free with sp_slicer_free(). Fails with SP_ERR_USAGE, SP_ERR_MEMORY. */
+sp_status sp_slicer_new(ptrdiff_t edge, double voxel, int width, sp_slicer **slicer);
+void sp_slicer_free(sp_slicer *slicer); /* NULL is fine */
+
+/* Takes a new model: autocorrelation in [edge][edge][edge], FFT order, unit of intensity. Not while others cut. */
+void sp_slicer_load(sp_slicer *slicer, const float *autocorrelation);
+
+/* pattern[p] = I(R(q)^T s_p), negative values set to 0 (interpolation ripples around a true 0).
+ *   s        in   three arrays [pixels] [1/m]
+ *   pattern  out  [pixels] unit of intensity
+ * Any number of threads may cut from one slicer. */
+void sp_slicer_cut(const sp_slicer *slicer, sp_quat q, float *const s[3], ptrdiff_t pixels, float *pattern);

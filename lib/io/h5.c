@@ -93,6 +93,12 @@ static void prepare_library(void)
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
 }
 
+bool sp_h5_recognize(const char *path)
+{
+    prepare_library();
+    return H5Fis_hdf5(path) > 0;
+}
+
 /* Access through this handle only: whatever is still open inside the file closes with it. */
 static hid_t strong_access(void)
 {
@@ -354,6 +360,28 @@ done:
 
 /* ---- datasets of numbers ---- */
 
+/* Refuse data packed by a filter that is not installed. */
+static sp_status check_filters(const sp_h5 *file, const char *name, hid_t dataset)
+{
+    sp_status status = SP_OK;
+    const hid_t layout = H5Dget_create_plist(dataset);
+    const int filters = H5Pget_nfilters(layout);
+
+    for (int i = 0; i < filters; i++) {
+        char filter[64] = "";
+        size_t values = 0;
+        unsigned flags = 0;
+        const H5Z_filter_t id = H5Pget_filter2(layout, (unsigned)i, &flags, &values, NULL, sizeof filter, filter, NULL);
+
+        SP_REQUIRE(H5Zfilter_avail(id) > 0, SP_ERR_INPUT,
+                   "%s: `%s` is compressed by filter %d (%.63s), which is not installed; try h5repack -f GZIP=4",
+                   file->path, name, (int)id, *filter ? filter : "no name");
+    }
+done:
+    H5Pclose(layout);
+    return status;
+}
+
 /* Refuse a dataset that does not hold such numbers in such a shape. */
 static sp_status check_numbers(const sp_h5 *file, const char *name, const sp_h5_info *info, hid_t type)
 {
@@ -379,6 +407,7 @@ static sp_status read_numbers(sp_h5 *file, const char *name, hid_t type, int ran
     SP_REQUIRE(sp_h5_fits(&info, rank, shape), SP_ERR_INPUT, "%s: `%s` has shape %s, %s is needed", file->path, name,
                sp_h5_shape_text(info.rank, info.shape, sizeof has, has),
                sp_h5_shape_text(rank, shape, sizeof needs, needs));
+    SP_TRY(check_filters(file, name, dataset));
     SP_REQUIRE(H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0, SP_ERR_INPUT,
                "%s: `%s` cannot be read (%s)", file->path, name, cause(file));
 done:
@@ -522,6 +551,7 @@ static sp_status transfer_rows(sp_h5 *file, const char *name, ptrdiff_t first, p
     SP_REQUIRE(info.rank >= 1 && first >= 0 && count >= 0 && count <= info.shape[0] && first <= info.shape[0] - count,
                SP_ERR_USAGE, "%s: `%s`: %td rows from row %td on asked for, it has %td", file->path, name, count, first,
                info.rank >= 1 ? info.shape[0] : 0);
+    SP_TRY(check_filters(file, name, dataset));
     select_rows(dataset, &info, first, count, &there, &here);
     result = in ? H5Dread(dataset, H5T_NATIVE_FLOAT, here, there, H5P_DEFAULT, in)
                 : H5Dwrite(dataset, H5T_NATIVE_FLOAT, here, there, H5P_DEFAULT, out);

@@ -45,6 +45,8 @@ typedef struct sp_h5_info {
  * Fails with SP_ERR_INPUT: missing, a directory, empty, not HDF5, truncated. */
 sp_status sp_h5_open(const char *path, sp_h5 **file);
 
+bool sp_h5_recognize(const char *path); /* does the file begin like HDF5? It may be damaged further on */
+
 /* Start a new file: written as PATH.tmp until sp_h5_commit_take(), so PATH is never half written.
  *   file  receives the handle for sp_h5_commit_take() or sp_h5_close(); untouched on error */
 sp_status sp_h5_create(const char *path, sp_h5 **file);

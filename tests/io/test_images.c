@@ -476,6 +476,44 @@ static void intensities_that_are_not_numbers_are_refused(void **state)
     H5Tclose(text_type);
 }
 
+static size_t pretend(unsigned flags, size_t count, const unsigned values[], size_t bytes, size_t *room, void **data)
+{
+    (void)flags, (void)count, (void)values, (void)room, (void)data;
+    return bytes;
+}
+
+/* A filter that the writing program had and this one has not. */
+static void an_unknown_compression_is_refused_with_a_cure(void **state)
+{
+    (void)state;
+    enum { FILTER = 300 };
+    const hsize_t shape[] = {N, P, H, W};
+    const hid_t layout = H5Pcreate(H5P_DATASET_CREATE), space = H5Screate_simple(4, shape, NULL);
+    const H5Z_class2_t filter = {H5Z_CLASS_T_VERS, FILTER, 1, 1, "squeeze", NULL, NULL, pretend};
+    float intensity[N * PIXELS] = {0};
+    sp_h5 *h5 = create("a.h5");
+    sp_image_file *file = NULL;
+    hid_t raw = 0, dataset = 0;
+
+    put_positions(h5);
+    commit(h5);
+    raw = H5Fopen("a.h5", H5F_ACC_RDWR, H5P_DEFAULT);
+    assert_true(H5Zregister(&filter) >= 0);
+    H5Pset_chunk(layout, 4, shape);
+    H5Pset_filter(layout, FILTER, H5Z_FLAG_MANDATORY, 0, NULL);
+    dataset = H5Dcreate2(raw, "intensities", H5T_IEEE_F32LE, space, H5P_DEFAULT, layout, H5P_DEFAULT);
+    assert_true(H5Dwrite(dataset, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, intensity) >= 0);
+    H5Dclose(dataset);
+    H5Pclose(layout);
+    H5Sclose(space);
+    H5Fclose(raw);
+    assert_true(H5Zunregister(FILTER) >= 0);
+    file = open_images();
+    assert_refused(sp_image_file_read(file, 0, 1, intensity), SP_ERR_INPUT, "`intensities` is compressed by filter 300",
+                   "h5repack");
+    sp_image_file_close(file);
+}
+
 /* Files that differ from a good one in one optional dataset, or in the positions. */
 static void assert_refused_with(const char *name, int rank, const ptrdiff_t *shape, const double *data,
                                 const char *first, const char *second)
@@ -602,6 +640,7 @@ int main(void)
         scratch_test(wrong_ranks_and_empty_files_are_refused),
         scratch_test(absurd_sizes_are_refused_before_memory_is_asked_for),
         scratch_test(intensities_that_are_not_numbers_are_refused),
+        scratch_test(an_unknown_compression_is_refused_with_a_cure),
         scratch_test(unusable_positions_are_refused),
         scratch_test(unusable_corrections_are_refused),
         scratch_test(unusable_masks_and_indices_are_refused),

@@ -48,24 +48,22 @@ static const char *cause(sp_h5 *file)
 
 /* ---- files ---- */
 
-static sp_status file_new(const char *path, const char *suffix, sp_h5 **file)
+/* NULL: no memory. */
+static sp_h5 *file_new(const char *path, bool temporary)
 {
-    sp_status status = SP_OK;
     sp_h5 *self = calloc(1, sizeof *self);
 
-    SP_REQUIRE(self, SP_ERR_MEMORY, "%s: no memory to open it", path);
+    if (!self) {
+        return NULL;
+    }
     self->id = H5I_INVALID_HID;
     self->path = strdup(path);
-    SP_REQUIRE(self->path, SP_ERR_MEMORY, "%s: no memory to open it", path);
-    if (suffix) {
-        SP_REQUIRE(asprintf(&self->temporary, "%s%s", path, suffix) >= 0, SP_ERR_MEMORY, "%s: no memory to open it",
-                   path);
+    if (!self->path || (temporary && asprintf(&self->temporary, "%s.tmp", path) < 0)) {
+        self->temporary = NULL; /* asprintf() leaves it undefined */
+        sp_h5_close(self);
+        return NULL;
     }
-    *file = self;
-    self = NULL;
-done:
-    sp_h5_close(self);
-    return status;
+    return self;
 }
 
 /* Refuse what is not a file of some length, in the words of the system rather than those of HDF5. */
@@ -117,7 +115,8 @@ sp_status sp_h5_open(const char *path, sp_h5 **file)
     sp_h5 *self = NULL;
 
     SP_TRY(check_readable(path));
-    SP_TRY(file_new(path, NULL, &self));
+    self = file_new(path, false);
+    SP_REQUIRE(self, SP_ERR_MEMORY, "%s: no memory to open it", path);
     SP_REQUIRE(H5Fis_hdf5(path) > 0, SP_ERR_INPUT, "%s: not an HDF5 file", path);
     self->id = H5Fopen(path, H5F_ACC_RDONLY, access);
     SP_REQUIRE(self->id >= 0, SP_ERR_INPUT, "%s: damaged HDF5 file (%s)", path, cause(self));
@@ -135,7 +134,8 @@ sp_status sp_h5_create(const char *path, sp_h5 **file)
     const hid_t access = strong_access();
     sp_h5 *self = NULL;
 
-    SP_TRY(file_new(path, ".tmp", &self));
+    self = file_new(path, true);
+    SP_REQUIRE(self, SP_ERR_MEMORY, "%s: no memory to create it", path);
     self->id = H5Fcreate(self->temporary, H5F_ACC_TRUNC, H5P_DEFAULT, access);
     SP_REQUIRE(self->id >= 0, SP_ERR_OUTPUT, "%s: cannot be created (%s)", self->temporary, cause(self));
     *file = self;

@@ -442,19 +442,19 @@ static void transpose(ptrdiff_t n, const float *restrict value, float *restrict 
 sp_status sp_mrc_write(const char *path, ptrdiff_t n, double voxel, const float *value, const char *notes)
 {
     sp_status status = SP_OK;
-    char *bytes = NULL;
+    float *words = NULL; /* the whole file */
     header head = {0};
 
     SP_REQUIRE(n >= 1 && n <= MAX_WRITTEN_EDGE, SP_ERR_USAGE, "%s: edge of %td voxels is not in 1..%d", path, n,
                MAX_WRITTEN_EDGE);
     SP_REQUIRE(isfinite(voxel) && voxel > 0.0, SP_ERR_USAGE, "%s: voxel size %g m is not positive", path, voxel);
     SP_TRY(check_finite(path, n, value));
-    SP_TRY(SP_ARRAY(bytes, HEADER_BYTES + n * n * n * (ptrdiff_t)sizeof *value));
+    SP_TRY(SP_ARRAY(words, WORDS + n * n * n));
     make_header(n, voxel, value, notes, &head);
-    memcpy(bytes, &head, HEADER_BYTES);
-    transpose(n, value, (float *)(bytes + HEADER_BYTES));
-    SP_TRY(sp_file_write_atomic(path, bytes, (size_t)HEADER_BYTES + (size_t)(n * n * n) * sizeof *value));
+    memcpy(words, &head, HEADER_BYTES);
+    transpose(n, value, words + WORDS);
+    SP_TRY(sp_file_write_atomic(path, words, (size_t)(WORDS + n * n * n) * sizeof *words));
 done:
-    sp_array_free(bytes);
+    sp_array_free(words);
     return status;
 }

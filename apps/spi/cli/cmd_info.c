@@ -207,22 +207,12 @@ done:
 
 /* ---- other HDF5 files ---- */
 
-/* The value of a single number, so that nobody has to open another program for it. */
-static void number_text(sp_h5 *h5, const char *name, const sp_h5_info *info, size_t size, char *text)
-{
-    double value = 0.0;
-
-    *text = '\0';
-    if (info->rank == 0 && info->kind != SP_H5_STRING && sp_h5_read_double(h5, name, 0, NULL, &value) == SP_OK) {
-        snprintf(text, size, " = %g", value);
-    }
-}
-
+/* A line and a JSON object per dataset; single numbers with their value. */
 static sp_status show_dataset(void *context, const char *name, const sp_h5_info *info)
 {
     report *out = context;
-    char shape[SHAPE_LENGTH], value[40];
-    double extent[SP_H5_RANK];
+    char shape[SHAPE_LENGTH], text[40] = "";
+    double extent[SP_H5_RANK], value = 0.0;
 
     for (int i = 0; i < info->rank; i++) {
         extent[i] = (double)info->shape[i];
@@ -231,11 +221,14 @@ static sp_status show_dataset(void *context, const char *name, const sp_h5_info 
     sp_json_text(&out->json, "name", name);
     sp_json_text(&out->json, "type", info->type);
     sp_json_reals(&out->json, "shape", extent, info->rank);
+    if (info->rank == 0 && sp_h5_read_double(out->h5, name, 0, NULL, &value) == SP_OK) {
+        snprintf(text, sizeof text, " = %g", value);
+        sp_json_real(&out->json, "value", value);
+    }
     sp_json_end(&out->json);
     if (out->datasets++ < TREE_LINES) {
-        number_text(out->h5, name, info, sizeof value, value);
-        sp_text_append(&out->lines, "  %-40s %-8s %s%s\n", name, info->type,
-                       sp_h5_shape_text(info->rank, info->shape, sizeof shape, shape), value);
+        sp_text_append(&out->lines, "  %-8s %-20s %s%s\n", info->type,
+                       sp_h5_shape_text(info->rank, info->shape, sizeof shape, shape), name, text);
     }
     return SP_OK;
 }
@@ -267,7 +260,7 @@ static sp_status show_tree(report *out)
     const bool result = sp_h5_exists(out->h5, "result");
 
     title(out, result ? "result" : "hdf5",
-          result ? "result of a reconstruction" : "HDF5 file, none that spica reads; its datasets are");
+          result ? "result of a reconstruction" : "HDF5 file of a kind that spica does not read");
     sp_json_array(&out->json, "datasets");
     SP_TRY(sp_h5_visit(out->h5, show_dataset, out));
     sp_json_end(&out->json);
@@ -500,6 +493,7 @@ static sp_status show_file(report *out)
     } else if (ends_in(out->path, mrc) || !sp_file_exists(out->path)) { /* whatever is missing: any reader says it */
         SP_TRY(show_mrc(out));
     } else {
+        /* a reader that refuses has written nothing yet */
         SP_REQUIRE(show_mrc(out) == SP_OK || show_pdb(out) == SP_OK, SP_ERR_INPUT,
                    "%s: no file that spica knows: HDF5 (images, results), MRC map or PDB molecule", out->path);
     }

@@ -304,16 +304,35 @@ static void take_chains(reader *in)
     }
 }
 
-/* "REMARK 350   BIOMT2   1  0.000000  1.000000  0.000000        0.00000": one row of a matrix. */
+/* "BIOMT2   1  0.000000  1.000000  0.000000        0.00000": row 2 of matrix 1; false if it is anything else. */
+static bool parse_matrix_row(const char *text, int *row, double m[4])
+{
+    const char *number = text + strlen("BIOMT1");
+    char *end = NULL;
+
+    *row = text[5] - '0';
+    if (*row < 1 || *row > 3 || !isblank((unsigned char)*number)) {
+        return false;
+    }
+    strtol(number, &end, 10); /* matrices are told apart by their order */
+    for (int i = 0; i < 4; i++) {
+        number = end;
+        m[i] = strtod(number, &end);
+        if (end == number || !isfinite(m[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static sp_status take_matrix_row(reader *in, const char *text)
 {
     sp_status status = SP_OK;
-    int row = 0, number = 0, end = 0;
+    int row = 0;
     double m[4];
 
-    SP_REQUIRE(sscanf(text, "BIOMT%d %d %lf %lf %lf %lf%n", &row, &number, m, m + 1, m + 2, m + 3, &end) == 6 &&
-                   row >= 1 && row <= 3 && isfinite(m[0] + m[1] + m[2] + m[3]),
-               SP_ERR_INPUT, "%s, line %ld: this BIOMT matrix row cannot be read", in->path, in->line_number);
+    SP_REQUIRE(parse_matrix_row(text, &row, m), SP_ERR_INPUT, "%s, line %ld: this BIOMT matrix row cannot be read",
+               in->path, in->line_number);
     if (row == 1) {
         SP_REQUIRE(in->transform_count < MAX_OPERATORS, SP_ERR_INPUT, "%s, line %ld: more than %d BIOMT matrices",
                    in->path, in->line_number, MAX_OPERATORS);

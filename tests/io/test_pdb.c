@@ -97,7 +97,7 @@ static void element_follows_from_the_name_where_its_columns_are_blank(void **sta
         int z;
     } known[] = {
         {"ATOM  ", " CA ", "ALA", 6},  {"ATOM  ", "CA  ", "MET", 6},  {"HETATM", "CA  ", " CA", 20},
-        {"HETATM", "CA  ", "CA ", 20}, {"ATOM  ", "HG11", "VAL", 1},  {"ATOM  ", "HG  ", "SER", 1},
+        {"HETATM", "CA  ", "CA ", 20}, {"ATOM  ", "HG11", "VAL", 1},  {"ATOM  ", "HG  ", "CYS", 1},
         {"ATOM  ", "1HB ", "ALA", 1},  {"ATOM  ", "HT1 ", "MET", 1},  {"HETATM", "ZN  ", " ZN", 30},
         {"ATOM  ", "ZN  ", "ZN ", 30}, {"HETATM", "SE  ", "MSE", 34}, {"ATOM  ", " OXT", "LEU", 8},
         {"ATOM  ", "NE2 ", "HIS", 7},  {"ATOM  ", "OD1 ", "ASP", 8},  {"ATOM  ", "SD  ", "MET", 16},
@@ -215,6 +215,8 @@ static void missing_assemblies_are_refused(void **state)
     assert_int_equal(sp_pdb_read(path, -1, &atoms), SP_ERR_USAGE);
     write_text("REMARK 350 BIOMOLECULE: 1\nREMARK 350   BIOMT1   1  1.0 zero\n");
     refuses_with(1, "line 2: this BIOMT matrix row cannot be read");
+    write_text("REMARK 350 BIOMOLECULE: 1\nREMARK 350   BIOMT2   1  0.0  1.0  0.0  0.0\n");
+    refuses_with(1, "line 2: BIOMT2 without BIOMT1");
 }
 
 static void unusable_lines_are_refused_by_number(void **state)

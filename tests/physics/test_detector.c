@@ -251,9 +251,12 @@ static void unusable_panel_files_are_refused_by_line(void **state)
         {"\npanel a 0 0 0.1  0.1 0 0  0 0.1 0  2\n", "line 2: expected"},
         {"panel a 0 0 0.1  0.1 0 0  0 0.1 0  2 2 2\n", "line 1: expected"},
         {"panel a 0 0 x  0.1 0 0  0 0.1 0  2 2\n", "line 1: expected"},
-        {"panel a 0 0 nan  0.1 0 0  0 0.1 0  2 2\n", "line 1: the fast and slow"},
+        {"panel a 0 0 nan  0.1 0 0  0 0.1 0  2 2\n", "line 1: expected"},
         {"panel a 0 0 0.1  0.1 0 0  0.1 0 0  2 2\n", "line 1: the fast and slow"},
         {"panel a 0 0 0.1  0.1 0 0  0 0.1 0  0 2\n", "width 0 and height 2"},
+        {"panel a 0 0 0.1  0.1 0 0  0 0.1 0  2 2.5\n", "width 2 and height 2.5"},
+        {"panel a 0 0 0.1  1e300 0 0  0 0.1 0  2 2\n", "line 1: expected"},
+        {"panels a 0 0 0.1  0.1 0 0  0 0.1 0  2 2\n", "line 1: expected"},
         {"panel a 0 0 0.1  0.1 0 0  0 0.1 0  2 2\npanel b 0 0 0.1  0.1 0 0  0 0.1 0  3 2\n", "line 2: all panels"},
         {"panel a -0.05 -0.05 0  0.1 0 0  0 0.1 0  1 1\n", "at the sample"},
     };

@@ -12,8 +12,7 @@ enum { EDGE = 12, PIXELS = EDGE * EDGE };
 /* Two small molecules in front of a small detector. */
 typedef struct bench {
     sp_detector_map map;
-    sp_particle *particle[2];
-    double weight[2];
+    sp_species species[2];
 } bench;
 
 static void set_up(bench *b)
@@ -26,25 +25,24 @@ static void set_up(bench *b)
     const sp_atoms large = {.count = 4, .atom = atom}, small = {.count = 2, .atom = atom};
     double distance = 0.0;
 
-    *b = (bench){.weight = {3.0, 1.0}};
+    *b = (bench){.species = {{.weight = 3.0}, {.weight = 1.0}}};
     assert_int_equal(sp_detector_map_new(&detector, &b->map, &distance), SP_OK);
-    assert_int_equal(sp_particle_new(&large, &b->map, &b->particle[0]), SP_OK);
-    assert_int_equal(sp_particle_new(&small, &b->map, &b->particle[1]), SP_OK);
+    assert_int_equal(sp_particle_new(&large, &b->map, &b->species[0].particle), SP_OK);
+    assert_int_equal(sp_particle_new(&small, &b->map, &b->species[1].particle), SP_OK);
 }
 
 static void tear_down(bench *b)
 {
-    sp_particle_free(b->particle[0]);
-    sp_particle_free(b->particle[1]);
+    sp_particle_free(b->species[0].particle);
+    sp_particle_free(b->species[1].particle);
     sp_detector_map_clear(&b->map);
 }
 
 static sp_simulation simulation_of(const bench *b)
 {
     return (sp_simulation){.map = &b->map,
+                           .species = b->species,
                            .structures = 2,
-                           .particle = b->particle,
-                           .weight = b->weight,
                            .fluence = 1e30,
                            .spread = 0.3,
                            .poisson = true,
@@ -78,18 +76,18 @@ static void expected_photons_are_fluence_times_cross_section(void **state)
     bench b;
     sp_atom atom = {.element = 26, .occupancy = 1.0};
     const sp_atoms atoms = {.count = 1, .atom = &atom};
-    sp_particle *iron = NULL;
+    sp_species iron = {.weight = 1.0};
     float image[PIXELS], bare[PIXELS];
 
     set_up(&b);
     sp_simulation sim = simulation_of(&b);
-    assert_int_equal(sp_particle_new(&atoms, &b.map, &iron), SP_OK);
+    assert_int_equal(sp_particle_new(&atoms, &b.map, &iron.particle), SP_OK);
     sim.structures = 1;
-    sim.particle = &iron;
+    sim.species = &iron;
     sim.spread = 0.0;
     sim.poisson = false;
     sp_simulation_images(&sim, 0, 1, image);
-    sp_particle_pattern(iron, &b.map, sp_quat_identity(), bare);
+    sp_particle_pattern(iron.particle, &b.map, sp_quat_identity(), bare);
     for (int p = 0; p < PIXELS; p++) {
         /* r_e^2 = 7.9407877e-30 m^2 */
         const double photons = 1e30 * 7.9407877e-30 * b.map.polarization[p] * b.map.solid_angle[p] * bare[p];
@@ -97,7 +95,7 @@ static void expected_photons_are_fluence_times_cross_section(void **state)
         assert_true(fabs(image[p] - (b.map.bad[p] ? 0.0 : photons)) <= 1e-4 * photons);
     }
     assert_true(b.map.bad[EDGE / 2 * EDGE + EDGE / 2]);
-    sp_particle_free(iron);
+    sp_particle_free(iron.particle);
     tear_down(&b);
 }
 

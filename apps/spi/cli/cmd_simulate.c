@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* spica simulate -- diffraction images of randomly oriented molecules. */
+#include <assert.h>
 #include <math.h>
 #include <omp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,10 +27,9 @@ typedef struct job {
     const sp_arguments *args;
     sp_log *log;
     sp_detector_map map;
-    double distance; /* [m] */
+    double distance;     /* [m] */
+    sp_species *species; /* [structures] */
     int structures;
-    sp_particle **particle; /* [structures] */
-    double *weight;         /* [structures] */
     ptrdiff_t images;
     double photons; /* expected per image */
     sp_simulation simulation;
@@ -36,11 +37,10 @@ typedef struct job {
 
 static void clear(job *self)
 {
-    for (int i = 0; self->particle && i < self->structures; i++) {
-        sp_particle_free(self->particle[i]);
+    for (int i = 0; i < self->structures; i++) {
+        sp_particle_free(self->species[i].particle);
     }
-    sp_array_free(self->particle);
-    sp_array_free(self->weight);
+    sp_array_free(self->species);
     sp_detector_map_clear(&self->map);
 }
 
@@ -89,22 +89,22 @@ static sp_status split_structure(const char *text, char **path, double *weight)
         length = (size_t)(colon - text);
     }
     SP_TRY(SP_ARRAY(copy, (ptrdiff_t)length + 1));
-    memcpy(copy, text, length);
+    snprintf(copy, length + 1, "%s", text); /* the path only */
     *path = copy;
 done:
     return status;
 }
 
-static sp_status make_particle(job *self, const char *text, int i)
+static sp_status make_species(job *self, const char *text, int i)
 {
     sp_status status = SP_OK;
     char *path = NULL;
     sp_atoms atoms = {0};
 
-    SP_TRY(split_structure(text, &path, &self->weight[i]));
+    SP_TRY(split_structure(text, &path, &self->species[i].weight));
     SP_TRY(sp_pdb_read(path, (int)sp_arguments_integer(self->args, "assembly"), &atoms));
-    SP_TRY(sp_particle_new(&atoms, &self->map, &self->particle[i]));
-    const double diameter = sp_particle_diameter(self->particle[i]);
+    SP_TRY(sp_particle_new(&atoms, &self->map, &self->species[i].particle));
+    const double diameter = sp_particle_diameter(self->species[i].particle);
     const double spacing = sp_detector_spacing(&self->map);
     sp_log_info(self->log, "structure %d: %s, %td atoms, diameter %.1f A", i, path, atoms.count, 1e10 * diameter);
     if (2.0 * spacing * diameter > 1.0) {
@@ -119,18 +119,17 @@ done:
     return status;
 }
 
-static sp_status make_particles(job *self)
+static sp_status make_mixture(job *self)
 {
     sp_status status = SP_OK;
     const char *const *text = NULL;
     const ptrdiff_t count = sp_arguments_list(self->args, "structure", &text);
 
     SP_REQUIRE(count > 0, SP_ERR_USAGE, "no molecule given; use --structure FILE.pdb");
-    SP_TRY(SP_ARRAY(self->particle, count));
-    SP_TRY(SP_ARRAY(self->weight, count));
+    SP_TRY(SP_ARRAY(self->species, count));
     self->structures = (int)count;
     for (int i = 0; i < self->structures; i++) {
-        SP_TRY(make_particle(self, text[i], i));
+        SP_TRY(make_species(self, text[i], i));
     }
 done:
     return status;
@@ -166,12 +165,11 @@ static sp_status make_simulation(job *self)
     SP_REQUIRE(!counted || !sp_arguments_is_set(self->args, "fluence"), SP_ERR_USAGE,
                "--photons and --fluence exclude each other: one follows from the other");
     SP_TRY(make_detector(self));
-    SP_TRY(make_particles(self));
+    SP_TRY(make_mixture(self));
     self->images = (ptrdiff_t)sp_arguments_integer(self->args, "images");
     self->simulation = (sp_simulation){.map = &self->map,
+                                       .species = self->species,
                                        .structures = self->structures,
-                                       .particle = self->particle,
-                                       .weight = self->weight,
                                        .spread = sp_arguments_real(self->args, "fluence-spread"),
                                        .poisson = counted || sp_arguments_flag(self->args, "poisson"),
                                        .seed = (uint64_t)sp_arguments_integer(self->args, "seed")};
@@ -210,6 +208,7 @@ done:
 /* Images held in memory at a time. */
 static ptrdiff_t block_size(const job *self)
 {
+    assert(self->map.pixels > 0);
     const ptrdiff_t fitting = BLOCK_BYTES / (ptrdiff_t)sizeof(float) / self->map.pixels;
     const ptrdiff_t busy = omp_get_max_threads(); /* each thread makes whole images */
     const ptrdiff_t block = fitting > busy ? fitting : busy;

@@ -6,12 +6,14 @@
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "io/h5.h"
 
 enum { MAX_PANELS = 1024, MAX_EDGE = 32768 };
+static const double LARGEST_NUMBER = 1e5;                     /* in a panel file: no metre or pixel count is larger */
 static const double PLANCK_TIMES_LIGHT = 1.23984197386209e-6; /* [eV m] */
 
 /* A flat rectangle of pixels. */
@@ -58,33 +60,52 @@ done:
     return status;
 }
 
+/* "panel NAME" and 11 numbers; false if the line is anything else. */
+static bool parse_panel(const char *line, double number[11])
+{
+    line += strspn(line, " \t");
+    if (strncmp(line, "panel", 5) != 0 || !isblank((unsigned char)line[5])) {
+        return false;
+    }
+    line += 5 + strspn(line + 5, " \t");
+    line += strcspn(line, " \t"); /* the name is for the reader only */
+    for (int i = 0; i < 11; i++) {
+        char *end = NULL;
+
+        number[i] = strtod(line, &end);
+        if (end == line || !(fabs(number[i]) <= LARGEST_NUMBER)) {
+            return false;
+        }
+        line = end;
+    }
+    return line[strspn(line, " \t")] == '\0';
+}
+
+static bool is_edge(double value)
+{
+    return value >= 1.0 && value <= MAX_EDGE && value == floor(value);
+}
+
 static sp_status read_panel(const char *path, int line_number, const char *line, panel *out)
 {
     sp_status status = SP_OK;
-    double v[9], normal[3], sum = 0.0;
-    long width = 0, height = 0;
-    int end = 0;
+    double v[11], normal[3];
 
-    SP_REQUIRE(sscanf(line, " panel %*s %lf %lf %lf %lf %lf %lf %lf %lf %lf %ld %ld %n", v, v + 1, v + 2, v + 3, v + 4,
-                      v + 5, v + 6, v + 7, v + 8, &width, &height, &end) == 11 &&
-                   line[end] == '\0',
-               SP_ERR_INPUT,
-               "%s, line %d: expected `panel NAME corner_xyz fs_xyz ss_xyz width height` (9 lengths in "
-               "metres, 2 pixel counts)",
+    SP_REQUIRE(parse_panel(line, v), SP_ERR_INPUT,
+               "%s, line %d: expected `panel NAME corner_xyz fs_xyz ss_xyz width height` (9 lengths in metres, 2 pixel "
+               "counts)",
                path, line_number);
-    for (int i = 0; i < 9; i++) {
-        sum += v[i];
-    }
     cross(v + 3, v + 6, normal);
-    SP_REQUIRE(isfinite(sum) && dot(normal, normal) > 0.0, SP_ERR_INPUT,
-               "%s, line %d: the fast and slow vectors span no pixel", path, line_number);
-    SP_REQUIRE(width >= 1 && width <= MAX_EDGE && height >= 1 && height <= MAX_EDGE, SP_ERR_INPUT,
-               "%s, line %d: width %ld and height %ld must lie in 1..%d", path, line_number, width, height, MAX_EDGE);
+    SP_REQUIRE(dot(normal, normal) > 0.0, SP_ERR_INPUT, "%s, line %d: the fast and slow vectors span no pixel", path,
+               line_number);
+    SP_REQUIRE(is_edge(v[9]) && is_edge(v[10]), SP_ERR_INPUT,
+               "%s, line %d: width %g and height %g must be whole numbers in 1..%d", path, line_number, v[9], v[10],
+               MAX_EDGE);
     memcpy(out->corner, v, sizeof out->corner);
     memcpy(out->fast, v + 3, sizeof out->fast);
     memcpy(out->slow, v + 6, sizeof out->slow);
-    out->width = width;
-    out->height = height;
+    out->width = (ptrdiff_t)v[9];
+    out->height = (ptrdiff_t)v[10];
 done:
     return status;
 }

@@ -76,7 +76,9 @@ static void tabulate_kernel(sp_particle *self)
 {
     for (int step = 0; step <= STEPS; step++) {
         for (int i = 0; i < WIDTH; i++) {
-            self->kernel[step][i] = (float)kernel_at(i - WIDTH / 2 + 1 - (double)step / STEPS);
+            const int point = i - WIDTH / 2 + 1;
+
+            self->kernel[step][i] = (float)kernel_at(point - (double)step / STEPS);
         }
     }
 }

@@ -21,11 +21,11 @@ static int draw_structure(const sp_simulation *sim, ptrdiff_t index)
     int last = 0;
 
     for (int i = 0; i < sim->structures; i++) {
-        total += sim->weight[i];
+        total += sim->species[i].weight;
     }
     rest = total * sp_rng_uniform(&rng);
-    while (last < sim->structures - 1 && rest >= sim->weight[last]) {
-        rest -= sim->weight[last++];
+    while (last < sim->structures - 1 && rest >= sim->species[last].weight) {
+        rest -= sim->species[last++].weight;
     }
     return last;
 }
@@ -54,7 +54,7 @@ static void expect(const sp_simulation *sim, int structure, sp_quat orientation,
     const sp_detector_map *map = sim->map;
     const double scale = fluence * ELECTRON_RADIUS * ELECTRON_RADIUS;
 
-    sp_particle_pattern(sim->particle[structure], map, orientation, intensity);
+    sp_particle_pattern(sim->species[structure].particle, map, orientation, intensity);
     for (ptrdiff_t p = 0; p < map->pixels; p++) {
         const double photons = scale * map->polarization[p] * map->solid_angle[p] * intensity[p];
 
@@ -109,7 +109,7 @@ static double average_pixel(const sp_simulation *sim, int structure, ptrdiff_t p
 
         spiral(k, even);
         sp_mat3_apply(&rotation, even, direction);
-        sum += sp_particle_intensity(sim->particle[structure], map, pixel, direction);
+        sum += sp_particle_intensity(sim->species[structure].particle, map, pixel, direction);
     }
     return ELECTRON_RADIUS * ELECTRON_RADIUS * map->polarization[pixel] * map->solid_angle[pixel] * sum / DIRECTIONS;
 }
@@ -147,8 +147,8 @@ sp_status sp_simulation_photons_per_fluence(const sp_simulation *simulation, dou
         double mean = 0.0;
 
         SP_TRY(average_image(simulation, i, &mean));
-        sum += simulation->weight[i] * mean;
-        weights += simulation->weight[i];
+        sum += simulation->species[i].weight * mean;
+        weights += simulation->species[i].weight;
     }
     *photons = sum / weights;
 done:

@@ -14,15 +14,20 @@
 #include "num/quaternion.h"
 #include "physics/particle.h"
 
+/* One of the molecules in the beam. */
+typedef struct sp_species {
+    sp_particle *particle; /* made for the map of the simulation */
+    double weight;         /* share of the images that show it, any scale, > 0 */
+} sp_species;
+
 /* What to simulate. The caller owns everything that it points to. */
 typedef struct sp_simulation {
     const sp_detector_map *map;
+    const sp_species *species; /* [structures] */
     int structures;
-    sp_particle *const *particle; /* [structures] made for `map` */
-    const double *weight;         /* [structures] share of the images that show it, any scale, > 0 */
-    double fluence;               /* mean over the shots [photons/m^2] */
-    double spread;                /* relative deviation of the fluence from shot to shot (log-normal), 0 = none */
-    bool poisson;                 /* draw photon counts; else expected values */
+    double fluence; /* mean over the shots [photons/m^2] */
+    double spread;  /* relative deviation of the fluence from shot to shot (log-normal), 0 = none */
+    bool poisson;   /* draw photon counts; else expected values */
     uint64_t seed;
 } sp_simulation;
 
@@ -30,7 +35,7 @@ typedef struct sp_simulation {
 typedef struct sp_shot {
     sp_quat orientation; /* the image shows the intensity at s_mol = R(q)^T s_lab */
     double fluence;      /* [photons/m^2] */
-    int structure;
+    int structure;       /* place among the species */
 } sp_shot;
 
 /* The shot of image `index`. Cannot fail. */

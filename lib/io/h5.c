@@ -333,7 +333,7 @@ typedef struct walk {
 static herr_t visit_link(hid_t group, const char *name, const H5L_info_t *about, void *user)
 {
     walk *self = user;
-    sp_h5_info info;
+    sp_h5_info info = {0};
     const hid_t object = H5Oopen(group, name, H5P_DEFAULT); /* a dangling link opens nothing and is left out */
 
     (void)about;
@@ -400,7 +400,7 @@ static sp_status read_numbers(sp_h5 *file, const char *name, hid_t type, int ran
     sp_status status = SP_OK;
     hid_t dataset = H5I_INVALID_HID;
     char has[SHAPE_LENGTH], needs[SHAPE_LENGTH];
-    sp_h5_info info;
+    sp_h5_info info = {0};
 
     SP_TRY(open_dataset(file, name, &dataset, &info));
     SP_TRY(check_numbers(file, name, &info, type));
@@ -544,7 +544,7 @@ static sp_status transfer_rows(sp_h5 *file, const char *name, ptrdiff_t first, p
     sp_status status = SP_OK;
     hid_t dataset = H5I_INVALID_HID, there = H5I_INVALID_HID, here = H5I_INVALID_HID;
     herr_t result = 0;
-    sp_h5_info info;
+    sp_h5_info info = {0};
 
     SP_TRY(open_dataset(file, name, &dataset, &info));
     SP_TRY(check_numbers(file, name, &info, H5T_NATIVE_FLOAT));
@@ -608,15 +608,15 @@ done:
 static sp_status copy_variable(hid_t id, hid_t type, char **text)
 {
     sp_status status = SP_OK;
-    char *borrowed = NULL, *copy = NULL; /* memory of HDF5 */
+    char *borrowed = NULL, *copy = NULL; /* memory of HDF5; ours */
+    const char *words = NULL;
 
     SP_REQUIRE((is_attribute(id) ? H5Aread(id, type, &borrowed)
                                  : H5Dread(id, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, &borrowed)) >= 0,
                SP_ERR_INPUT, "the string cannot be read");
-    SP_TRY(sp_array_new(borrowed ? (ptrdiff_t)strlen(borrowed) + 1 : 1, 1, "string", (void **)&copy));
-    if (borrowed) {
-        memcpy(copy, borrowed, strlen(borrowed));
-    }
+    words = borrowed ? borrowed : ""; /* never written */
+    SP_TRY(sp_array_new((ptrdiff_t)strlen(words) + 1, 1, "string", (void **)&copy));
+    memcpy(copy, words, strlen(words) + 1);
     *text = copy;
 done:
     H5free_memory(borrowed);
@@ -652,7 +652,7 @@ sp_status sp_h5_read_string(sp_h5 *file, const char *name, char **text)
 {
     sp_status status = SP_OK;
     hid_t dataset = H5I_INVALID_HID;
-    sp_h5_info info;
+    sp_h5_info info = {0};
 
     SP_TRY(open_dataset(file, name, &dataset, &info));
     SP_REQUIRE(read_text(dataset, text) == SP_OK, SP_ERR_INPUT, "%s: `%s`: %s", file->path, name, sp_error_text());
@@ -722,7 +722,7 @@ static sp_status read_attribute(sp_h5 *file, const char *object, const char *nam
 {
     sp_status status = SP_OK;
     hid_t attribute = H5I_INVALID_HID;
-    sp_h5_info info;
+    sp_h5_info info = {0};
 
     SP_TRY(open_attribute(file, object, name, &attribute));
     SP_REQUIRE(attribute_describe(attribute, &info) && info.count == count, SP_ERR_INPUT,

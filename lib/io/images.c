@@ -50,7 +50,7 @@ static sp_status read_shape(sp_image_file *self)
     sp_status status = SP_OK;
     sp_detector_map *map = &self->map;
     const char *path = sp_h5_path(self->h5);
-    sp_h5_info info;
+    sp_h5_info info = {0};
     char text[160];
 
     self->dataset =
@@ -162,7 +162,7 @@ static sp_status read_positions(sp_h5 *h5, sp_detector_map *map)
     const ptrdiff_t axis_last[] = {map->panels, map->height, map->width, 3};
     const ptrdiff_t axis_first[] = {3, map->panels, map->height, map->width};
     char has[160], needs[160];
-    sp_h5_info info;
+    sp_h5_info info = {0};
 
     SP_TRY(SP_ARRAY(map->position, 3 * map->pixels));
     SP_TRY(sp_h5_get_info(h5, name, &info));

@@ -47,7 +47,7 @@ sp_status sp_truth_read(const char *path, ptrdiff_t *count, double **orientation
 {
     sp_status status = SP_OK;
     sp_h5 *h5 = NULL;
-    sp_h5_info info;
+    sp_h5_info info = {0};
     double *q = NULL;
     int32_t *which = NULL;
 

@@ -185,7 +185,7 @@ static sp_status show_images(report *out)
     static const char *const truth[] = {"orientations", "conformations", "fluences", "volume", NULL};
     sp_status status = SP_OK;
     sp_image_file *file = NULL;
-    sp_h5_info info;
+    sp_h5_info info = {0};
     photons sum;
 
     SP_TRY(sp_image_file_open(out->path, &file));

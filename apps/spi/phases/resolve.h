@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+/* phases/resolve.h -- resolution: the Fourier shell correlation of two maps on the same grid.
+ *
+ *   FSC(k) = Re sum F1 conj(F2) / sqrt(sum |F1|^2 sum |F2|^2)     sums over shell k of one Fourier voxel, s = k / (n
+ * voxel) (Harauz and van Heel, Optik 73, 146 (1986)). The maps must lie in the same place: see phases/align.h. */
+#include <complex.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+#include "num/fft.h"
+
+/* Shell correlation of two transforms.
+ *   a, b  in   [n][n][n/2+1]  in the layout of num/fft.h, any scale
+ *   fsc   out  [n/2 + 1]      -1 .. 1; 0 where a shell of either map is empty; fsc[0] is 1 unless one mean is 0 or
+ * negative Cannot fail. Deterministic. */
+void sp_fsc_transforms(ptrdiff_t n, const float complex *a, const float complex *b, double *fsc);
+
+/* Shell correlation of two real maps; the centre may lie anywhere, but in the same voxel in both.
+ *   plan  for n*n*n volumes
+ *   a, b  in   [n][n][n] from sp_array_new(), any unit
+ *   fsc   out  [n/2 + 1]
+ * Fails with SP_ERR_MEMORY. */
+sp_status sp_fsc_maps(const sp_fft *plan, const float *a, const float *b, double *fsc);
+
+/* Where a shell correlation ends. */
+typedef struct sp_resolution {
+    double s;     /* [1/m] spatial frequency of the first down-crossing; the last shell's if there is none */
+    bool crossed; /* false: the curve stays above the threshold; the true resolution is 1/s or better */
+} sp_resolution;
+
+/* First place where the curve, starting at 1 for s = 0, falls below `threshold`; linear between shells.
+ *   fsc        in  [shells]  curve; fsc[0] is not used
+ *   shells     >= 2;  use fewer than the curve has to ignore shells beyond the band of the data
+ *   step       distance of shells 1/(n voxel) [1/m]
+ *   threshold  0.5 (map against truth) or 0.143 (half maps: Rosenthal and Henderson, J. Mol. Biol. 333, 721 (2003)) */
+sp_resolution sp_fsc_resolution(const double *fsc, ptrdiff_t shells, double step, double threshold);

@@ -3,9 +3,9 @@
 /* num/stencil.h -- the kernel through which points off a Fourier or real-space grid are read or written.
  *
  * phi(x) = exp(beta (sqrt(1 - (2x/width)^2) - 1)) for |x| <= width/2 [cell], on a grid that is oversampled twice:
- * Barnett, Magland, af Klinteberg, SIAM J. Sci. Comput. 41, C479 (2019). Relative error 7e-4 at width 4 and 1e-5 at 6 for
- * |f| <= 0.2 cycles per cell, 4e-3 and 3e-5 at 0.25, where twofold oversampling ends. (num/nufft.h serves real, even volumes only; maps
- * and molecules are neither.) None of these functions can fail. */
+ * Barnett, Magland, af Klinteberg, SIAM J. Sci. Comput. 41, C479 (2019). Relative error 7e-4 at width 4 and 1e-5 at 6
+ * for |f| <= 0.2 cycles per cell, 4e-3 and 3e-5 at 0.25, where twofold oversampling ends. (num/nufft.h serves real,
+ * even volumes only; maps and molecules are neither.) None of these functions can fail. */
 #include <stddef.h>
 
 enum { SP_STENCIL_WIDTH = 6, SP_STENCIL_STEPS = 256 }; /* widest kernel; table rows per cell, linear between: 4e-6 */

@@ -203,11 +203,12 @@ static void add_to_axes(axes_sums *sums, sp_quat h, sp_quat observed)
     }
 }
 
-/* w = matrix^-1 right by Cramer's rule; the small ridge stands for what the data leave open (Cn: turns about z). */
+/* w = matrix^-1 right by Cramer's rule; the small ridge stands for what the data leave open: turns about z of Cn, or
+ * all where every answer uses the identity. */
 static void solve_axes(const axes_sums *sums, double w[3])
 {
     double a[3][3], determinant = 0.0;
-    const double ridge = 1e-6 * (sums->matrix[0][0] + sums->matrix[1][1] + sums->matrix[2][2]) + 1e-300;
+    const double ridge = 1e-6 * (sums->matrix[0][0] + sums->matrix[1][1] + sums->matrix[2][2]) + 1e-9;
 
     for (int i = 0; i < 3; i++) {
         for (int j = 0; j < 3; j++) {

@@ -36,7 +36,8 @@ const char *sp_status_name(sp_status status);
 #define SP_REQUIRE(condition, code, ...)                                                                               \
     do {                                                                                                               \
         if (!(condition)) {                                                                                            \
-            status = sp_error_set((code), __FILE__, __LINE__, __VA_ARGS__);                                            \
+            status = (code);                                                                                           \
+            sp_error_set(status, __FILE__, __LINE__, __VA_ARGS__);                                                     \
             goto done;                                                                                                 \
         }                                                                                                              \
     } while (0)

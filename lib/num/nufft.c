@@ -87,7 +87,7 @@ static void make_kernel(sp_nufft *self)
     enum { PANELS = 32 };
     const double sigma = (double)self->nf / (double)self->n;
     const double beta = 0.976 * M_PI * self->width * (1.0 - 0.5 / sigma); /* Barnett et al., section 3.3 */
-    double coefficient[MAX_WIDTH][MAX_DEGREE + 1];
+    double coefficient[MAX_WIDTH][MAX_DEGREE + 1] = {{0.0}};
 
     for (int cell = 0; cell < self->width; cell++) {
         fit_cell(self->width, beta, cell, self->degree, coefficient[cell]);

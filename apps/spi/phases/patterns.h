@@ -35,10 +35,10 @@ typedef struct sp_patterns {
     ptrdiff_t source_count;
 } sp_patterns;
 
-/* Room for `images` images of these pixels, binned bin x bin within each panel.
+/* Room for `images` images of these pixels, binned size x size within each panel.
  *   s_min, s_max  bins outside are left out [1/m]
  * Release with sp_patterns_clear(). Fails with SP_ERR_INPUT (no usable pixel), SP_ERR_MEMORY. */
-sp_status sp_patterns_init(const sp_pixels *pixels, ptrdiff_t images, ptrdiff_t bin, double s_min, double s_max,
+sp_status sp_patterns_init(const sp_pixels *pixels, ptrdiff_t images, ptrdiff_t size, double s_min, double s_max,
                            sp_patterns *patterns);
 void sp_patterns_clear(sp_patterns *patterns);
 

@@ -334,7 +334,7 @@ void sp_phaser_autocorrelate(sp_phaser *phaser, const float *density, const doub
     for (ptrdiff_t i = 0; i < phaser->half_count; i++) {
         const float re = crealf(half[i]), im = cimagf(half[i]);
         const float intensity = re * re + im * im;
-        const ptrdiff_t shell = lround(sqrt(phaser->square[i]));
+        const ptrdiff_t shell = lroundf(sqrtf(phaser->square[i]));
 
         if (shells) { /* the z > 0 half counts twice in truth; on a shell average the difference is nil */
             shells[shell] += intensity;

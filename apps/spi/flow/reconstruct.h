@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+/* flow/reconstruct.h -- the generation loop: from images to orientations and a density.
+ *
+ * One generation: merge all images in their orientations, phase the autocorrelation, slice the density, match and
+ * refine every image. It starts from random orientations and stops when nothing changes any more; known orientations
+ * in a file are never read. A generation whose density explains the images worse than before is refused. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "io/images.h"
+#include "num/quaternion.h"
+#include "phases/match.h"
+
+/* What the user may choose. 0 (or SP_NOISE_AUTO) means: chosen from the data; sp_reconstruct() fills it in. */
+typedef enum sp_noise_kind { SP_NOISE_AUTO, SP_NOISE_NONE, SP_NOISE_POISSON } sp_noise_kind;
+
+typedef struct sp_reconstruct_settings {
+    uint64_t seed;
+    double resolution;     /* [m] finest detail to reconstruct; auto: the corner of the detector */
+    double low_resolution; /* [m] pixels of coarser detail are ignored; auto: none, all good pixels are used */
+    double diameter;       /* [m] largest extent of the particle; auto: from the pair distances of the mean image */
+    int grid;              /* [voxel] edge of the density, even; auto: 2.3 diameters at resolution / 2 */
+    int binning;           /* [pixel] auto: largest that keeps a bin below a quarter of a speckle */
+    int orientations;      /* grid of the search; auto: half a speckle at the edge, coarser in the first generations */
+    int generations;       /* at most */
+    int starts;            /* phasing starts side by side in each generation */
+    sp_match_kind match;   /* whitened (default) or euclidean */
+    double whitening;      /* share of the signal variance in the weights */
+    bool refine;           /* local refinement of each image's orientation */
+    bool fit_scale;        /* per-image fluence fitted from generation to generation */
+    sp_noise_kind noise;   /* auto: measured from neighbouring pixels */
+} sp_reconstruct_settings;
+
+/* Defaults: everything automatic; see `spica reconstruct --help`. */
+sp_reconstruct_settings sp_reconstruct_defaults(void);
+
+enum { SP_PHASE_READ, SP_PHASE_MERGE, SP_PHASE_PHASE, SP_PHASE_SEARCH, SP_PHASE_REFINE, SP_PHASE_OTHER, SP_PHASES };
+
+/* Names of the phases for tables: "read", "merge", ... */
+extern const char *const sp_phase_names[SP_PHASES];
+
+/* One line of the history. */
+typedef struct sp_generation {
+    int generation;            /* 0 based */
+    bool accepted;             /* false: refused, the state before was kept */
+    double score;              /* mean score of the images, after refinement where there was one */
+    double phasing_residual;   /* see phases/phase.h */
+    double support_volume;     /* [m^3] */
+    double merge_residual;     /* of the linear system */
+    double orientation_change; /* [rad] median turn of the images since the last generation, common turn removed */
+    double settled;            /* share of the images that turned less than 3 degrees */
+    double density_change;     /* 1 - correlation of the intensities with those of the last generation */
+    double resolution;         /* [m] finest detail compared in this generation */
+    ptrdiff_t orientations;    /* searched */
+    double wall[SP_PHASES];    /* [s] */
+    double cpu[SP_PHASES];     /* [s] */
+} sp_generation;
+
+/* Everything that is known after a generation; the outcome when the loop ends. Arrays are owned by it. */
+typedef struct sp_reconstruction {
+    sp_reconstruct_settings settings; /* every value in effect */
+    ptrdiff_t images;                 /* in the file */
+    ptrdiff_t used;                   /* with signal in them */
+    ptrdiff_t pixels_used;            /* bins per image */
+    double wavelength;                /* [m]; 0 unknown */
+    double edge_resolution;           /* [m] largest circle that the detector covers all round */
+    double corner_resolution;         /* [m] farthest good pixel */
+    double photons_per_image;         /* mean value per image over good pixels, unit of the file */
+    double quantum;                   /* noise variance / mean of the values: 1 for photon counts, 0 for none */
+    char corrections[64];             /* divided out, from the file */
+    ptrdiff_t edge;                   /* of the density [voxel] */
+    double voxel;                     /* [m] */
+    float *density;                   /* [edge^3] FFT order, sharp to settings.resolution, >= 0 */
+    double speckle;         /* [rad] angular size of a speckle at the edge: what orientations can be told apart by */
+    double grid_spacing;    /* [rad] typical distance to the nearest orientation of the search grid */
+    sp_quat *orientation;   /* [images] */
+    float *score;           /* [images] -1..1; NAN for an image without signal */
+    float *scale;           /* [images] fluence relative to the mean; 0 without signal */
+    int generations;        /* done */
+    sp_generation *history; /* [generations] */
+    bool converged;
+    const char *stop_reason; /* one sentence */
+    double *prtf;            /* [shells] phase retrieval transfer function of the final phasing starts */
+    double *prtf_s;          /* [shells] [1/m] */
+    ptrdiff_t prtf_shells;
+    double prtf_resolution; /* [m] first down-crossing of 1/e; 0 if never */
+    double wall[SP_PHASES]; /* [s] totals */
+    double cpu[SP_PHASES];  /* [s] */
+} sp_reconstruction;
+
+/* Called after each complete generation (and once more at the end) with the state so far; an error ends the run. */
+typedef sp_status sp_generation_hook(void *context, const sp_reconstruction *state);
+
+/* Memory that the run will take [byte], from the shape of the data alone. */
+double sp_reconstruct_bytes(const sp_image_file *file, const sp_reconstruct_settings *settings);
+
+/* Reconstruct.
+ *   file      open image file; orientations in it are not looked at
+ *   hook      may be NULL
+ *   result    receives the outcome, free with sp_reconstruction_free(); untouched on error
+ * Fails with SP_ERR_INPUT (data unusable; the reason names image and cure), SP_ERR_USAGE (settings that contradict the
+ * data), SP_ERR_MEMORY (refused before the start if more is needed than there is), SP_ERR_INTERRUPT (Ctrl-C; the hook
+ * has seen every complete generation). */
+sp_status sp_reconstruct(sp_image_file *file, const sp_reconstruct_settings *settings, sp_log *log,
+                         sp_generation_hook *hook, void *context, sp_reconstruction **result);
+void sp_reconstruction_free(sp_reconstruction *result); /* NULL is fine */

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/memory.h"
 
@@ -87,15 +88,17 @@ static ptrdiff_t collect_bins(const sp_pixels *pixels, ptrdiff_t size, double s_
     return kept;
 }
 
-/* Typical distance of neighbouring pixels [1/m]: the mean over pixels and their right-hand neighbours. */
+/* Typical distance of neighbouring pixels [1/m]: the mean over pixels and their neighbours in a row; in a column, where
+ * panels are one pixel wide. */
 static double pixel_step(const sp_pixels *pixels)
 {
+    const ptrdiff_t line = pixels->width > 1 ? pixels->width : pixels->height;
     const ptrdiff_t total = pixels->panels * pixels->height * pixels->width;
     double sum = 0.0;
     ptrdiff_t pairs = 0;
 
     for (ptrdiff_t p = 0; p + 1 < total; p++) {
-        if ((p + 1) % pixels->width != 0) {
+        if ((p + 1) % line != 0) {
             const double *a = pixels->position + 3 * p, *b = a + 3;
 
             sum += sqrt((a[0] - b[0]) * (a[0] - b[0]) + (a[1] - b[1]) * (a[1] - b[1]) + (a[2] - b[2]) * (a[2] - b[2]));
@@ -149,6 +152,7 @@ sp_status sp_patterns_init(const sp_pixels *pixels, ptrdiff_t images, ptrdiff_t 
     SP_REQUIRE(self.pixels > 0, SP_ERR_INPUT, "no good pixel lies between resolutions %.4g and %.4g Angstrom",
                s_min > 0.0 ? 1e10 / s_min : INFINITY, 1e10 / s_max);
     self.shell_width = pixel_step(pixels) * (double)size;
+    SP_REQUIRE(self.shell_width > 0.0, SP_ERR_INPUT, "no two pixels are neighbours: all panels are single pixels");
     self.shells = (ptrdiff_t)(bins[self.pixels - 1].radius / self.shell_width) + 1;
     self.source_count = pixels->panels * pixels->height * pixels->width;
     for (ptrdiff_t i = 0; i < room; i++) {
@@ -213,6 +217,7 @@ sp_status sp_patterns_measure(sp_patterns *patterns)
     ptrdiff_t filled = 0;
 
     SP_TRY(SP_ARRAY(exposure, patterns->shells));
+    memset(patterns->profile, 0, (size_t)patterns->shells * sizeof *patterns->profile);
     for (ptrdiff_t n = 0; n < patterns->images; n++) {
         double sum = 0.0;
 

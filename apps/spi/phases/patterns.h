@@ -28,7 +28,7 @@ typedef struct sp_patterns {
     ptrdiff_t *shell_start; /* [shells + 1] first bin of each shell */
     double shell_width;     /* [1/m]; shell k holds |s| in k .. k+1 widths */
     float *count;           /* [images][pixels] raw values, summed over each bin */
-    float *scale;           /* [images] fluence relative to the mean */
+    float *scale;           /* [images] fluence relative to the mean; 0 for an image without signal */
     double *profile;        /* [shells] mean intensity over all images: value / (scale exposure); "SAXS curve" */
     double quantum;         /* noise variance / mean: 1 for photon counts, 0 for noise-free values */
     ptrdiff_t *source;      /* [panels*height*width] bin of each pixel, -1 for none */
@@ -37,7 +37,7 @@ typedef struct sp_patterns {
 
 /* Room for `images` images of these pixels, binned size x size within each panel.
  *   s_min, s_max  bins outside are left out [1/m]
- * Release with sp_patterns_clear(). Fails with SP_ERR_INPUT (no usable pixel), SP_ERR_MEMORY. */
+ * Release with sp_patterns_clear(). Fails with SP_ERR_INPUT (no usable pixel, no two neighbours), SP_ERR_MEMORY. */
 sp_status sp_patterns_init(const sp_pixels *pixels, ptrdiff_t images, ptrdiff_t size, double s_min, double s_max,
                            sp_patterns *patterns);
 void sp_patterns_clear(sp_patterns *patterns);
@@ -45,8 +45,8 @@ void sp_patterns_clear(sp_patterns *patterns);
 /* Sums one image [panels][height][width] into its bins. Different images may be added by different threads. */
 void sp_patterns_add(sp_patterns *patterns, ptrdiff_t image, const float *value);
 
-/* When all images are in: measures scale and profile.
- * Fails with SP_ERR_INPUT if an image or the whole set is empty (the reason names the first such image). */
+/* When all images are in: measures scale and profile. An image without signal gets scale 0; the mean of the others
+ * is 1. Fails with SP_ERR_INPUT if all are empty, SP_ERR_MEMORY. */
 sp_status sp_patterns_measure(sp_patterns *patterns);
 
 /* Noise variance / mean of the raw values of some images, from differences between neighbouring pixels: speckle is

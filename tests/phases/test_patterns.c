@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "phases/patterns.h"
+
+#include "phases/blobs.h"
+
+enum { PANELS = 2, HEIGHT = 11, WIDTH = 13, SIZE = 3, ROWS = 4, COLUMNS = 5, IMAGES = 5 }; /* 11 = 3*3+2, 13 = 4*3+1 */
+enum { PIXELS = PANELS * HEIGHT * WIDTH, BINS = PANELS * ROWS * COLUMNS };
+
+static const double STEP = 0.01e10, WAVELENGTH = 2e-10;
+
+/* Images of random numbers on two panels with uneven factors and some masked pixels, one bin of which is all masked. */
+typedef struct scene {
+    bench detector;
+    float value[IMAGES][PIXELS];
+    sp_patterns patterns;
+} scene;
+
+static void fill_scene(scene *s)
+{
+    sp_rng rng = sp_rng_stream(21, 1, 0);
+
+    s->detector = bench_new(PANELS, HEIGHT, WIDTH, STEP, WAVELENGTH);
+    for (ptrdiff_t p = 0; p < PIXELS; p++) {
+        const ptrdiff_t row = p / WIDTH % HEIGHT, column = p % WIDTH;
+
+        s->detector.correction[p] = (float)(0.5 + sp_rng_uniform(&rng));
+        s->detector.bad[p] = sp_rng_uniform(&rng) < 0.2 || (p >= HEIGHT * WIDTH && row < SIZE && column < SIZE);
+        for (int n = 0; n < IMAGES; n++) {
+            s->value[n][p] = s->detector.bad[p] ? 1e6f : (float)((n + 1) * sp_rng_poisson(&rng, 5.0));
+        }
+    }
+}
+
+/* Images in, measured; `empty` has no photon (-1: none). */
+static scene make_scene(double s_min, double s_max, int empty)
+{
+    scene s = {0};
+
+    fill_scene(&s);
+    assert_int_equal(sp_patterns_init(&s.detector.pixels, IMAGES, SIZE, s_min, s_max, &s.patterns), SP_OK);
+    for (int n = 0; n < IMAGES; n++) {
+        if (n != empty) {
+            sp_patterns_add(&s.patterns, n, s.value[n]);
+        }
+    }
+    assert_int_equal(sp_patterns_measure(&s.patterns), SP_OK);
+    return s;
+}
+
+static void clear_scene(scene *s)
+{
+    bench_clear(&s->detector);
+    sp_patterns_clear(&s->patterns);
+}
+
+/* Sums over one bin of the full detector, written out; `into` NULL counts the good pixels. */
+static double bin_sum(const scene *s, ptrdiff_t bin, const float *value, int axis)
+{
+    const ptrdiff_t panel = bin / (ROWS * COLUMNS), first_row = bin / COLUMNS % ROWS * SIZE,
+                    first_column = bin % COLUMNS * SIZE;
+    double sum = 0.0;
+
+    for (ptrdiff_t row = first_row; row < first_row + SIZE && row < HEIGHT; row++) {
+        for (ptrdiff_t column = first_column; column < first_column + SIZE && column < WIDTH; column++) {
+            const ptrdiff_t p = (panel * HEIGHT + row) * WIDTH + column;
+
+            if (!s->detector.bad[p]) {
+                sum += axis >= 0 ? s->detector.position[3 * p + axis] : (value ? (double)value[p] : 1.0);
+            }
+        }
+    }
+    return sum;
+}
+
+/* The bin of the detector that bin p of the patterns is: the one whose mean position is nearest. */
+static ptrdiff_t nearest_bin(const scene *s, ptrdiff_t p)
+{
+    ptrdiff_t best = -1;
+    double least = INFINITY;
+
+    for (ptrdiff_t bin = 0; bin < BINS; bin++) {
+        const double good = bin_sum(s, bin, NULL, -1);
+        double square = 0.0;
+
+        for (int axis = 0; axis < 3 && good > 0.0; axis++) {
+            const double d = bin_sum(s, bin, NULL, axis) / good - s->patterns.s[axis][p];
+
+            square += d * d;
+        }
+        if (good > 0.0 && square < least) {
+            least = square;
+            best = bin;
+        }
+    }
+    assert_true(least < 1e-2 * STEP * STEP); /* the way back to the sphere is short */
+    return best;
+}
+
+static void bins_hold_the_sums_of_their_good_pixels(void **state)
+{
+    (void)state;
+    scene s = make_scene(0.0, INFINITY, -1);
+    bool seen[BINS] = {false};
+    double exposure = 0.0;
+
+    assert_int_equal(s.patterns.pixels, BINS - 1); /* all but the masked one */
+    for (ptrdiff_t bin = 0; bin < BINS; bin++) {
+        exposure += bin_sum(&s, bin, s.detector.correction, -1) / (BINS - 1);
+    }
+    for (ptrdiff_t p = 0; p < s.patterns.pixels; p++) {
+        const ptrdiff_t bin = nearest_bin(&s, p);
+
+        assert_false(seen[bin]);
+        seen[bin] = true;
+        assert_true(fabs(s.patterns.exposure[p] - bin_sum(&s, bin, s.detector.correction, -1) / exposure) < 1e-5);
+        for (int n = 0; n < IMAGES; n++) {
+            assert_true(fabs(s.patterns.count[n * s.patterns.pixels + p] - bin_sum(&s, bin, s.value[n], -1)) < 1e-3);
+        }
+    }
+    clear_scene(&s);
+}
+
+static void bins_lie_on_the_ewald_sphere(void **state)
+{
+    (void)state;
+    scene s = make_scene(0.0, INFINITY, -1);
+    const double k = 1.0 / WAVELENGTH;
+
+    for (ptrdiff_t p = 0; p < s.patterns.pixels; p++) {
+        const double x = s.patterns.s[0][p], y = s.patterns.s[1][p], z = s.patterns.s[2][p];
+
+        assert_true(fabs(sqrt(x * x + y * y + (z + k) * (z + k)) / k - 1.0) < 1e-6);
+        assert_true(fabs(sqrt(x * x + y * y + z * z) / s.patterns.radius[p] - 1.0) < 1e-6);
+    }
+    clear_scene(&s);
+}
+
+static void a_flat_detector_stays_flat(void **state)
+{
+    (void)state;
+    scene s = {0};
+
+    fill_scene(&s);
+    s.detector.pixels.wavelength = 0.0;
+    for (ptrdiff_t p = 0; p < PIXELS; p++) {
+        s.detector.position[3 * p + 2] = 0.0;
+    }
+    assert_int_equal(sp_patterns_init(&s.detector.pixels, 1, SIZE, 0.0, INFINITY, &s.patterns), SP_OK);
+    for (ptrdiff_t p = 0; p < s.patterns.pixels; p++) {
+        assert_true(s.patterns.s[2][p] == 0.0f);
+    }
+    clear_scene(&s);
+}
+
+static void shells_are_sorted_contiguous_and_as_wide_as_they_say(void **state)
+{
+    (void)state;
+    scene s = make_scene(0.0, INFINITY, -1);
+    const sp_patterns *patterns = &s.patterns;
+
+    assert_true(fabs(patterns->shell_width / (SIZE * STEP) - 1.0) < 0.05);
+    assert_int_equal(patterns->shell_start[0], 0);
+    assert_int_equal(patterns->shell_start[patterns->shells], patterns->pixels);
+    for (ptrdiff_t k = 0; k < patterns->shells; k++) {
+        for (ptrdiff_t p = patterns->shell_start[k]; p < patterns->shell_start[k + 1]; p++) {
+            const double widths = patterns->radius[p] / patterns->shell_width;
+
+            assert_int_equal(patterns->shell[p], k);
+            assert_true(widths > (double)k - 1e-5 && widths < (double)k + 1.0 + 1e-5);
+            assert_true(p == 0 || patterns->radius[p] >= patterns->radius[p - 1]);
+        }
+    }
+    clear_scene(&s);
+}
+
+static void bins_outside_the_band_are_left_out(void **state)
+{
+    (void)state;
+    const double s_min = 0.02e10, s_max = 0.07e10;
+    scene all = make_scene(0.0, INFINITY, -1), band = make_scene(s_min, s_max, -1);
+    ptrdiff_t inside = 0;
+
+    for (ptrdiff_t p = 0; p < all.patterns.pixels; p++) {
+        inside += all.patterns.radius[p] >= s_min && all.patterns.radius[p] <= s_max;
+    }
+    assert_true(inside > 5 && inside < all.patterns.pixels);
+    assert_int_equal(band.patterns.pixels, inside);
+    for (ptrdiff_t p = 0; p < inside; p++) {
+        assert_true(band.patterns.radius[p] >= s_min && band.patterns.radius[p] <= s_max);
+    }
+    clear_scene(&band);
+    clear_scene(&all);
+}
+
+static void masked_pixels_are_never_counted(void **state)
+{
+    (void)state;
+    scene s = make_scene(0.0, INFINITY, -1);
+    double mean = 0.0;
+
+    for (ptrdiff_t p = 0; p < PIXELS; p++) {
+        assert_true(s.detector.bad[p] ? s.patterns.source[p] == -1 : s.patterns.source[p] >= 0);
+    }
+    for (ptrdiff_t i = 0; i < IMAGES * s.patterns.pixels; i++) {
+        assert_true(s.patterns.count[i] < 1e6f); /* what every masked pixel holds */
+    }
+    for (ptrdiff_t p = 0; p < s.patterns.pixels; p++) {
+        mean += s.patterns.exposure[p] / (double)s.patterns.pixels;
+    }
+    assert_true(fabs(mean - 1.0) < 1e-6);
+    clear_scene(&s);
+}
+
+/* Total of the counts of one image, in double. */
+static double total(const sp_patterns *patterns, ptrdiff_t image)
+{
+    double sum = 0.0;
+
+    for (ptrdiff_t p = 0; p < patterns->pixels; p++) {
+        sum += patterns->count[image * patterns->pixels + p];
+    }
+    return sum;
+}
+
+static void check_scale_and_profile(const sp_patterns *patterns, int empty)
+{
+    double all = 0.0, mean = 0.0;
+    const double filled = IMAGES - (empty >= 0);
+
+    for (int n = 0; n < IMAGES; n++) {
+        all += total(patterns, n);
+        mean += patterns->scale[n] / filled;
+    }
+    assert_true(fabs(mean - 1.0) < 1e-6);
+    for (int n = 0; n < IMAGES; n++) {
+        assert_true(fabs(patterns->scale[n] - total(patterns, n) * filled / all) < 1e-6);
+    }
+    for (ptrdiff_t k = 0; k < patterns->shells; k++) {
+        double value = 0.0, weight = 0.0;
+
+        for (ptrdiff_t p = patterns->shell_start[k]; p < patterns->shell_start[k + 1]; p++) {
+            for (int n = 0; n < IMAGES; n++) {
+                value += patterns->count[n * patterns->pixels + p];
+                weight += (double)patterns->scale[n] * (double)patterns->exposure[p];
+            }
+        }
+        assert_true(weight > 0.0 ? fabs(patterns->profile[k] * weight / value - 1.0) < 1e-5
+                                 : patterns->profile[k] == 0.0);
+    }
+}
+
+static void scales_have_mean_1_and_the_profile_is_the_mean_intensity(void **state)
+{
+    (void)state;
+    scene s = make_scene(0.0, INFINITY, -1);
+
+    check_scale_and_profile(&s.patterns, -1);
+    clear_scene(&s);
+}
+
+static void an_empty_image_has_scale_0_and_changes_nothing_else(void **state)
+{
+    (void)state;
+    scene s = make_scene(0.0, INFINITY, 2);
+
+    assert_true(s.patterns.scale[2] == 0.0f);
+    check_scale_and_profile(&s.patterns, 2);
+    clear_scene(&s);
+}
+
+static void measuring_again_gives_the_same(void **state)
+{
+    (void)state;
+    scene s = make_scene(0.0, INFINITY, -1);
+
+    assert_int_equal(sp_patterns_measure(&s.patterns), SP_OK);
+    check_scale_and_profile(&s.patterns, -1);
+    clear_scene(&s);
+}
+
+static void images_without_one_photon_are_refused(void **state)
+{
+    (void)state;
+    scene s = {0};
+
+    fill_scene(&s);
+    assert_int_equal(sp_patterns_init(&s.detector.pixels, IMAGES, SIZE, 0.0, INFINITY, &s.patterns), SP_OK);
+    assert_int_equal(sp_patterns_measure(&s.patterns), SP_ERR_INPUT);
+    assert_non_null(strstr(sp_error_text(), "empty"));
+    clear_scene(&s);
+}
+
+static void a_band_without_pixels_is_refused(void **state)
+{
+    (void)state;
+    scene s = {0};
+
+    fill_scene(&s);
+    assert_int_equal(sp_patterns_init(&s.detector.pixels, IMAGES, SIZE, 1e10, 2e10, &s.patterns), SP_ERR_INPUT);
+    assert_non_null(strstr(sp_error_text(), "no good pixel"));
+    memset(s.detector.bad, 1, PIXELS);
+    assert_int_equal(sp_patterns_init(&s.detector.pixels, IMAGES, SIZE, 0.0, INFINITY, &s.patterns), SP_ERR_INPUT);
+    assert_null(s.patterns.count);
+    clear_scene(&s);
+}
+
+static void a_single_pixel_is_refused(void **state)
+{
+    (void)state;
+    bench detector = bench_new(1, 1, 1, STEP, WAVELENGTH);
+    sp_patterns patterns;
+
+    assert_int_equal(sp_patterns_init(&detector.pixels, 1, 1, 0.0, INFINITY, &patterns), SP_ERR_INPUT);
+    bench_clear(&detector);
+}
+
+/* A detector that is one pixel wide has no neighbours along its rows. */
+static void a_single_column_of_pixels_has_shells_too(void **state)
+{
+    (void)state;
+    bench detector = bench_new(1, 16, 1, STEP, WAVELENGTH);
+    sp_patterns patterns;
+
+    assert_int_equal(sp_patterns_init(&detector.pixels, 1, 1, 0.0, INFINITY, &patterns), SP_OK);
+    assert_int_equal(patterns.shells, 8);
+    assert_true(fabs(patterns.shell_width / STEP - 1.0) < 0.05);
+    sp_patterns_clear(&patterns);
+    bench_clear(&detector);
+}
+
+/* ---- noise ---- */
+
+enum { SPECKLE_IMAGES = 120, SIDE = 31 }; /* odd: the last row and column have no partner */
+
+/* Images of blobs in random orientations: mean counts, or gain times Poisson counts of that mean. */
+static double measured_quantum(double gain, bool noisy, double *mean)
+{
+    const ptrdiff_t total_pixels = 2 * SIDE * SIDE;
+    const blobs particle = blobs_random(5, 4.0, 0.8);
+    bench detector = bench_new(2, SIDE, SIDE, 0.006e10, WAVELENGTH);
+    sp_quat *q = random_orientations(SPECKLE_IMAGES, 3);
+    sp_patterns patterns = bench_expose(&detector, &particle, SPECKLE_IMAGES, q, NULL);
+    float *value = NULL;
+
+    assert_int_equal(SP_ARRAY(value, SPECKLE_IMAGES * total_pixels), SP_OK);
+    *mean = 0.0;
+    for (ptrdiff_t n = 0; n < SPECKLE_IMAGES; n++) {
+        sp_rng rng = sp_rng_stream(8, 9, (uint64_t)n);
+
+        for (ptrdiff_t p = 0; p < total_pixels; p++) {
+            const double photons = 0.02 * patterns.count[n * patterns.pixels + patterns.source[p]];
+
+            value[n * total_pixels + p] = (float)(gain * (noisy ? (double)sp_rng_poisson(&rng, photons) : photons));
+            *mean += value[n * total_pixels + p] / (double)(SPECKLE_IMAGES * total_pixels);
+        }
+    }
+    detector.bad[5 * SIDE + 7] = 1; /* a hot pixel, masked */
+    value[5 * SIDE + 7] = 1e9f;
+    const double quantum = sp_patterns_quantum(&detector.pixels, SPECKLE_IMAGES, value);
+
+    sp_array_free(value);
+    sp_array_free(q);
+    sp_patterns_clear(&patterns);
+    bench_clear(&detector);
+    return quantum;
+}
+
+static void photon_counts_have_quantum_1(void **state)
+{
+    (void)state;
+    double mean;
+
+    assert_true(fabs(measured_quantum(1.0, true, &mean) - 1.0) < 0.05);
+    assert_true(mean > 1.0 && mean < 20.0);
+}
+
+static void a_gain_of_3_is_a_quantum_of_3(void **state)
+{
+    (void)state;
+    double mean;
+
+    assert_true(fabs(measured_quantum(3.0, true, &mean) - 3.0) < 0.15);
+}
+
+static void noise_free_values_have_no_quantum(void **state)
+{
+    (void)state;
+    double mean;
+    const double quantum = measured_quantum(1.0, false, &mean);
+
+    assert_true(quantum < 1e-3 * mean);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bins_hold_the_sums_of_their_good_pixels),
+        cmocka_unit_test(bins_lie_on_the_ewald_sphere),
+        cmocka_unit_test(a_flat_detector_stays_flat),
+        cmocka_unit_test(shells_are_sorted_contiguous_and_as_wide_as_they_say),
+        cmocka_unit_test(bins_outside_the_band_are_left_out),
+        cmocka_unit_test(masked_pixels_are_never_counted),
+        cmocka_unit_test(scales_have_mean_1_and_the_profile_is_the_mean_intensity),
+        cmocka_unit_test(an_empty_image_has_scale_0_and_changes_nothing_else),
+        cmocka_unit_test(measuring_again_gives_the_same),
+        cmocka_unit_test(images_without_one_photon_are_refused),
+        cmocka_unit_test(a_band_without_pixels_is_refused),
+        cmocka_unit_test(a_single_pixel_is_refused),
+        cmocka_unit_test(a_single_column_of_pixels_has_shells_too),
+        cmocka_unit_test(photon_counts_have_quantum_1),
+        cmocka_unit_test(a_gain_of_3_is_a_quantum_of_3),
+        cmocka_unit_test(noise_free_values_have_no_quantum),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -179,6 +179,18 @@ done:
     return status;
 }
 
+bool sp_mrc_recognize(const char *path)
+{
+    header head = {0};
+    gzFile file = gzopen(path, "rbe");
+    const bool whole = file && gzread(file, head.text, HEADER_BYTES) == HEADER_BYTES;
+
+    if (file) {
+        gzclose_r(file);
+    }
+    return whole && memcmp(&head.word[WORD_MAGIC], "MAP ", 4) == 0;
+}
+
 /* Many programs leave the machine stamp wrong, so the byte order is the one in which the number of columns is small. */
 static void fix_byte_order(reader *self)
 {
@@ -400,13 +412,14 @@ static void set_labels(header *head, const char *notes)
     set_integer(head, WORD_LABELS, count);
 }
 
-static void make_header(ptrdiff_t n, double voxel, const float *value, const char *notes, header *head)
+static void make_header(ptrdiff_t n, double voxel, const ptrdiff_t centre[3], const float *value, const char *notes,
+                        header *head)
 {
     static const unsigned char little[4] = {0x44, 0x44, 0, 0}, big[4] = {0x11, 0x11, 0, 0};
 
     for (int i = 0; i < 3; i++) {
         set_integer(head, WORD_N + i, n);
-        set_integer(head, WORD_START + i, -(n / 2));
+        set_integer(head, WORD_START + i, centre[i] - n / 2);
         set_integer(head, WORD_M + i, n);
         set_real(head, WORD_CELL + i, (double)n * voxel / ANGSTROM);
         set_real(head, WORD_CELL + 3 + i, 90.0);
@@ -441,6 +454,14 @@ static void transpose(ptrdiff_t n, const float *restrict value, float *restrict 
 
 sp_status sp_mrc_write(const char *path, ptrdiff_t n, double voxel, const float *value, const char *notes)
 {
+    const ptrdiff_t zero[3] = {0, 0, 0};
+
+    return sp_mrc_write_at(path, n, voxel, zero, value, notes);
+}
+
+sp_status sp_mrc_write_at(const char *path, ptrdiff_t n, double voxel, const ptrdiff_t centre[3], const float *value,
+                          const char *notes)
+{
     sp_status status = SP_OK;
     float *words = NULL; /* the whole file */
     header head = {0};
@@ -450,7 +471,7 @@ sp_status sp_mrc_write(const char *path, ptrdiff_t n, double voxel, const float 
     SP_REQUIRE(isfinite(voxel) && voxel > 0.0, SP_ERR_USAGE, "%s: voxel size %g m is not positive", path, voxel);
     SP_TRY(check_finite(path, n, value));
     SP_TRY(SP_ARRAY(words, WORDS + n * n * n));
-    make_header(n, voxel, value, notes, &head);
+    make_header(n, voxel, centre, value, notes, &head);
     memcpy(words, &head, HEADER_BYTES);
     transpose(n, value, words + WORDS);
     SP_TRY(sp_file_write_atomic(path, words, (size_t)(WORDS + n * n * n) * sizeof *words));

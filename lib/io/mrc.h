@@ -30,7 +30,8 @@ typedef struct sp_map {
  * Fails with SP_ERR_INPUT: missing, not a map, truncated, axes that are not at right angles, no finite cell, values
  * that are not finite (the reason says where), a mode not listed here; SP_ERR_MEMORY. */
 sp_status sp_mrc_read(const char *path, sp_map *map);
-void sp_map_clear(sp_map *map); /* frees the values, zeroes the struct */
+bool sp_mrc_recognize(const char *path); /* is there the signature of the format, plain or in gzip? */
+void sp_map_clear(sp_map *map);          /* frees the values, zeroes the struct */
 
 /* Write a cubic volume as float32, at once or not at all (PATH.tmp, renamed). Voxel n/2 along each axis is put at
  * the position 0,0,0: N*START = -(n/2) and ORIGIN = 0, which all common viewers show in the right place.
@@ -41,3 +42,7 @@ void sp_map_clear(sp_map *map); /* frees the values, zeroes the struct */
  * Fails with SP_ERR_USAGE (n, voxel), SP_ERR_NUMERIC (a value that is not finite; the reason says where),
  * SP_ERR_OUTPUT, SP_ERR_MEMORY. */
 sp_status sp_mrc_write(const char *path, ptrdiff_t n, double voxel, const float *value, const char *notes);
+
+/* Likewise, with voxel n/2 at the position voxel * (centre[0], centre[1], centre[2]): N*START = centre - n/2. */
+sp_status sp_mrc_write_at(const char *path, ptrdiff_t n, double voxel, const ptrdiff_t centre[3], const float *value,
+                          const char *notes);

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <zlib.h>
 
+#include "base/files.h"
 #include "base/memory.h"
 #include "base/rng.h"
 #include "io/mrc.h"
@@ -110,6 +111,35 @@ static void maps_of_any_edge_come_back(void **state)
         assert_null(map.value);
         sp_array_free(value);
     }
+}
+
+static void a_map_can_be_written_anywhere(void **state)
+{
+    (void)state;
+    enum { N = 4 };
+    const float value[N * N * N] = {1.0F};
+    const ptrdiff_t centre[3] = {10, -7, 2};
+    sp_map map;
+
+    assert_int_equal(sp_mrc_write_at("a.mrc", N, 2.0 * ANGSTROM, centre, value, NULL), SP_OK);
+    assert_int_equal(sp_mrc_read("a.mrc", &map), SP_OK);
+    assert_true(map.value[0] == 1.0F);
+    for (int i = 0; i < 3; i++) {
+        assert_true(fabs(map.origin[i] - (double)(centre[i] - N / 2) * 2.0 * ANGSTROM) < 1e-6 * ANGSTROM);
+    }
+    sp_map_clear(&map);
+}
+
+static void maps_are_recognized_by_their_signature(void **state)
+{
+    (void)state;
+    const float value = 1.0F;
+
+    assert_int_equal(sp_mrc_write("a.mrc", 1, ANGSTROM, &value, NULL), SP_OK);
+    assert_true(sp_mrc_recognize("a.mrc"));
+    assert_false(sp_mrc_recognize("missing.mrc"));
+    assert_int_equal(sp_file_write_atomic("short.mrc", "MAP ", 4), SP_OK);
+    assert_false(sp_mrc_recognize("short.mrc"));
 }
 
 static void long_and_many_notes_are_cut(void **state)
@@ -503,6 +533,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         scratch_test(a_written_map_has_every_field_of_the_format),
         scratch_test(maps_of_any_edge_come_back),
+        scratch_test(a_map_can_be_written_anywhere),
+        scratch_test(maps_are_recognized_by_their_signature),
         scratch_test(long_and_many_notes_are_cut),
         scratch_test(written_maps_pass_foreign_validators),
         scratch_test(every_mode_and_byte_order_is_read),

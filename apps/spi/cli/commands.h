@@ -31,4 +31,5 @@ sp_syntax sp_command_syntax(const sp_command *command);
 
 extern const sp_command sp_command_simulate;
 extern const sp_command sp_command_info;
+extern const sp_command sp_command_compare;
 extern const sp_command sp_command_help; /* not in the list: `spica help` */

@@ -13,6 +13,7 @@
 static const sp_command *const commands[] = {
     &sp_command_simulate,
     &sp_command_info,
+    &sp_command_compare,
     NULL,
 };
 

@@ -20,6 +20,7 @@ enum {
 };
 static const double COARSE_BAND = 4.0;     /* [1/diameter] the coarse lattice ends at s = 4 / diameter */
 static const double GRID_STEP = 0.2;       /* [rad] of the rotation grid; a speckle at s = 4 / diameter spans 0.25 */
+static const double FINAL_START = 1e-2;    /* [rad] first step of the last refinement */
 static const double FINAL_STEP = 5e-4;     /* [rad] where the refinement ends; parabolas look below it */
 static const double COARSE_FINAL = 1.5e-2; /* [rad] where it ends in the coarse bands */
 
@@ -567,10 +568,21 @@ static sp_status climb_bands(const problem *what, pose poses[2][CANDIDATES])
         }
         start *= 0.5;
     }
-    lattice_clear(&grid); /* last, the Fourier voxels of the reference's box: the correlation as it is defined */
+done:
+    lattice_clear(&grid);
+    return status;
+}
+
+/* The end of step 3, on the Fourier voxels of the reference's box: the correlation as it is defined. */
+static sp_status finish(const problem *what, pose poses[2][CANDIDATES])
+{
+    sp_status status = SP_OK;
+    const double radius = 0.5 * what->diameter;
+    lattice grid = {0};
+
     SP_TRY(lattice_init(&grid, what->reference, what->moving, 1.0 / what->box, what->s_max));
     for (int h = 0; h < 2; h++) {
-        refine(&grid, what->moving, start, FINAL_STEP, radius, &poses[h][0]);
+        refine(&grid, what->moving, FINAL_START, FINAL_STEP, radius, &poses[h][0]);
         set_norm(&grid, what->moving, poses[h][0].rotation);
         poses[h][0].score = pose_score(&grid, what->moving, &poses[h][0]);
         set_norm(&grid, what->moving, sp_quat_identity());
@@ -597,6 +609,43 @@ static void turned_centre(sp_quat rotation, int hand, const sp_volume *moving, c
     sp_mat3_apply(&turn, from, to);
 }
 
+/* Transform of a map around its particle. The map is scaled to a deviation of 1: its unit may be anything, and squares
+ * of squares must fit in float. */
+static sp_status prepare(const sp_volume *map, const ptrdiff_t centre[3], double s_max, int width,
+                         sp_transform **transform)
+{
+    sp_status status = SP_OK;
+    const ptrdiff_t count = map->n * map->n * map->n;
+    double deviation;
+    float *scaled = NULL;
+
+    SP_TRY(SP_ARRAY(scaled, count));
+    sp_moments(map->value, count, NULL, &deviation);
+    for (ptrdiff_t i = 0; i < count; i++) {
+        scaled[i] = (float)((double)map->value[i] / deviation);
+    }
+    SP_TRY(sp_transform_new(&(sp_volume){.n = map->n, .voxel = map->voxel, .value = scaled}, centre, s_max, width,
+                            transform));
+done:
+    sp_array_free(scaled);
+    return status;
+}
+
+/* Both transforms of the problem with stencils of this width, in place of those it has. */
+static sp_status prepare_both(problem *what, const sp_volume *reference, const ptrdiff_t at_reference[3],
+                              const sp_volume *moving, const ptrdiff_t at_moving[3], int width)
+{
+    sp_status status = SP_OK;
+
+    sp_transform_free(what->reference);
+    sp_transform_free(what->moving);
+    what->reference = what->moving = NULL;
+    SP_TRY(prepare(reference, at_reference, what->s_max, width, &what->reference));
+    SP_TRY(prepare(moving, at_moving, what->s_max, width, &what->moving));
+done:
+    return status;
+}
+
 sp_status sp_align(const sp_volume *reference, const sp_volume *moving, double s_max, sp_alignment *alignment)
 {
     sp_status status = SP_OK;
@@ -608,10 +657,12 @@ sp_status sp_align(const sp_volume *reference, const sp_volume *moving, double s
     SP_REQUIRE(reference->n >= 8 && moving->n >= 8, SP_ERR_USAGE, "maps of fewer than 8 voxels cannot be aligned");
     SP_TRY(sp_align_particle(reference, at_reference, &what.diameter));
     SP_TRY(sp_align_particle(moving, at_moving, &other_diameter));
-    SP_TRY(sp_transform_new(reference, at_reference, what.s_max, &what.reference));
-    SP_TRY(sp_transform_new(moving, at_moving, what.s_max, &what.moving));
+    SP_TRY(prepare_both(&what, reference, at_reference, moving, at_moving, 4));
     SP_TRY(search(&what, poses));
     SP_TRY(climb_bands(&what, poses));
+    /* the error of the narrow stencil depends on the rotation, which would cost some tenths of a degree */
+    SP_TRY(prepare_both(&what, reference, at_reference, moving, at_moving, 6));
+    SP_TRY(finish(&what, poses));
 
     const int better = poses[1][0].score > poses[0][0].score;
     const pose *best = &poses[better][0];
@@ -664,7 +715,7 @@ sp_status sp_align_apply(const sp_volume *map, const sp_alignment *alignment, do
     for (int axis = 0; axis < 3; axis++) {
         shift[axis] += by->shift[axis];
     }
-    SP_TRY(sp_transform_new(map, centre, s_max, &transform));
+    SP_TRY(sp_transform_new(map, centre, s_max, 6, &transform));
     SP_TRY(sp_fft_new(n, &plan));
     SP_TRY(SP_ARRAY(half, sp_fft_complex_count(plan)));
     SP_TRY(SP_ARRAY(real, n * n * n));

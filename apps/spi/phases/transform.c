@@ -7,7 +7,7 @@
 #include "num/fft.h"
 #include "num/stencil.h"
 
-enum { WIDTH = 4, MARGIN = WIDTH / 2 + 1 };
+enum { MARGIN = SP_STENCIL_WIDTH / 2 + 1 };
 
 typedef float vec4 __attribute__((vector_size(16), aligned(4))); /* two complex cells */
 
@@ -67,7 +67,8 @@ static void copy_band(sp_transform *self, ptrdiff_t m, const float complex *half
     }
 }
 
-sp_status sp_transform_new(const sp_volume *map, const ptrdiff_t centre[3], double s_max, sp_transform **transform)
+sp_status sp_transform_new(const sp_volume *map, const ptrdiff_t centre[3], double s_max, int width,
+                           sp_transform **transform)
 {
     sp_status status = SP_OK;
     const ptrdiff_t m = sp_fft_good_size(2 * map->n);
@@ -83,7 +84,7 @@ sp_status sp_transform_new(const sp_volume *map, const ptrdiff_t centre[3], doub
     SP_TRY(SP_ARRAY(padded, m * m * m));
     SP_TRY(sp_fft_new(m, &plan));
     SP_TRY(SP_ARRAY(half, sp_fft_complex_count(plan)));
-    sp_stencil_init(WIDTH, &self->stencil);
+    sp_stencil_init(width, &self->stencil);
     for (ptrdiff_t i = 0; i < map->n; i++) {
         factor[i] = 1.0 / sp_stencil_transform(&self->stencil, (double)(i - map->n / 2) / (double)m);
     }
@@ -115,28 +116,46 @@ void sp_transform_free(sp_transform *transform)
     }
 }
 
+/* F at cell coordinates u in the stored half. A constant width lets the compiler lay out the sums. */
+static inline __attribute__((always_inline)) float complex interpolate(const sp_transform *transform, int width,
+                                                                       const double u[3])
+{
+    float wx[SP_STENCIL_WIDTH], wy[SP_STENCIL_WIDTH], wz[SP_STENCIL_WIDTH];
+    vec4 low = {0.0f}, middle = low, high = low; /* complex sums of the cells of a row, two in each */
+    const ptrdiff_t x = sp_stencil_weights(&transform->stencil, u[0], wx) + transform->radius;
+    const ptrdiff_t y = sp_stencil_weights(&transform->stencil, u[1], wy) + transform->radius;
+    const ptrdiff_t z = sp_stencil_weights(&transform->stencil, u[2], wz) + MARGIN;
+
+    for (int i = 0; i < width; i++) {
+        for (int j = 0; j < width; j++) {
+            const float complex *row = transform->cell + ((x + i) * transform->edge + y + j) * transform->depth + z;
+
+            const float weight = wx[i] * wy[j];
+
+            low += weight * *(const vec4 *)row;
+            middle += weight * *(const vec4 *)(row + 2);
+            if (width == 6) {
+                high += weight * *(const vec4 *)(row + 4);
+            }
+        }
+    }
+    low *= (vec4){wz[0], wz[0], wz[1], wz[1]};
+    low += middle * (vec4){wz[2], wz[2], wz[3], wz[3]};
+    if (width == 6) {
+        low += high * (vec4){wz[4], wz[4], wz[5], wz[5]};
+    }
+    return CMPLXF(low[0] + low[2], low[1] + low[3]);
+}
+
 float complex sp_transform_at(const sp_transform *transform, const double s[3])
 {
-    const double sign = s[2] < 0.0 ? -1.0 : 1.0; /* mirrored into the half that is stored */
-    const double scale = sign * transform->cells;
-    float wx[WIDTH], wy[WIDTH], wz[WIDTH];
-    vec4 low = {0.0f}, high = {0.0f}; /* the four complex sums of a row's cells */
+    const double scale = s[2] < 0.0 ? -transform->cells : transform->cells; /* mirrored into the half that is stored */
+    const double u[3] = {s[0] * scale, s[1] * scale, s[2] * scale};
+    float complex value;
 
     if (s[0] * s[0] + s[1] * s[1] + s[2] * s[2] > transform->s_max * transform->s_max * (1.0 + 1e-9)) {
         return 0.0f;
     }
-    const ptrdiff_t x = sp_stencil_weights(&transform->stencil, s[0] * scale, wx) + transform->radius;
-    const ptrdiff_t y = sp_stencil_weights(&transform->stencil, s[1] * scale, wy) + transform->radius;
-    const ptrdiff_t z = sp_stencil_weights(&transform->stencil, s[2] * scale, wz) + MARGIN;
-
-    for (int i = 0; i < WIDTH; i++) {
-        for (int j = 0; j < WIDTH; j++) {
-            const float complex *row = transform->cell + ((x + i) * transform->edge + y + j) * transform->depth + z;
-
-            low += wx[i] * wy[j] * *(const vec4 *)row;
-            high += wx[i] * wy[j] * *(const vec4 *)(row + 2);
-        }
-    }
-    return CMPLXF(wz[0] * low[0] + wz[1] * low[2] + wz[2] * high[0] + wz[3] * high[2],
-                  (float)sign * (wz[0] * low[1] + wz[1] * low[3] + wz[2] * high[1] + wz[3] * high[3]));
+    value = transform->stencil.width == 4 ? interpolate(transform, 4, u) : interpolate(transform, 6, u);
+    return s[2] < 0.0 ? conjf(value) : value;
 }

@@ -21,7 +21,7 @@ struct sp_matcher {
     float *norm;              /* [images] |x|_W, or |x|^2 */
     float *tile;              /* [ORIENTATION_TILE][pixels] model features */
     float *tile_norm;         /* [ORIENTATION_TILE] */
-    double data_power;        /* mean square of the images (Euclidean scale) */
+    double power;             /* mean over the images of sum_p x^2, Euclidean kind */
 };
 
 /* ---- features ---- */
@@ -146,6 +146,16 @@ static void weigh_features(sp_matcher *self)
     }
 }
 
+static double mean_power(const sp_matcher *self)
+{
+    double sum = 0.0;
+
+    for (ptrdiff_t i = 0; i < self->patterns->images * self->pixels; i++) {
+        sum += (double)self->feature[i] * self->feature[i];
+    }
+    return sum / (double)self->patterns->images;
+}
+
 sp_status sp_matcher_new(const sp_patterns *patterns, const sp_match_settings *settings, sp_matcher **matcher)
 {
     sp_status status = SP_OK;
@@ -172,6 +182,8 @@ sp_status sp_matcher_new(const sp_patterns *patterns, const sp_match_settings *s
     if (settings->kind == SP_MATCH_WHITENED) {
         make_weights(self);
         weigh_features(self);
+    } else {
+        self->power = mean_power(self);
     }
     openblas_set_num_threads(1); /* the tiles are shared out here, in an order that does not depend on the threads */
     *matcher = self;
@@ -196,14 +208,15 @@ void sp_matcher_free(sp_matcher *matcher)
 
 /* ---- search on the grid ---- */
 
+/* Features of `count` orientations, evenly spread over grid points first .. first + span - 1. */
 static void make_tile(sp_matcher *self, const sp_slicer *slicer, const sp_rotation_grid *grid, ptrdiff_t first,
-                      ptrdiff_t count)
+                      ptrdiff_t span, ptrdiff_t count)
 {
 #pragma omp parallel for schedule(static)
     for (ptrdiff_t i = 0; i < count; i++) {
         float *y = self->tile + i * self->pixels;
 
-        sp_slicer_cut(slicer, grid->q[first + i], self->patterns->s, self->pixels, y);
+        sp_slicer_cut(slicer, grid->q[first + i * span / count], self->patterns->s, self->pixels, y);
         self->tile_norm[i] = model_feature(self, y);
     }
 }
@@ -247,18 +260,18 @@ static void compare_tile(const sp_matcher *self, ptrdiff_t first_image, ptrdiff_
     }
 }
 
-/* One scale for the whole tile, as SpiniFEL has it: ratio of the root mean squares of images and model patterns. */
-static float euclidean_scale(const sp_matcher *self, ptrdiff_t orientations)
+/* One scale for the whole model: root of the mean power of the images over that of the model's patterns, of which a
+ * tile spread over the grid is enough. A scale of each tile's own would make scores of different tiles incomparable. */
+static float euclidean_scale(sp_matcher *self, const sp_slicer *slicer, const sp_rotation_grid *grid)
 {
-    double data = 0.0, model = 0.0;
+    const ptrdiff_t count = grid->count < ORIENTATION_TILE ? grid->count : ORIENTATION_TILE;
+    double model = 0.0;
 
-    for (ptrdiff_t i = 0; i < self->patterns->images * self->pixels; i++) {
-        data += (double)self->feature[i] * self->feature[i];
+    make_tile(self, slicer, grid, 0, grid->count, count);
+    for (ptrdiff_t o = 0; o < count; o++) {
+        model += (double)self->tile_norm[o] * self->tile_norm[o] / (double)count;
     }
-    for (ptrdiff_t o = 0; o < orientations; o++) {
-        model += (double)self->tile_norm[o] * self->tile_norm[o];
-    }
-    return model > 0.0 ? (float)sqrt(data / (double)self->patterns->images / (model / (double)orientations)) : 0.0f;
+    return model > 0.0 ? (float)sqrt(self->power / model) : 0.0f;
 }
 
 void sp_matcher_search(sp_matcher *matcher, const sp_slicer *slicer, const sp_rotation_grid *grid, int keep,
@@ -270,12 +283,12 @@ void sp_matcher_search(sp_matcher *matcher, const sp_slicer *slicer, const sp_ro
         best[i] = 0;
         score[i] = -INFINITY;
     }
+    const float scale = matcher->settings.kind == SP_MATCH_EUCLIDEAN ? euclidean_scale(matcher, slicer, grid) : 1.0f;
+
     for (ptrdiff_t first = 0; first < grid->count; first += ORIENTATION_TILE) {
         const ptrdiff_t count = grid->count - first < ORIENTATION_TILE ? grid->count - first : ORIENTATION_TILE;
 
-        make_tile(matcher, slicer, grid, first, count);
-        const float scale = matcher->settings.kind == SP_MATCH_EUCLIDEAN ? euclidean_scale(matcher, count) : 1.0f;
-
+        make_tile(matcher, slicer, grid, first, count, count);
 #pragma omp parallel for schedule(dynamic, 1)
         for (ptrdiff_t image = 0; image < images; image += IMAGE_TILE) {
             compare_tile(matcher, image, images - image < IMAGE_TILE ? images - image : IMAGE_TILE, first, count, scale,

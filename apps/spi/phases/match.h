@@ -17,13 +17,14 @@
 
 typedef enum sp_match_kind {
     SP_MATCH_WHITENED,  /* square root, shell mean removed, weighted by shell, normalised */
-    SP_MATCH_EUCLIDEAN, /* intensities as they are, squared distance, one scale for the whole model (SpiniFEL) */
+    SP_MATCH_EUCLIDEAN, /* intensities as they are, squared distance, one scale for the whole model: the ratio of the
+                         * root mean squares of the images and of 256 model patterns spread over the grid (SpiniFEL) */
 } sp_match_kind;
 
 typedef struct sp_match_settings {
     sp_match_kind kind;
     double whitening; /* share of the signal variance in the weights, 0 .. 1 */
-    double s_max;     /* [1/m] pixels beyond are not compared */
+    double s_max;     /* [1/m] shells that lie beyond are not compared */
 } sp_match_settings;
 
 typedef struct sp_matcher sp_matcher;

@@ -53,6 +53,7 @@ sp_status sp_merger_new(ptrdiff_t edge, double voxel, double support_radius, int
     sp_status status = SP_OK;
     sp_merger *self = NULL;
 
+    SP_REQUIRE(edge % 2 == 0, SP_ERR_USAGE, "merging edge %td is odd", edge);
     SP_TRY(SP_ARRAY(self, 1));
     self->edge = edge;
     self->padded = 2 * edge;

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "phases/merge.h"
+
+#include <omp.h>
+
+#include "phases/blobs.h"
+
+static const double WAVELENGTH = 2.5e-10;
+
+/* Noise-free images of blobs in random orientations, each with a scale of its own, and what merging makes of them. */
+typedef struct scene {
+    ptrdiff_t edge, cube;
+    blobs particle;
+    bench detector;
+    sp_quat *q;
+    sp_patterns patterns;
+    sp_merger *merger;
+    float *merged;
+} scene;
+
+/*   reach  of the detector's corner, in units of the finest frequency 1/(2 voxel);  radius of the support [voxel] */
+static scene make_scene(ptrdiff_t edge, ptrdiff_t side, double reach, ptrdiff_t images, blobs particle, double radius)
+{
+    scene s = {.edge = edge, .cube = edge * edge * edge, .particle = particle};
+    const double step = reach / (2.0 * VOXEL) / (0.5 * sqrt(2.0) * (double)(side - 1));
+    double *scale = NULL;
+
+    assert_int_equal(SP_ARRAY(scale, images), SP_OK);
+    for (ptrdiff_t n = 0; n < images; n++) {
+        scale[n] = 0.5 + 0.25 * (double)(n % 5); /* mean 1 for a multiple of 5 images */
+    }
+    s.detector = bench_new(1, side, side, step, WAVELENGTH);
+    for (ptrdiff_t p = 0; p < side * side; p++) {
+        s.detector.correction[p] = 1.0f + 0.3f * (float)(p % 3);
+    }
+    s.q = random_orientations(images, 41);
+    s.patterns = bench_expose(&s.detector, &s.particle, images, s.q, scale);
+    for (ptrdiff_t n = 0; n < images; n++) { /* total counts are not quite the fluence: speckle */
+        s.patterns.scale[n] = (float)scale[n];
+    }
+    assert_int_equal(sp_merger_new(edge, VOXEL, radius * VOXEL, 6, s.patterns.pixels, &s.merger), SP_OK);
+    assert_int_equal(SP_ARRAY(s.merged, s.cube), SP_OK);
+    sp_array_free(scale);
+    return s;
+}
+
+static void clear_scene(scene *s)
+{
+    bench_clear(&s->detector);
+    sp_array_free(s->q);
+    sp_patterns_clear(&s->patterns);
+    sp_merger_free(s->merger);
+    sp_array_free(s->merged);
+}
+
+static void the_autocorrelation_comes_back_from_its_patterns(void **state)
+{
+    (void)state;
+    scene s = make_scene(16, 16, 0.98, 200, blobs_random(12, 2.0, 0.9), 7.0);
+    float *truth = blobs_autocorrelation(&s.particle, s.edge);
+    const sp_merge_result result = sp_merger_run(s.merger, &s.patterns, s.q, 1e-4, 60, s.merged);
+
+    assert_true(result.iterations > 1);
+    assert_true(relative_difference(s.merged, truth, s.cube) < 0.01);
+    for (ptrdiff_t x = -7; x <= 7; x++) { /* even, and 0 outside the support */
+        for (ptrdiff_t y = -7; y <= 7; y++) {
+            for (ptrdiff_t z = -7; z <= 7; z++) {
+                const float here = s.merged[blobs_index(16, x, y, z)], there = s.merged[blobs_index(16, -x, -y, -z)];
+
+                assert_true(fabsf(here - there) < 1e-4f * s.merged[0]);
+                assert_true(x * x + y * y + z * z <= 49 || here == 0.0f);
+            }
+        }
+    }
+    sp_array_free(truth);
+    clear_scene(&s);
+}
+
+/* ---- against the normal equations, written out ---- */
+
+enum { TINY = 8, HALF = TINY / 2 - 1, MOST = 125 };
+
+static const double RADIUS = 3.0; /* [voxel] 123 voxels */
+
+/* A^T W A + lambda and A^T W y over the voxels of the support, as dense arrays, in units of the eigenvalue of a fully
+ * measured frequency: the sum of weights over the share pi/6 of the box in which they lie. */
+typedef struct dense {
+    ptrdiff_t count;
+    ptrdiff_t voxel[MOST][3];
+    double matrix[MOST][MOST], right[MOST];
+} dense;
+
+static void list_support(dense *d)
+{
+    d->count = 0;
+    for (ptrdiff_t i = 0; i < 343; i++) {
+        const ptrdiff_t r[3] = {i / 49 - HALF, i / 7 % 7 - HALF, i % 7 - HALF};
+
+        if ((double)(r[0] * r[0] + r[1] * r[1] + r[2] * r[2]) <= RADIUS * RADIUS) {
+            assert_true(d->count < MOST);
+            memcpy(d->voxel[d->count++], r, sizeof r);
+        }
+    }
+}
+
+static void fill_dense(const scene *s, double lambda, dense *d)
+{
+    const sp_patterns *patterns = &s->patterns;
+    const double s_max = patterns->radius[patterns->pixels - 1], floor = 0.5 * patterns->shell_width / s_max;
+    double sum = 0.0, wave[MOST];
+
+    *d = (dense){0};
+    list_support(d);
+    for (ptrdiff_t n = 0; n < patterns->images; n++) {
+        for (ptrdiff_t p = 0; p < patterns->pixels; p++) {
+            const double expected = (double)patterns->scale[n] * (double)patterns->exposure[p];
+            const double y = (double)patterns->count[n * patterns->pixels + p] / expected;
+            const double weight = expected * (pow(patterns->radius[p] / s_max, 2.0) + floor * floor);
+            double at[3];
+
+            bench_turned(patterns, p, s->q[n], at);
+            sum += weight;
+            for (ptrdiff_t i = 0; i < d->count; i++) {
+                const ptrdiff_t *r = d->voxel[i];
+
+                wave[i] =
+                    cos(2.0 * M_PI * VOXEL * (at[0] * (double)r[0] + at[1] * (double)r[1] + at[2] * (double)r[2]));
+                d->right[i] += weight * y * wave[i];
+                for (ptrdiff_t j = 0; j <= i; j++) {
+                    d->matrix[i][j] += weight * wave[i] * wave[j];
+                }
+            }
+        }
+    }
+    const double eigenvalue = sum * 6.0 / M_PI;
+    for (ptrdiff_t i = 0; i < d->count; i++) {
+        d->right[i] /= eigenvalue;
+        for (ptrdiff_t j = 0; j <= i; j++) {
+            d->matrix[i][j] = d->matrix[i][j] / eigenvalue + (i == j ? lambda : 0.0);
+            d->matrix[j][i] = d->matrix[i][j];
+        }
+    }
+}
+
+/* x = matrix^-1 right by Gauss elimination of a copy; the matrix is positive definite, so no pivots are needed. */
+static void solve_dense(const dense *d, double *x)
+{
+    static dense copy;
+
+    copy = *d;
+    for (ptrdiff_t i = 0; i < copy.count; i++) {
+        for (ptrdiff_t r = i + 1; r < copy.count; r++) {
+            const double ratio = copy.matrix[r][i] / copy.matrix[i][i];
+
+            for (ptrdiff_t c = i; c < copy.count; c++) {
+                copy.matrix[r][c] -= ratio * copy.matrix[i][c];
+            }
+            copy.right[r] -= ratio * copy.right[i];
+        }
+    }
+    for (ptrdiff_t i = copy.count - 1; i >= 0; i--) {
+        x[i] = copy.right[i];
+        for (ptrdiff_t c = i + 1; c < copy.count; c++) {
+            x[i] -= copy.matrix[i][c] * x[c];
+        }
+        x[i] /= copy.matrix[i][i];
+    }
+}
+
+/* |right - matrix x| / |right| for the merged x */
+static double dense_residual(const dense *d, const float *merged)
+{
+    double difference = 0.0, norm = 0.0;
+
+    for (ptrdiff_t i = 0; i < d->count; i++) {
+        double rest = d->right[i];
+
+        for (ptrdiff_t j = 0; j < d->count; j++) {
+            rest -= d->matrix[i][j] * merged[blobs_index(TINY, d->voxel[j][0], d->voxel[j][1], d->voxel[j][2])];
+        }
+        difference += rest * rest;
+        norm += d->right[i] * d->right[i];
+    }
+    return sqrt(difference / norm);
+}
+
+static scene tiny_scene(void)
+{
+    return make_scene(TINY, 8, 0.9, 40, blobs_random(13, 1.0, 0.7), RADIUS);
+}
+
+static void merging_solves_the_normal_equations(void **state)
+{
+    (void)state;
+    static dense d;
+    const double lambdas[] = {1e-2, 0.1}; /* the solver stops at a residual of 1e-4; errors are up to 1/lambda of it */
+    scene s = tiny_scene();
+
+    for (int l = 0; l < 2; l++) {
+        double x[MOST];
+        float want[MOST], got[MOST];
+
+        fill_dense(&s, lambdas[l], &d);
+        solve_dense(&d, x);
+        sp_merger_run(s.merger, &s.patterns, s.q, lambdas[l], 200, s.merged);
+        for (ptrdiff_t i = 0; i < d.count; i++) {
+            want[i] = (float)x[i];
+            got[i] = s.merged[blobs_index(TINY, d.voxel[i][0], d.voxel[i][1], d.voxel[i][2])];
+        }
+        assert_true(dense_residual(&d, s.merged) < 1.5e-4);
+        assert_true(relative_difference(got, want, d.count) < 5e-3);
+    }
+    clear_scene(&s);
+}
+
+static void the_residual_is_that_of_the_solution_returned(void **state)
+{
+    (void)state;
+    static dense d;
+    scene s = tiny_scene();
+    double before = 1.0;
+
+    fill_dense(&s, 1e-3, &d);
+    for (int iterations = 1; iterations <= 16; iterations *= 4) {
+        const sp_merge_result result = sp_merger_run(s.merger, &s.patterns, s.q, 1e-3, iterations, s.merged);
+        const double residual = dense_residual(&d, s.merged);
+
+        assert_int_equal(result.iterations, iterations);
+        assert_true(fabs(result.residual / residual - 1.0) < 0.05);
+        assert_true(residual < 0.5 * before);
+        before = residual;
+    }
+    clear_scene(&s);
+}
+
+static void an_image_of_scale_0_is_ignored(void **state)
+{
+    (void)state;
+    scene s = tiny_scene();
+    float *with = NULL;
+
+    assert_int_equal(SP_ARRAY(with, s.cube), SP_OK);
+    s.patterns.scale[39] = 0.0f;
+    sp_merger_run(s.merger, &s.patterns, s.q, 1e-3, 20, with); /* image 39 holds counts all the same */
+    s.patterns.images = 39;
+    sp_merger_run(s.merger, &s.patterns, s.q, 1e-3, 20, s.merged);
+    assert_memory_equal(with, s.merged, (size_t)s.cube * sizeof *with);
+    s.patterns.images = 40;
+    s.patterns.scale[39] = 1.0f;
+    sp_merger_run(s.merger, &s.patterns, s.q, 1e-3, 20, with);
+    assert_memory_not_equal(with, s.merged, (size_t)s.cube * sizeof *with);
+    sp_array_free(with);
+    clear_scene(&s);
+}
+
+static void the_merged_map_is_the_same_bits_on_any_number_of_threads(void **state)
+{
+    (void)state;
+    const int threads = omp_get_max_threads();
+    scene s = make_scene(12, 12, 0.98, 30, blobs_random(14, 1.5, 0.9), 5.0);
+    float *first = NULL;
+
+    assert_int_equal(SP_ARRAY(first, s.cube), SP_OK);
+    for (int t = 1; t <= 5; t++) {
+        omp_set_num_threads(t);
+        sp_merger_run(s.merger, &s.patterns, s.q, 1e-3, 10, t == 1 ? first : s.merged);
+        assert_true(t == 1 || memcmp(first, s.merged, (size_t)s.cube * sizeof *first) == 0);
+    }
+    omp_set_num_threads(threads);
+    sp_array_free(first);
+    clear_scene(&s);
+}
+
+static void an_odd_edge_is_refused(void **state)
+{
+    (void)state;
+    sp_merger *merger = NULL;
+
+    assert_int_equal(sp_merger_new(15, VOXEL, 5.0 * VOXEL, 4, 10, &merger), SP_ERR_USAGE);
+    assert_null(merger);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_autocorrelation_comes_back_from_its_patterns),
+        cmocka_unit_test(merging_solves_the_normal_equations),
+        cmocka_unit_test(the_residual_is_that_of_the_solution_returned),
+        cmocka_unit_test(an_image_of_scale_0_is_ignored),
+        cmocka_unit_test(the_merged_map_is_the_same_bits_on_any_number_of_threads),
+        cmocka_unit_test(an_odd_edge_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

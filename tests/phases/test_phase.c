@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "phases/phase.h"
+
+#include <omp.h>
+
+#include "num/statistics.h"
+#include "phases/blobs.h"
+
+enum { EDGE = 16, CUBE = EDGE * EDGE * EDGE };
+
+static const double S_MAX = 1e12; /* [1/m] beyond the grid: every frequency is known */
+
+/* A density of blobs on the grid, its autocorrelation, and room for the answer. */
+typedef struct scene {
+    float *density, *autocorrelation, *found;
+    sp_phaser *phaser;
+    sp_phase_settings settings;
+} scene;
+
+/* Centred near voxel 0; each blob is summed over the grid voxel by voxel. */
+static float *make_density(void)
+{
+    const blobs particle = blobs_random(17, 2.8, 0.8);
+    float *density = NULL;
+
+    assert_int_equal(SP_ARRAY(density, CUBE), SP_OK);
+    for (ptrdiff_t x = -EDGE / 2 + 1; x <= EDGE / 2; x++) {
+        for (ptrdiff_t y = -EDGE / 2 + 1; y <= EDGE / 2; y++) {
+            for (ptrdiff_t z = -EDGE / 2 + 1; z <= EDGE / 2; z++) {
+                for (int j = 0; j < BLOBS; j++) {
+                    const double *at = particle.at[j], a = (double)x - at[0] / VOXEL, b = (double)y - at[1] / VOXEL,
+                                 c = (double)z - at[2] / VOXEL;
+
+                    density[blobs_index(EDGE, x, y, z)] +=
+                        (float)(particle.height[j] * exp(-0.5 * (a * a + b * b + c * c) / (0.8 * 0.8)));
+                }
+            }
+        }
+    }
+    return density;
+}
+
+/* a[u] = sum_r f[r] f[r + u], the box being periodic */
+static float *direct_autocorrelation(const float *f)
+{
+    float *a = NULL;
+
+    assert_int_equal(SP_ARRAY(a, CUBE), SP_OK);
+    for (ptrdiff_t u = 0; u < CUBE; u++) {
+        const ptrdiff_t ux = u / (EDGE * EDGE), uy = u / EDGE % EDGE, uz = u % EDGE;
+        double sum = 0.0;
+
+        for (ptrdiff_t x = 0; x < EDGE; x++) {
+            for (ptrdiff_t y = 0; y < EDGE; y++) {
+                const float *here = f + (x * EDGE + y) * EDGE;
+                const float *there = f + ((x + ux) % EDGE * EDGE + (y + uy) % EDGE) * EDGE;
+
+                for (ptrdiff_t z = 0; z < EDGE; z++) {
+                    sum += (double)here[z] * there[(z + uz) % EDGE];
+                }
+            }
+        }
+        a[u] = (float)sum;
+    }
+    return a;
+}
+
+static scene make_scene(int starts)
+{
+    scene s = {.density = make_density()};
+
+    assert_int_equal(sp_phaser_new(EDGE, VOXEL, starts, &s.phaser), SP_OK);
+    assert_int_equal(SP_ARRAY(s.found, CUBE), SP_OK);
+    assert_int_equal(SP_ARRAY(s.autocorrelation, CUBE), SP_OK);
+    sp_phaser_autocorrelate(s.phaser, s.density, NULL, NULL, s.autocorrelation);
+    s.settings = (sp_phase_settings){.starts = starts,
+                                     .cycles = 8,
+                                     .raar_steps = 20,
+                                     .er_steps = 5,
+                                     .final_steps = 20,
+                                     .beta = 0.9,
+                                     .blur_first = 1.2,
+                                     .blur_last = 0.6,
+                                     .threshold = 0.1,
+                                     .radius = 5.5 * VOXEL,
+                                     .seed = 1};
+    return s;
+}
+
+static void clear_scene(scene *s)
+{
+    sp_array_free(s->density);
+    sp_array_free(s->autocorrelation);
+    sp_array_free(s->found);
+    sp_phaser_free(s->phaser);
+}
+
+static sp_phase_result run(const scene *s, const float *previous, float *found)
+{
+    return sp_phaser_run(s->phaser, s->autocorrelation, 0.0, S_MAX, &s->settings, previous, found);
+}
+
+/* Pearson's correlation with the density, at its best over all shifts of up to 3 voxels and both hands. */
+static double best_correlation(const float *density, const float *found)
+{
+    float *moved = NULL;
+    double best = -1.0;
+
+    assert_int_equal(SP_ARRAY(moved, CUBE), SP_OK);
+    for (int hand = -1; hand <= 1; hand += 2) {
+        for (ptrdiff_t shift = 0; shift < 343; shift++) {
+            const ptrdiff_t u[3] = {shift / 49 - 3, shift / 7 % 7 - 3, shift % 7 - 3};
+
+            for (ptrdiff_t i = 0; i < CUBE; i++) {
+                const ptrdiff_t x = (hand * (i / (EDGE * EDGE)) + u[0] + 2 * EDGE) % EDGE;
+                const ptrdiff_t y = (hand * (i / EDGE % EDGE) + u[1] + 2 * EDGE) % EDGE;
+                const ptrdiff_t z = (hand * (i % EDGE) + u[2] + 2 * EDGE) % EDGE;
+
+                moved[i] = found[(x * EDGE + y) * EDGE + z];
+            }
+            best = fmax(best, sp_pearson(density, moved, CUBE));
+        }
+    }
+    sp_array_free(moved);
+    return best;
+}
+
+static void the_autocorrelation_is_the_direct_sum(void **state)
+{
+    (void)state;
+    scene s = make_scene(1);
+    float *direct = direct_autocorrelation(s.density);
+
+    assert_true(relative_difference(s.autocorrelation, direct, CUBE) < 1e-6);
+    sp_array_free(direct);
+    clear_scene(&s);
+}
+
+/* A filter of 2 on every shell doubles; one that keeps shell 0 only leaves the mean; shells tell the power. */
+static void the_filter_acts_on_shells_and_shells_are_mean_powers(void **state)
+{
+    (void)state;
+    scene s = make_scene(1);
+    double filter[EDGE] = {1.0}, shells[EDGE], sum = 0.0, mean = 0.0;
+
+    sp_phaser_autocorrelate(s.phaser, s.density, filter, shells, s.found);
+    for (int i = 0; i < CUBE; i++) {
+        sum += s.density[i];
+        mean += s.autocorrelation[i] / CUBE;
+    }
+    assert_true(fabs(shells[0] / (sum * sum) - 1.0) < 1e-5);
+    for (int i = 0; i < CUBE; i++) {
+        assert_true(fabs(s.found[i] / mean - 1.0) < 1e-4);
+    }
+    for (int k = 0; k < EDGE; k++) {
+        filter[k] = 2.0;
+    }
+    sp_phaser_autocorrelate(s.phaser, s.density, filter, NULL, s.found);
+    for (int i = 0; i < CUBE; i++) {
+        s.found[i] *= 0.5f;
+    }
+    assert_true(relative_difference(s.found, s.autocorrelation, CUBE) < 1e-6);
+    clear_scene(&s);
+}
+
+static void the_density_comes_back_up_to_shift_and_hand(void **state)
+{
+    (void)state;
+    enum { SEEDS = 5 };
+    scene s = make_scene(4);
+    int solved = 0;
+
+    for (int seed = 0; seed < SEEDS; seed++) {
+        s.settings.seed = (uint64_t)seed;
+        const sp_phase_result result = run(&s, NULL, s.found);
+
+        assert_true(result.winner >= 0 && result.winner < 4);
+        solved += best_correlation(s.density, s.found) > 0.9;
+    }
+    assert_true(solved >= SEEDS - 1);
+    clear_scene(&s);
+}
+
+static void the_density_is_positive_and_centred(void **state)
+{
+    (void)state;
+    scene s = make_scene(3);
+    double re[3] = {0.0}, im[3] = {0.0};
+
+    run(&s, NULL, s.found);
+    for (ptrdiff_t i = 0; i < CUBE; i++) {
+        const ptrdiff_t index[3] = {i / (EDGE * EDGE), i / EDGE % EDGE, i % EDGE};
+
+        assert_true(s.found[i] >= 0.0f);
+        for (int axis = 0; axis < 3; axis++) {
+            re[axis] += s.found[i] * cos(2.0 * M_PI * (double)index[axis] / EDGE);
+            im[axis] += s.found[i] * sin(2.0 * M_PI * (double)index[axis] / EDGE);
+        }
+    }
+    for (int axis = 0; axis < 3; axis++) { /* centre of mass on a circle: within a voxel of 0 */
+        assert_true(fabs(atan2(im[axis], re[axis]) * EDGE / (2.0 * M_PI)) < 1.0);
+    }
+    clear_scene(&s);
+}
+
+static void the_density_lies_within_its_radius(void **state)
+{
+    (void)state;
+    scene s = make_scene(2);
+    ptrdiff_t filled = 0;
+
+    const sp_phase_result result = run(&s, NULL, s.found);
+    for (ptrdiff_t i = 0; i < CUBE; i++) {
+        double square = 0.0;
+
+        for (ptrdiff_t stride = 1; stride < CUBE; stride *= EDGE) {
+            const double d = (double)((i / stride % EDGE + EDGE / 2) % EDGE - EDGE / 2);
+
+            square += d * d;
+        }
+        filled += s.found[i] > 0.0f;
+        assert_true(s.found[i] == 0.0f || square <= 5.5 * 5.5);
+    }
+    assert_true((double)filled <= result.volume);
+    clear_scene(&s);
+}
+
+static void the_residual_falls_with_every_step_of_error_reduction(void **state)
+{
+    (void)state;
+    scene s = make_scene(1);
+    double before = INFINITY;
+
+    for (int steps = 2; steps <= 41; steps += 3) { /* the residual of the first one belongs to the support before */
+        s.settings.final_steps = steps;
+        const sp_phase_result result = run(&s, NULL, s.found);
+
+        assert_true(result.residual <= before * (1.0 + 1e-6));
+        before = result.residual;
+    }
+    clear_scene(&s);
+}
+
+static void the_winner_has_the_least_residual(void **state)
+{
+    (void)state;
+    enum { STARTS = 4 };
+    scene s = make_scene(STARTS);
+    const sp_phase_result all = run(&s, NULL, s.found);
+
+    s.settings.starts = all.winner + 1; /* starts do not depend on each other: fewer give the same winner */
+    const sp_phase_result fewer = run(&s, NULL, s.found);
+    assert_int_equal(fewer.winner, all.winner);
+    assert_true(fewer.residual == all.residual);
+    for (int starts = 1; starts <= STARTS; starts++) {
+        s.settings.starts = starts;
+        assert_true(run(&s, NULL, s.found).residual >= all.residual);
+    }
+    clear_scene(&s);
+}
+
+static void the_first_start_continues_from_the_previous_density(void **state)
+{
+    (void)state;
+    scene s = make_scene(3);
+    float *again = NULL;
+
+    assert_int_equal(SP_ARRAY(again, CUBE), SP_OK);
+    s.settings.starts = 1;
+    run(&s, s.density, s.found);
+    assert_true(best_correlation(s.density, s.found) > 0.98); /* from the truth: it stays there */
+    s.settings.seed = 2;                                      /* no random numbers are in it */
+    run(&s, s.density, again);
+    assert_memory_equal(again, s.found, CUBE * sizeof *again);
+    sp_array_free(again);
+    clear_scene(&s);
+}
+
+/* Intensities of white noise: no support explains them, and a threshold of nearly nothing lets it fill the ball. */
+static void a_start_whose_support_explodes_is_dropped(void **state)
+{
+    (void)state;
+    scene s = make_scene(2);
+    sp_rng rng = sp_rng_stream(6, 6, 6);
+
+    assert_int_equal(run(&s, NULL, s.found).dropped, 0);
+    for (int i = 0; i < CUBE; i++) {
+        s.found[i] = (float)sp_rng_uniform(&rng);
+    }
+    sp_phaser_autocorrelate(s.phaser, s.found, NULL, NULL, s.autocorrelation);
+    s.settings.threshold = 1e-3;
+    const sp_phase_result result = run(&s, NULL, s.found);
+
+    assert_int_equal(result.dropped, 2); /* all of them: still a density comes out */
+    assert_true(result.volume > 0.9 * 4.0 / 3.0 * M_PI * pow(5.5, 3.0));
+    assert_true(result.residual > 0.0 && isfinite(result.residual));
+    clear_scene(&s);
+}
+
+static void unknown_frequencies_are_left_to_the_density(void **state)
+{
+    (void)state;
+    const double box = EDGE * VOXEL;
+    scene s = make_scene(4);
+
+    /* without the innermost shell (a beam stop) the shape still comes back */
+    sp_phaser_run(s.phaser, s.autocorrelation, 1.01 / box, S_MAX, &s.settings, NULL, s.found);
+    assert_true(best_correlation(s.density, s.found) > 0.9);
+    /* and what lies there in the data does not matter at all */
+    double *filter = NULL;
+    float *again = NULL;
+    assert_int_equal(SP_ARRAY(filter, EDGE), SP_OK);
+    assert_int_equal(SP_ARRAY(again, CUBE), SP_OK);
+    for (int k = 1; k < EDGE; k++) {
+        filter[k] = 1.0;
+    }
+    sp_phaser_autocorrelate(s.phaser, s.density, filter, NULL, s.autocorrelation);
+    sp_phaser_run(s.phaser, s.autocorrelation, 1.01 / box, S_MAX, &s.settings, NULL, again);
+    assert_true(best_correlation(s.density, again) > 0.9);
+    sp_array_free(filter);
+    sp_array_free(again);
+    clear_scene(&s);
+}
+
+static void the_same_seed_gives_the_same_bits_on_any_number_of_threads(void **state)
+{
+    (void)state;
+    const int threads = omp_get_max_threads();
+    scene s = make_scene(4);
+    float *first = NULL;
+    sp_phase_result results[3];
+
+    s.settings.cycles = 3;
+    assert_int_equal(SP_ARRAY(first, CUBE), SP_OK);
+    for (int t = 0; t < 3; t++) {
+        omp_set_num_threads(t + 1);
+        results[t] = run(&s, NULL, t ? s.found : first);
+        assert_true(t == 0 || memcmp(first, s.found, CUBE * sizeof *first) == 0);
+        assert_true(results[t].residual == results[0].residual && results[t].winner == results[0].winner);
+    }
+    omp_set_num_threads(threads);
+    s.settings.seed = 2;
+    run(&s, NULL, s.found);
+    assert_memory_not_equal(first, s.found, CUBE * sizeof *first);
+    sp_array_free(first);
+    clear_scene(&s);
+}
+
+static void an_odd_edge_is_refused(void **state)
+{
+    (void)state;
+    sp_phaser *phaser = NULL;
+
+    assert_int_equal(sp_phaser_new(15, VOXEL, 1, &phaser), SP_ERR_USAGE);
+    assert_null(phaser);
+    assert_non_null(strstr(sp_error_text(), "15"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_autocorrelation_is_the_direct_sum),
+        cmocka_unit_test(the_filter_acts_on_shells_and_shells_are_mean_powers),
+        cmocka_unit_test(the_density_comes_back_up_to_shift_and_hand),
+        cmocka_unit_test(the_density_is_positive_and_centred),
+        cmocka_unit_test(the_density_lies_within_its_radius),
+        cmocka_unit_test(the_residual_falls_with_every_step_of_error_reduction),
+        cmocka_unit_test(the_winner_has_the_least_residual),
+        cmocka_unit_test(the_first_start_continues_from_the_previous_density),
+        cmocka_unit_test(a_start_whose_support_explodes_is_dropped),
+        cmocka_unit_test(unknown_frequencies_are_left_to_the_density),
+        cmocka_unit_test(the_same_seed_gives_the_same_bits_on_any_number_of_threads),
+        cmocka_unit_test(an_odd_edge_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

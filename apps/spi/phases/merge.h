@@ -3,10 +3,9 @@
 /* phases/merge.h -- the autocorrelation that explains all patterns in their orientations, by least squares.
  *
  *   minimise over a:   sum_np w_np ( [A a](R_n^T s_p) - y_np )^2 + lambda |a|^2,     a = 0 outside the support
- * with y = value / (scale exposure), A the type-2 NUFFT, w = scale exposure |s|^2: |s|^2 undoes the 1/|s|^2 with which
- * central slices crowd towards the origin, so the system is well conditioned. A^T W A is a convolution (Toeplitz), done
- * by FFTs of twice the edge; conjugate gradients solve it                              (docs/algorithm.md, section 4)
- */
+ * with y = value / (scale exposure), A the type-2 NUFFT, w = scale exposure (|s|^2 + a constant): central slices crowd
+ * towards the origin as 1/|s|, and |s|^2 more than undoes that. A^T W A is a convolution (Toeplitz), done by FFTs of
+ * twice the edge; conjugate gradients solve it                                       (docs/algorithm.md, section 4) */
 #include <stddef.h>
 
 #include "base/error.h"

@@ -144,7 +144,7 @@ static inline __attribute__((always_inline)) float complex interpolate(const sp_
     if (width == 6) {
         low += high * (vec4){wz[4], wz[4], wz[5], wz[5]};
     }
-    return CMPLXF(low[0] + low[2], low[1] + low[3]);
+    return low[0] + low[2] + (low[1] + low[3]) * I; /* clang 14 has no CMPLXF */
 }
 
 float complex sp_transform_at(const sp_transform *transform, const double s[3])

@@ -98,7 +98,7 @@ static int hear_witnesses(const fit *what, witness *witnesses)
 
         witnesses[w] = (witness){.q = q, .support = support_of(what, q)};
     }
-    qsort(witnesses, (size_t)(2 * images), sizeof *witnesses, by_support_downwards);
+    qsort(witnesses, 2 * (size_t)images, sizeof *witnesses, by_support_downwards);
     return 2 * images;
 }
 
@@ -169,6 +169,7 @@ static double nearest(const fit *what, ptrdiff_t i, int turned, int *element)
     const sp_quat own = sp_quat_multiply(sp_quat_conjugate(what->axes), sp_quat_multiply(h, what->axes));
     double cosine = -1.0;
 
+    *element = 0;
     for (int c = 0; c < what->group->order; c++) {
         const double value = dot(own, what->group->element[c]);
 

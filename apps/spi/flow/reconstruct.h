@@ -28,8 +28,7 @@ typedef struct sp_reconstruct_settings {
     int orientations;      /* grid of the search; auto: half a speckle at the edge, coarser in the first generations */
     int generations;       /* at most */
     int starts;            /* phasing starts side by side in each generation */
-    sp_match_kind match;   /* whitened (default) or euclidean */
-    double whitening;      /* share of the signal variance in the weights */
+    sp_match_kind match;   /* likelihood (default) or euclidean */
     bool refine;           /* local refinement of each image's orientation */
     bool fit_scale;        /* per-image fluence fitted from generation to generation */
     sp_noise_kind noise;   /* auto: measured from neighbouring pixels */

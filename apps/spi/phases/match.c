@@ -1,168 +1,135 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "phases/match.h"
 
+#include <assert.h>
 #include <cblas.h>
 #include <math.h>
+#include <omp.h>
+#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "num/sums.h"
 
 enum {
     ORIENTATION_TILE = 256, /* model patterns made and compared at a time */
     IMAGE_TILE = 128,       /* images compared at a time by one thread */
+    SCRATCH = 8,            /* patterns that a thread may hold */
+    FINALISTS = 2,          /* candidates of an image that are refined to the end */
 };
+
+/* Images brighter than this are treated as if they had this many photons per bin, at three quarters of the largest
+ * radius: there the model, not the noise, limits what can be told. */
+static const double BRIGHTEST = 10.0;
 
 struct sp_matcher {
-    const sp_patterns *patterns; /* borrowed */
+    const sp_patterns *patterns;
+    const sp_slicer *slicer;
     sp_match_settings settings;
     ptrdiff_t pixels, shells; /* compared: the first of the patterns, up to s_max */
-    float *weight;            /* [pixels] W */
-    float *feature;           /* [images][pixels] x, whitened kind: W x / |x|_W */
-    float *norm;              /* [images] |x|_W, or |x|^2 */
-    float *tile;              /* [ORIENTATION_TILE][pixels] model features */
-    float *tile_norm;         /* [ORIENTATION_TILE] */
-    double power;             /* mean over the images of sum_p x^2, Euclidean kind */
+    double unit;              /* value of one photon, or of what counts as one in bright images */
+    float *expected;          /* [pixels] mean count of one photon's unit per unit of intensity: exposure / unit */
+    float *base;              /* [pixels] floor * profile */
+    float *data;              /* [images][pixels] counts [photons], or intensities (Euclidean) */
+    float *tile;              /* [ORIENTATION_TILE][pixels] features of model patterns */
+    float *tile_bias;         /* [ORIENTATION_TILE] */
+    float *product;           /* [threads][IMAGE_TILE][ORIENTATION_TILE] */
+    float *scratch;           /* [threads][SCRATCH][pixels] */
+    float *whitening;         /* [pixels] 1 / variance of the shell, for the score shown to people */
+    double *residue;          /* [images][shells][2] sums for the dispersion */
+    double power;             /* mean over the images of sum_p data^2, Euclidean kind */
 };
 
-/* ---- features ---- */
+/* ---- model patterns ---- */
 
-/* Square root that makes the noise of counts even: Anscombe's for images; for the model the expectation of that over
- * Poisson counts of mean m, sqrt(m + 1/8 + 1/4 / (1 + 2 m)) within 1 % for every m. q is the value of one photon. */
-static float stabilise_count(float count, float q)
+/* Intensities of one orientation -> expected counts m [photons] at scale 1. */
+static void predict(const sp_matcher *self, sp_quat q, float *m)
 {
-    return sqrtf(count + 0.375f * q);
-}
+    const float share = (float)(1.0 / (1.0 + self->settings.floor));
 
-static float stabilise_mean(float mean, float q)
-{
-    return sqrtf(mean + (q > 0.0f ? q * (0.125f + 0.25f / (1.0f + 2.0f * mean / q)) : 0.0f));
-}
-
-/* Variance of stabilise_count over Poisson counts of this mean. */
-static double stabilised_noise(double mean, double q)
-{
-    return q > 0.0 ? q * 0.25 * (1.0 - 1.0 / (1.0 + 2.0 * mean / q)) : 0.0;
-}
-
-static void remove_shell_means(const sp_patterns *patterns, ptrdiff_t shells, float *x)
-{
-    for (ptrdiff_t k = 0; k < shells; k++) {
-        const ptrdiff_t first = patterns->shell_start[k], last = patterns->shell_start[k + 1];
-        double sum = 0.0;
-
-        for (ptrdiff_t p = first; p < last; p++) {
-            sum += x[p];
-        }
-        const float mean = last > first ? (float)(sum / (double)(last - first)) : 0.0f;
-        for (ptrdiff_t p = first; p < last; p++) {
-            x[p] -= mean;
-        }
-    }
-}
-
-/* Model pattern -> feature, in place. Whitened: also returns the norm |y|_W. Euclidean: returns the plain |y|. */
-static float model_feature(const sp_matcher *self, float *pattern)
-{
-    const sp_patterns *patterns = self->patterns;
-    double square = 0.0;
-
-    if (self->settings.kind == SP_MATCH_EUCLIDEAN) {
-        for (ptrdiff_t p = 0; p < self->pixels; p++) {
-            square += (double)pattern[p] * pattern[p];
-        }
-        return (float)sqrt(square);
-    }
+    sp_slicer_cut(self->slicer, q, self->patterns->s, self->pixels, m);
     for (ptrdiff_t p = 0; p < self->pixels; p++) {
-        pattern[p] = stabilise_mean(pattern[p] * patterns->exposure[p], (float)patterns->quantum);
+        m[p] = (m[p] + self->base[p]) * share * self->expected[p];
     }
-    remove_shell_means(patterns, self->shells, pattern);
-    for (ptrdiff_t p = 0; p < self->pixels; p++) {
-        square += (double)self->weight[p] * pattern[p] * pattern[p];
-    }
-    return (float)sqrt(square);
 }
 
-static void image_feature(sp_matcher *self, ptrdiff_t image)
+/* Expected counts -> ln(m / (m + r)), in place; returns -r sum_p ln(1 + m / r). */
+static double likelihood_feature(const sp_matcher *self, float *m, float *scratch)
 {
-    const sp_patterns *patterns = self->patterns;
-    const float *count = patterns->count + image * patterns->pixels;
-    float *x = self->feature + image * self->pixels;
+    const float r = (float)self->settings.dispersion, inverse = 1.0f / r;
 
     for (ptrdiff_t p = 0; p < self->pixels; p++) {
-        x[p] = self->settings.kind == SP_MATCH_EUCLIDEAN ? count[p] / patterns->exposure[p]
-                                                         : stabilise_count(count[p], (float)patterns->quantum);
+        const float mean = m[p] > 1e-30f ? m[p] : 1e-30f; /* an empty shell has no photons to weigh it either */
+
+        scratch[p] = sp_fast_log(1.0f + mean * inverse);
+        m[p] = sp_fast_log(mean * inverse) - scratch[p];
     }
-    if (self->settings.kind == SP_MATCH_WHITENED) {
-        remove_shell_means(patterns, self->shells, x);
-    }
+    return -(double)r * sp_sum(scratch, self->pixels);
 }
 
-/* W of each shell from the variance of the image features and the noise expected at the shell's mean. */
-static void make_weights(sp_matcher *self)
+static double likelihood_of_image(const sp_matcher *self, ptrdiff_t image, const float *feature, double bias)
 {
-    const sp_patterns *patterns = self->patterns;
-
-    for (ptrdiff_t k = 0; k < self->shells; k++) {
-        const ptrdiff_t first = patterns->shell_start[k], last = patterns->shell_start[k + 1];
-        double variance = 0.0, mean = 0.0;
-
-        for (ptrdiff_t p = first; p < last; p++) {
-            for (ptrdiff_t n = 0; n < patterns->images; n++) {
-                const float x = self->feature[n * self->pixels + p];
-
-                variance += (double)x * x;
-            }
-            mean += patterns->exposure[p] * patterns->profile[k];
-        }
-        variance /= fmax((double)((last - first) * patterns->images), 1.0);
-        mean /= fmax((double)(last - first), 1.0);
-        const double noise = stabilised_noise(mean, patterns->quantum);
-        const double signal = fmax(variance - noise, 0.0);
-        const double spread = noise + self->settings.whitening * signal;
-
-        for (ptrdiff_t p = first; p < last; p++) {
-            self->weight[p] = last - first > 2 && spread > 0.0 ? (float)(1.0 / sqrt(spread)) : 0.0f;
-        }
-    }
+    return sp_dot(self->data + image * self->pixels, feature, self->pixels) + self->patterns->scale[image] * bias;
 }
 
-/* Features become W x / |x|_W, so that the score is one inner product and one division. */
-static void weigh_features(sp_matcher *self)
+static float *thread_scratch(const sp_matcher *self)
+{
+    return self->scratch + (ptrdiff_t)omp_get_thread_num() * SCRATCH * self->pixels;
+}
+
+/* ---- set-up ---- */
+
+static double photon_unit(const sp_patterns *patterns)
+{
+    return fmax(patterns->quantum, patterns->profile[patterns->shells * 3 / 4] / BRIGHTEST);
+}
+
+/* Counts in photons for the likelihood; intensities for the Euclidean distance. */
+static void fill_data(sp_matcher *self)
 {
     const sp_patterns *patterns = self->patterns;
 
 #pragma omp parallel for schedule(static)
     for (ptrdiff_t n = 0; n < patterns->images; n++) {
-        float *x = self->feature + n * self->pixels;
-        double square = 0.0;
+        const float *count = patterns->count + n * patterns->pixels;
+        float *data = self->data + n * self->pixels;
 
         for (ptrdiff_t p = 0; p < self->pixels; p++) {
-            square += (double)self->weight[p] * x[p] * x[p];
+            data[p] = self->settings.kind == SP_MATCH_EUCLIDEAN ? count[p] / patterns->exposure[p]
+                                                                : count[p] / (float)self->unit;
         }
-        self->norm[n] = (float)sqrt(square);
-        for (ptrdiff_t p = 0; p < self->pixels; p++) {
-            x[p] *= square > 0.0 ? self->weight[p] / self->norm[n] : 0.0f;
-        }
+    }
+    for (ptrdiff_t n = 0; n < patterns->images; n++) {
+        const float *data = self->data + n * self->pixels;
+
+        self->power += sp_dot(data, data, self->pixels) / (double)patterns->images;
     }
 }
 
-static double mean_power(const sp_matcher *self)
+static void fill_tables(sp_matcher *self)
 {
-    double sum = 0.0;
+    const sp_patterns *patterns = self->patterns;
 
-    for (ptrdiff_t i = 0; i < self->patterns->images * self->pixels; i++) {
-        sum += (double)self->feature[i] * self->feature[i];
+    for (ptrdiff_t p = 0; p < self->pixels; p++) {
+        const double mean = patterns->profile[patterns->shell[p]] * patterns->exposure[p] / self->unit;
+
+        self->expected[p] = (float)(patterns->exposure[p] / self->unit);
+        self->base[p] = (float)(self->settings.floor * patterns->profile[patterns->shell[p]]);
+        self->whitening[p] = mean > 0.0 ? (float)(1.0 / (mean + mean * mean)) : 0.0f; /* dispersion 1: pure speckle */
     }
-    return sum / (double)self->patterns->images;
 }
 
-sp_status sp_matcher_new(const sp_patterns *patterns, const sp_match_settings *settings, sp_matcher **matcher)
+sp_status sp_matcher_new(const sp_patterns *patterns, const sp_slicer *slicer, const sp_match_settings *settings,
+                         sp_matcher **matcher)
 {
+    const ptrdiff_t threads = omp_get_max_threads();
     sp_status status = SP_OK;
     sp_matcher *self = NULL;
 
     SP_TRY(SP_ARRAY(self, 1));
     self->patterns = patterns;
+    self->slicer = slicer;
     self->settings = *settings;
     while (self->pixels < patterns->pixels && patterns->radius[self->pixels] <= settings->s_max) {
         self->pixels++;
@@ -170,21 +137,18 @@ sp_status sp_matcher_new(const sp_patterns *patterns, const sp_match_settings *s
     SP_REQUIRE(self->pixels > 0, SP_ERR_USAGE, "no pixel lies within %.4g Angstrom", 1e10 / settings->s_max);
     self->shells = patterns->shell[self->pixels - 1] + 1;
     self->pixels = patterns->shell_start[self->shells];
-    SP_TRY(SP_ARRAY(self->weight, self->pixels));
-    SP_TRY(SP_ARRAY(self->feature, patterns->images * self->pixels));
-    SP_TRY(SP_ARRAY(self->norm, patterns->images));
+    self->unit = photon_unit(patterns);
+    SP_TRY(SP_ARRAY(self->expected, self->pixels));
+    SP_TRY(SP_ARRAY(self->base, self->pixels));
+    SP_TRY(SP_ARRAY(self->whitening, self->pixels));
+    SP_TRY(SP_ARRAY(self->data, patterns->images * self->pixels));
     SP_TRY(SP_ARRAY(self->tile, ORIENTATION_TILE * self->pixels));
-    SP_TRY(SP_ARRAY(self->tile_norm, ORIENTATION_TILE));
-#pragma omp parallel for schedule(static)
-    for (ptrdiff_t n = 0; n < patterns->images; n++) {
-        image_feature(self, n);
-    }
-    if (settings->kind == SP_MATCH_WHITENED) {
-        make_weights(self);
-        weigh_features(self);
-    } else {
-        self->power = mean_power(self);
-    }
+    SP_TRY(SP_ARRAY(self->tile_bias, ORIENTATION_TILE));
+    SP_TRY(SP_ARRAY(self->product, threads * IMAGE_TILE * ORIENTATION_TILE));
+    SP_TRY(SP_ARRAY(self->scratch, threads * SCRATCH * self->pixels));
+    SP_TRY(SP_ARRAY(self->residue, 2 * patterns->images * self->shells));
+    fill_tables(self);
+    fill_data(self);
     openblas_set_num_threads(1); /* the tiles are shared out here, in an order that does not depend on the threads */
     *matcher = self;
     self = NULL;
@@ -198,26 +162,46 @@ void sp_matcher_free(sp_matcher *matcher)
     if (!matcher) {
         return;
     }
-    sp_array_free(matcher->weight);
-    sp_array_free(matcher->feature);
-    sp_array_free(matcher->norm);
+    sp_array_free(matcher->expected);
+    sp_array_free(matcher->base);
+    sp_array_free(matcher->whitening);
+    sp_array_free(matcher->data);
     sp_array_free(matcher->tile);
-    sp_array_free(matcher->tile_norm);
+    sp_array_free(matcher->tile_bias);
+    sp_array_free(matcher->product);
+    sp_array_free(matcher->scratch);
+    sp_array_free(matcher->residue);
     sp_array_free(matcher);
+}
+
+double sp_matcher_bytes(ptrdiff_t images, ptrdiff_t pixels, int threads)
+{
+    return 4.0 * (double)pixels * ((double)images + ORIENTATION_TILE + SCRATCH * threads) +
+           4.0 * threads * IMAGE_TILE * ORIENTATION_TILE;
+}
+
+void sp_matcher_set_dispersion(sp_matcher *matcher, double dispersion)
+{
+    matcher->settings.dispersion = dispersion;
 }
 
 /* ---- search on the grid ---- */
 
 /* Features of `count` orientations, evenly spread over grid points first .. first + span - 1. */
-static void make_tile(sp_matcher *self, const sp_slicer *slicer, const sp_rotation_grid *grid, ptrdiff_t first,
-                      ptrdiff_t span, ptrdiff_t count)
+static void make_tile(sp_matcher *self, const sp_rotation_grid *grid, ptrdiff_t first, ptrdiff_t span, ptrdiff_t count)
 {
 #pragma omp parallel for schedule(static)
     for (ptrdiff_t i = 0; i < count; i++) {
+        const sp_quat q = grid->q[first + i * span / count];
         float *y = self->tile + i * self->pixels;
 
-        sp_slicer_cut(slicer, grid->q[first + i * span / count], self->patterns->s, self->pixels, y);
-        self->tile_norm[i] = model_feature(self, y);
+        if (self->settings.kind == SP_MATCH_LIKELIHOOD) {
+            predict(self, q, y);
+            self->tile_bias[i] = (float)likelihood_feature(self, y, thread_scratch(self));
+        } else {
+            sp_slicer_cut(self->slicer, q, self->patterns->s, self->pixels, y);
+            self->tile_bias[i] = (float)sp_dot(y, y, self->pixels);
+        }
     }
 }
 
@@ -237,82 +221,87 @@ static void insert(ptrdiff_t *best, float *score, int keep, ptrdiff_t index, flo
     score[place] = value;
 }
 
-/* Scores of one tile of images against the tile of model patterns. */
-static void compare_tile(const sp_matcher *self, ptrdiff_t first_image, ptrdiff_t images, ptrdiff_t first_orientation,
-                         ptrdiff_t orientations, float model_scale, int keep, ptrdiff_t *best, float *score)
-{
-    float product[IMAGE_TILE * ORIENTATION_TILE];
-    const float *x = self->feature + first_image * self->pixels;
+/* What a tile of orientations is compared with, and where the best go. */
+typedef struct search {
+    ptrdiff_t first, count; /* orientations of the tile */
+    float model_scale;      /* Euclidean: one for the whole model */
+    int keep;
+    ptrdiff_t *best;
+    float *score;
+} search;
 
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)images, (int)orientations, (int)self->pixels, 1.0f, x,
-                (int)self->pixels, self->tile, (int)self->pixels, 0.0f, product, ORIENTATION_TILE);
+/* Scores of one tile of images against the tile of model patterns. */
+static void compare_tile(const sp_matcher *self, const search *s, ptrdiff_t first_image, ptrdiff_t images)
+{
+    float *product = self->product + (ptrdiff_t)omp_get_thread_num() * IMAGE_TILE * ORIENTATION_TILE;
+
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)images, (int)s->count, (int)self->pixels, 1.0f,
+                self->data + first_image * self->pixels, (int)self->pixels, self->tile, (int)self->pixels, 0.0f,
+                product, ORIENTATION_TILE);
     for (ptrdiff_t i = 0; i < images; i++) {
         const ptrdiff_t n = first_image + i;
 
-        for (ptrdiff_t o = 0; o < orientations; o++) {
-            const float inner = product[i * ORIENTATION_TILE + o], norm = self->tile_norm[o];
-            const float value = self->settings.kind == SP_MATCH_EUCLIDEAN
-                                    ? 2.0f * model_scale * inner - model_scale * norm * model_scale * norm
-                                    : (norm > 0.0f ? inner / norm : -1.0f);
+        for (ptrdiff_t o = 0; o < s->count; o++) {
+            const float inner = product[i * ORIENTATION_TILE + o], bias = self->tile_bias[o];
+            const float value = self->settings.kind == SP_MATCH_LIKELIHOOD
+                                    ? inner + self->patterns->scale[n] * bias
+                                    : s->model_scale * (2.0f * inner - s->model_scale * bias);
 
-            insert(best + n * keep, score + n * keep, keep, first_orientation + o, value);
+            insert(s->best + n * s->keep, s->score + n * s->keep, s->keep, s->first + o, value);
         }
     }
 }
 
 /* One scale for the whole model: root of the mean power of the images over that of the model's patterns, of which a
  * tile spread over the grid is enough. A scale of each tile's own would make scores of different tiles incomparable. */
-static float euclidean_scale(sp_matcher *self, const sp_slicer *slicer, const sp_rotation_grid *grid)
+static float euclidean_scale(sp_matcher *self, const sp_rotation_grid *grid)
 {
     const ptrdiff_t count = grid->count < ORIENTATION_TILE ? grid->count : ORIENTATION_TILE;
     double model = 0.0;
 
-    make_tile(self, slicer, grid, 0, grid->count, count);
+    make_tile(self, grid, 0, grid->count, count);
     for (ptrdiff_t o = 0; o < count; o++) {
-        model += (double)self->tile_norm[o] * self->tile_norm[o] / (double)count;
+        model += (double)self->tile_bias[o] / (double)count;
     }
     return model > 0.0 ? (float)sqrt(self->power / model) : 0.0f;
 }
 
-void sp_matcher_search(sp_matcher *matcher, const sp_slicer *slicer, const sp_rotation_grid *grid, int keep,
-                       ptrdiff_t *best, float *score)
+void sp_matcher_search(sp_matcher *matcher, const sp_rotation_grid *grid, int keep, ptrdiff_t *best, float *score)
 {
     const ptrdiff_t images = matcher->patterns->images;
+    search s = {.keep = keep, .best = best, .score = score, .model_scale = 1.0f};
 
+    if (matcher->settings.kind == SP_MATCH_EUCLIDEAN) {
+        s.model_scale = euclidean_scale(matcher, grid);
+    }
     for (ptrdiff_t i = 0; i < images * keep; i++) {
         best[i] = 0;
         score[i] = -INFINITY;
     }
-    const float scale = matcher->settings.kind == SP_MATCH_EUCLIDEAN ? euclidean_scale(matcher, slicer, grid) : 1.0f;
-
-    for (ptrdiff_t first = 0; first < grid->count; first += ORIENTATION_TILE) {
-        const ptrdiff_t count = grid->count - first < ORIENTATION_TILE ? grid->count - first : ORIENTATION_TILE;
-
-        make_tile(matcher, slicer, grid, first, count, count);
+    for (s.first = 0; s.first < grid->count; s.first += ORIENTATION_TILE) {
+        s.count = grid->count - s.first < ORIENTATION_TILE ? grid->count - s.first : ORIENTATION_TILE;
+        make_tile(matcher, grid, s.first, s.count, s.count);
 #pragma omp parallel for schedule(dynamic, 1)
         for (ptrdiff_t image = 0; image < images; image += IMAGE_TILE) {
-            compare_tile(matcher, image, images - image < IMAGE_TILE ? images - image : IMAGE_TILE, first, count, scale,
-                         keep, best, score);
+            compare_tile(matcher, &s, image, images - image < IMAGE_TILE ? images - image : IMAGE_TILE);
         }
     }
 }
 
 /* ---- local refinement ---- */
 
-/* Score of one orientation; leaves the feature of the model pattern in y, divided by its norm. */
-static double score_of(const sp_matcher *self, const sp_slicer *slicer, ptrdiff_t image, sp_quat q, float *y)
-{
-    const float *x = self->feature + image * self->pixels;
-    double sum = 0.0;
+/* A candidate on its way up. */
+typedef struct climber {
+    sp_quat q;
+    double score;
+} climber;
 
-    sp_slicer_cut(slicer, q, self->patterns->s, self->pixels, y);
-    const float norm = model_feature(self, y);
-    const float inverse = norm > 0.0f ? 1.0f / norm : 0.0f;
-    for (ptrdiff_t p = 0; p < self->pixels; p++) {
-        y[p] *= inverse;
-        sum += (double)x[p] * y[p];
-    }
-    return sum;
+static double score_of(const sp_matcher *self, ptrdiff_t image, sp_quat q, float *scratch)
+{
+    predict(self, q, scratch);
+    const double bias = likelihood_feature(self, scratch, scratch + self->pixels);
+
+    return likelihood_of_image(self, image, scratch, bias);
 }
 
 /* The turn of the molecule by the rotation vector t [rad], after q. */
@@ -323,120 +312,240 @@ static sp_quat turned(sp_quat q, const double t[3])
     return sp_quat_normalize(sp_quat_multiply(sp_quat_from_axis_angle(t, angle), q));
 }
 
-/* Solves the symmetric 3 x 3 system a t = b; false if a is (nearly) singular. */
-static int solve3(double a[3][3], const double b[3], double t[3])
+/* Solves the symmetric 3 x 3 system a t = b by the adjoint matrix; false if a is (nearly) singular. */
+static bool solve3(double a[3][3], const double b[3], double t[3])
 {
-    const double c0 = a[1][1] * a[2][2] - a[1][2] * a[2][1], c1 = a[1][2] * a[2][0] - a[1][0] * a[2][2],
-                 c2 = a[1][0] * a[2][1] - a[1][1] * a[2][0];
-    const double determinant = a[0][0] * c0 + a[0][1] * c1 + a[0][2] * c2;
-
-    if (!(fabs(determinant) > 1e-9 * a[0][0] * a[1][1] * a[2][2])) {
-        return 0;
-    }
-    t[0] =
-        (b[0] * c0 + b[1] * (a[0][2] * a[2][1] - a[0][1] * a[2][2]) + b[2] * (a[0][1] * a[1][2] - a[0][2] * a[1][1])) /
-        determinant;
-    t[1] =
-        (b[0] * c1 + b[1] * (a[0][0] * a[2][2] - a[0][2] * a[2][0]) + b[2] * (a[0][2] * a[1][0] - a[0][0] * a[1][2])) /
-        determinant;
-    t[2] =
-        (b[0] * c2 + b[1] * (a[0][1] * a[2][0] - a[0][0] * a[2][1]) + b[2] * (a[0][0] * a[1][1] - a[0][1] * a[1][0])) /
-        determinant;
-    return 1;
-}
-
-/* One Gauss-Newton step of  sum W (x - y(t))^2  over the rotation vector t, derivatives by central differences.
- *   y  in: feature at q (unit norm);  side  scratch [6][pixels] */
-static int gauss_newton(const sp_matcher *self, const sp_slicer *slicer, ptrdiff_t image, sp_quat q, double delta,
-                        const float *y, float *side, double t[3])
-{
-    const float *x = self->feature + image * self->pixels; /* already times W */
-    double a[3][3] = {{0.0}}, b[3] = {0.0};
+    double adjoint[3][3];
 
     for (int i = 0; i < 3; i++) {
-        for (int sign = 0; sign < 2; sign++) {
-            double turn[3] = {0.0};
+        for (int j = 0; j < 3; j++) {
+            const int r = (j + 1) % 3, s = (j + 2) % 3, u = (i + 1) % 3, v = (i + 2) % 3;
 
-            turn[i] = sign ? -delta : delta;
-            score_of(self, slicer, image, turned(q, turn), side + (2 * i + sign) * self->pixels);
+            adjoint[i][j] = a[r][u] * a[s][v] - a[r][v] * a[s][u];
         }
     }
-    for (ptrdiff_t p = 0; p < self->pixels; p++) {
-        double d[3];
+    const double determinant = a[0][0] * adjoint[0][0] + a[0][1] * adjoint[1][0] + a[0][2] * adjoint[2][0];
 
-        for (int i = 0; i < 3; i++) {
-            d[i] = (side[2 * i * self->pixels + p] - side[(2 * i + 1) * self->pixels + p]) / (2.0 * delta);
-            b[i] += d[i] * ((double)x[p] - (double)self->weight[p] * y[p]);
-        }
-        for (int i = 0; i < 3; i++) {
-            for (int j = 0; j <= i; j++) {
-                a[i][j] += (double)self->weight[p] * d[i] * d[j];
-            }
-        }
+    if (!(fabs(determinant) > 1e-9 * a[0][0] * a[1][1] * a[2][2])) {
+        return false;
     }
-    a[0][1] = a[1][0];
-    a[0][2] = a[2][0];
-    a[1][2] = a[2][1];
-    return solve3(a, b, t);
+    for (int i = 0; i < 3; i++) {
+        t[i] = (adjoint[i][0] * b[0] + adjoint[i][1] * b[1] + adjoint[i][2] * b[2]) / determinant;
+    }
+    return true;
 }
 
-/* Climbs from q; returns the score reached and leaves the orientation in *q. */
-static double climb(const sp_matcher *self, const sp_slicer *slicer, ptrdiff_t image, int steps, double delta,
-                    float *scratch, sp_quat *q)
+/* One step of Fisher scoring for the rotation vector t at q:
+ *   gradient_i = sum_p (k - m) d_i m / v,  information_ij = sum_p d_i m d_j m / v,  v = m (1 + m/r)   (scale in both)
+ */
+static bool fisher_step(const sp_matcher *self, ptrdiff_t image, sp_quat q, double delta, float *scratch, double t[3])
 {
-    float *y = scratch, *side = scratch + self->pixels;
-    double score = score_of(self, slicer, image, *q, y);
+    const ptrdiff_t count = self->pixels;
+    const float *k = self->data + image * count;
+    const float scale = self->patterns->scale[image], inverse = (float)(1.0 / self->settings.dispersion);
+    const float half = (float)(0.5 / delta);
+    float *side[6], *pull = scratch + 6 * count, *weight = scratch + 7 * count;
+    double information[3][3], gradient[3];
+
+    for (int i = 0; i < 6; i++) {
+        double turn[3] = {0.0};
+
+        side[i] = scratch + i * count;
+        turn[i / 2] = i % 2 ? -delta : delta;
+        predict(self, turned(q, turn), side[i]);
+    }
+    for (ptrdiff_t p = 0; p < count; p++) {
+        /* the mean over the six neighbours stands for the pattern at q itself: same to second order */
+        const float m = (1.0f / 6) * (side[0][p] + side[1][p] + side[2][p] + side[3][p] + side[4][p] + side[5][p]);
+
+        weight[p] = m > 0.0f ? 1.0f / (m * (1.0f + m * inverse)) : 0.0f;
+        pull[p] = weight[p] * (k[p] - scale * m);
+        weight[p] *= scale;
+        for (int i = 0; i < 3; i++) {
+            side[2 * i][p] = (side[2 * i][p] - side[2 * i + 1][p]) * half;
+        }
+    }
+    for (int i = 0; i < 3; i++) {
+        gradient[i] = sp_dot(pull, side[2 * i], count);
+        for (int j = 0; j <= i; j++) {
+            information[i][j] = information[j][i] = sp_dot3(weight, side[2 * i], side[2 * j], count);
+        }
+    }
+    return solve3(information, gradient, t);
+}
+
+/* Climbs up to `steps` steps; returns whether there is hope for more. */
+static bool climb(const sp_matcher *self, ptrdiff_t image, int steps, double delta, float *scratch, climber *c)
+{
+    const double limit = 3.0 * delta; /* the derivative is not trusted beyond */
 
     for (int step = 0; step < steps; step++) {
         double t[3];
 
-        if (!gauss_newton(self, slicer, image, *q, delta, y, side, t)) {
-            break;
+        if (!fisher_step(self, image, c->q, delta, scratch, t)) {
+            return false;
         }
         const double length = sqrt(t[0] * t[0] + t[1] * t[1] + t[2] * t[2]);
-        const double limit = 3.0 * delta; /* the linearisation is not trusted beyond */
 
         for (int i = 0; i < 3 && length > limit; i++) {
             t[i] *= limit / length;
         }
-        const sp_quat next = turned(*q, t);
-        const double improved = score_of(self, slicer, image, next, side);
+        const sp_quat next = turned(c->q, t);
+        const double score = score_of(self, image, next, scratch);
 
-        if (improved <= score) {
-            break;
+        if (!(score > c->score)) {
+            return false;
         }
-        *q = next;
-        score = improved;
-        memcpy(y, side, (size_t)self->pixels * sizeof *y);
+        *c = (climber){next, score};
+        if (length < 0.02 * delta) {
+            return false;
+        }
     }
-    return score;
+    return true;
 }
 
-void sp_matcher_refine(sp_matcher *matcher, const sp_slicer *slicer, const sp_quat *candidates, int count, int steps,
-                       double delta, sp_quat *orientation, float *score)
+static int compare_climbers(const void *a, const void *b)
+{
+    const climber *x = a, *y = b;
+
+    return (x->score < y->score) - (x->score > y->score);
+}
+
+static sp_quat refine_image(const sp_matcher *self, ptrdiff_t image, const sp_quat *candidates, int count, int steps,
+                            double delta)
 {
     const sp_quat half_turn = {0.0, 0.0, 0.0, 1.0}; /* about the beam */
+    float *scratch = thread_scratch(self);
+    climber climbers[2 * SP_MATCH_CANDIDATES];
+    const int all = 2 * count;
 
-#pragma omp parallel
-    {
-        float *scratch = NULL;
-
-        if (sp_array_new(7 * matcher->pixels, sizeof *scratch, "scratch", (void **)&scratch) == SP_OK) {
-#pragma omp for schedule(dynamic, 8)
-            for (ptrdiff_t n = 0; n < matcher->patterns->images; n++) {
-                score[n] = -INFINITY;
-                for (int c = 0; c < 2 * count; c++) {
-                    const sp_quat from = candidates[n * count + c / 2];
-                    sp_quat q = c % 2 ? sp_quat_multiply(half_turn, from) : from;
-                    const double reached = climb(matcher, slicer, n, steps, delta, scratch, &q);
-
-                    if (reached > score[n]) {
-                        score[n] = (float)reached;
-                        orientation[n] = q;
-                    }
-                }
-            }
-        }
-        sp_array_free(scratch);
+    for (int c = 0; c < all; c++) {
+        climbers[c].q = c % 2 ? sp_quat_multiply(half_turn, candidates[c / 2]) : candidates[c / 2];
+        climbers[c].score = score_of(self, image, climbers[c].q, scratch);
     }
+    qsort(climbers, (size_t)all, sizeof *climbers, compare_climbers);
+    const int first_round = all < 2 * FINALISTS ? all : 2 * FINALISTS;
+
+    for (int c = 0; c < first_round; c++) {
+        climb(self, image, 1, delta, scratch, &climbers[c]);
+    }
+    qsort(climbers, (size_t)first_round, sizeof *climbers, compare_climbers);
+    for (int c = 0; c < FINALISTS && c < first_round; c++) {
+        climb(self, image, steps - 1, delta, scratch, &climbers[c]);
+    }
+    qsort(climbers, FINALISTS < first_round ? FINALISTS : (size_t)first_round, sizeof *climbers, compare_climbers);
+    return climbers[0].q;
+}
+
+void sp_matcher_refine(sp_matcher *matcher, const sp_quat *candidates, int count, int steps, double delta,
+                       sp_quat *orientation)
+{
+    assert(matcher->settings.kind == SP_MATCH_LIKELIHOOD && count <= SP_MATCH_CANDIDATES);
+#pragma omp parallel for schedule(dynamic, 8)
+    for (ptrdiff_t n = 0; n < matcher->patterns->images; n++) {
+        orientation[n] = refine_image(matcher, n, candidates + n * count, count, steps, delta);
+    }
+}
+
+/* ---- assessment ---- */
+
+/* Removes the mean of each shell. */
+static void remove_shell_means(const sp_matcher *self, float *x)
+{
+    for (ptrdiff_t k = 0; k < self->shells; k++) {
+        const ptrdiff_t first = self->patterns->shell_start[k], count = self->patterns->shell_start[k + 1] - first;
+        const float mean = count > 0 ? (float)(sp_sum(x + first, count) / (double)count) : 0.0f;
+
+        for (ptrdiff_t p = first; p < first + count; p++) {
+            x[p] -= mean;
+        }
+    }
+}
+
+/* One image: score, scale, and the sums of its scatter about the model in each shell. */
+static void assess_image(const sp_matcher *self, ptrdiff_t image, sp_quat q, float *score, float *scale)
+{
+    const ptrdiff_t count = self->pixels;
+    const float *count_in = self->patterns->count + image * self->patterns->pixels;
+    const float noise = (float)(self->patterns->quantum / self->unit);
+    float *m = thread_scratch(self), *k = m + count;
+    double total = 0.0, expected = 0.0;
+
+    sp_slicer_cut(self->slicer, q, self->patterns->s, count, m);
+    for (ptrdiff_t p = 0; p < count; p++) {
+        m[p] *= self->expected[p];
+        k[p] = count_in[p] / (float)self->unit;
+    }
+    /* fluence: weighted by 1 / (1 + mean), between photon noise (weight 1) and speckle (1 / mean) */
+    for (ptrdiff_t p = 0; p < count; p++) {
+        const double weight = (double)self->whitening[p] * m[p];
+
+        total += weight * k[p];
+        expected += weight * m[p];
+    }
+    *scale = expected > 0.0 && self->patterns->scale[image] > 0.0f ? (float)(total / expected) : 0.0f;
+    for (ptrdiff_t s = 0; s < self->shells; s++) {
+        double *sum = self->residue + 2 * (image * self->shells + s);
+
+        sum[0] = sum[1] = 0.0;
+        for (ptrdiff_t p = self->patterns->shell_start[s]; p < self->patterns->shell_start[s + 1]; p++) {
+            const double mean = (double)*scale * m[p], difference = k[p] - mean;
+
+            sum[0] += mean * mean;
+            sum[1] += difference * difference - noise * mean;
+        }
+    }
+    remove_shell_means(self, m);
+    remove_shell_means(self, k);
+    const double norm = sp_dot3(self->whitening, m, m, count) * sp_dot3(self->whitening, k, k, count);
+
+    *score = norm > 0.0 ? (float)(sp_dot3(self->whitening, m, k, count) / sqrt(norm)) : 0.0f;
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Median over the shells of sum m^2 / sum ((k - m)^2 - noise), each shell over all images. */
+static double median_dispersion(sp_matcher *self)
+{
+    double *ratio = self->residue; /* the sums of image 0 are used up before they are overwritten */
+    ptrdiff_t shells = 0;
+
+    for (ptrdiff_t s = 0; s < self->shells; s++) {
+        double square = 0.0, scatter = 0.0;
+
+        for (ptrdiff_t n = 0; n < self->patterns->images; n++) {
+            square += self->residue[2 * (n * self->shells + s)];
+            scatter += self->residue[2 * (n * self->shells + s) + 1];
+        }
+        if (square > 0.0) {
+            ratio[shells++] = scatter > 1e-6 * square ? square / scatter : 1e6;
+        }
+    }
+    qsort(ratio, (size_t)shells, sizeof *ratio, compare_doubles);
+    return shells > 0 ? ratio[shells / 2] : 1.0;
+}
+
+void sp_matcher_assess(sp_matcher *matcher, const sp_quat *orientation, float *score, float *scale, double *dispersion)
+{
+    const ptrdiff_t images = matcher->patterns->images;
+    double sum = 0.0;
+    ptrdiff_t used = 0;
+
+#pragma omp parallel for schedule(dynamic, 8)
+    for (ptrdiff_t n = 0; n < images; n++) {
+        assess_image(matcher, n, orientation[n], &score[n], &scale[n]);
+    }
+    for (ptrdiff_t n = 0; n < images; n++) {
+        sum += scale[n];
+        used += scale[n] > 0.0f;
+    }
+    for (ptrdiff_t n = 0; n < images && sum > 0.0; n++) {
+        scale[n] *= (float)((double)used / sum);
+    }
+    *dispersion = median_dispersion(matcher);
 }

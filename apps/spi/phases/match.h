@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
-/* phases/match.h -- the orientation in which the model's pattern resembles each image most.
+/* phases/match.h -- the orientation in which the model explains each image best.
  *
- * Images and model patterns become features: variance-stabilised (square root), minus the mean of their shell. The
- * score of image n in orientation R is the weighted normalised correlation of the two
- *   score = sum_p W_p x_np y_p(R) / sqrt(sum_p W_p x_np^2  sum_p W_p y_p(R)^2)             (docs/algorithm.md, eq. 5-8)
- * W depends on the shell: 1 / sqrt(noise variance + whitening * signal variance). The plain Euclidean distance of
- * intensities, the published baseline, stays selectable. */
+ * The model predicts mean counts m_p(R). Counts scatter about them by photon noise (variance m) and because the model
+ * is not yet right (variance m^2 / r): together a negative binomial distribution with dispersion r. Its logarithm, up
+ * to a term without R, is the score of image n in orientation R         (docs/algorithm.md, section "Match")
+ *   L = sum_p k_np ln(m_p / (m_p + r)) - scale_n r sum_p ln(1 + m_p / r)
+ * One inner product per image and orientation, so all of them together are a matrix product. A small r trusts bright
+ * pixels little (relative errors count: whitened), a large r is the Poisson likelihood. Part of the shell mean is mixed
+ * into the model, m ~ (I + floor * profile) / (1 + floor): a pixel that the model calls dark may still be lit.
+ *
+ * The plain Euclidean distance of intensities, the published baseline of SpiniFEL, stays selectable. */
 #include <stddef.h>
 
 #include "base/error.h"
@@ -16,36 +20,48 @@
 #include "phases/slice.h"
 
 typedef enum sp_match_kind {
-    SP_MATCH_WHITENED,  /* square root, shell mean removed, weighted by shell, normalised */
-    SP_MATCH_EUCLIDEAN, /* intensities as they are, squared distance, one scale for the whole model: the ratio of the
-                         * root mean squares of the images and of 256 model patterns spread over the grid (SpiniFEL) */
+    SP_MATCH_LIKELIHOOD, /* negative binomial log-likelihood */
+    SP_MATCH_EUCLIDEAN,  /* squared distance of intensities, one scale for the whole model */
 } sp_match_kind;
 
 typedef struct sp_match_settings {
     sp_match_kind kind;
-    double whitening; /* share of the signal variance in the weights, 0 .. 1 */
-    double s_max;     /* [1/m] shells that lie beyond are not compared */
+    double dispersion; /* r: 1 where the model knows no more than the mean of a shell, 10 and more for a good model */
+    double floor;      /* share of the shell mean mixed into the model, 0.05 .. 1 */
+    double s_max;      /* [1/m] pixels beyond are not compared */
 } sp_match_settings;
+
+enum { SP_MATCH_CANDIDATES = 8 }; /* of one image, at most, in sp_matcher_refine() */
 
 typedef struct sp_matcher sp_matcher;
 
-/* Prepares the features of all images. Free with sp_matcher_free(). Fails with SP_ERR_MEMORY, SP_ERR_USAGE. */
-sp_status sp_matcher_new(const sp_patterns *patterns, const sp_match_settings *settings, sp_matcher **matcher);
-void sp_matcher_free(sp_matcher *matcher); /* NULL is fine */
+/* Room for comparing all images of the patterns. `patterns` and `slicer` are borrowed for the matcher's life; their
+ * scales and model may change between calls. Free with sp_matcher_free(). Fails with SP_ERR_MEMORY, SP_ERR_USAGE. */
+sp_status sp_matcher_new(const sp_patterns *patterns, const sp_slicer *slicer, const sp_match_settings *settings,
+                         sp_matcher **matcher);
+void sp_matcher_free(sp_matcher *matcher);                                /* NULL is fine */
+double sp_matcher_bytes(ptrdiff_t images, ptrdiff_t pixels, int threads); /* memory of a matcher */
+
+/* Trust the model more (or less) from now on. */
+void sp_matcher_set_dispersion(sp_matcher *matcher, double dispersion);
 
 /* The best orientations of every image among those of the grid.
  *   keep   how many per image; two of one image may be neighbours on the grid
  *   best   out  [images][keep] index into the grid, best first
- *   score  out  [images][keep]
+ *   score  out  [images][keep] L, or minus the squared distance up to a term without R
  * Same result for any number of threads; ties go to the lower index. Cannot fail. */
-void sp_matcher_search(sp_matcher *matcher, const sp_slicer *slicer, const sp_rotation_grid *grid, int keep,
-                       ptrdiff_t *best, float *score);
+void sp_matcher_search(sp_matcher *matcher, const sp_rotation_grid *grid, int keep, ptrdiff_t *best, float *score);
 
-/* Improves each image's orientation by Gauss-Newton steps on the sum of squared differences of the features.
- *   candidates   in      [images][count] starting orientations; for each, its half turn about the beam is tried too
- *   steps        Gauss-Newton steps for each candidate
- *   delta        [rad] step of the numerical derivative: about half a speckle at the edge
- *   orientation  out     [images] the best orientation found
- *   score        out     [images] its score */
-void sp_matcher_refine(sp_matcher *matcher, const sp_slicer *slicer, const sp_quat *candidates, int count, int steps,
-                       double delta, sp_quat *orientation, float *score);
+/* Improves each image's orientation by Fisher scoring (Gauss-Newton steps on L); likelihood kind only.
+ *   candidates   in   [images][count] where to start; the half turn about the beam of each is tried too
+ *   steps        at most, for the best candidates; a step that does not improve ends the climb
+ *   delta        [rad] step of the numerical derivative: a third of a speckle at the edge
+ *   orientation  out  [images] the best orientation found */
+void sp_matcher_refine(sp_matcher *matcher, const sp_quat *candidates, int count, int steps, double delta,
+                       sp_quat *orientation);
+
+/* How well the model explains the images in these orientations.
+ *   score       out  [images] correlation of image and model pattern about their shell means, whitened; -1 .. 1
+ *   scale       out  [images] fluence that fits best, relative, mean 1 over the images with signal; 0 without signal
+ *   dispersion  out  r that the scatter of the images about the model corresponds to: median over the shells */
+void sp_matcher_assess(sp_matcher *matcher, const sp_quat *orientation, float *score, float *scale, double *dispersion);

@@ -90,7 +90,7 @@ static ptrdiff_t collect_bins(const sp_pixels *pixels, ptrdiff_t size, double s_
 
 /* Typical distance of neighbouring pixels [1/m]: the mean over pixels and their neighbours in a row; in a column, where
  * panels are one pixel wide. */
-static double pixel_step(const sp_pixels *pixels)
+double sp_pixels_step(const sp_pixels *pixels)
 {
     const ptrdiff_t line = pixels->width > 1 ? pixels->width : pixels->height;
     const ptrdiff_t total = pixels->panels * pixels->height * pixels->width;
@@ -151,7 +151,7 @@ sp_status sp_patterns_init(const sp_pixels *pixels, ptrdiff_t images, ptrdiff_t 
     self.pixels = collect_bins(pixels, size, s_min, s_max, bins, room);
     SP_REQUIRE(self.pixels > 0, SP_ERR_INPUT, "no good pixel lies between resolutions %.4g and %.4g Angstrom",
                s_min > 0.0 ? 1e10 / s_min : INFINITY, 1e10 / s_max);
-    self.shell_width = pixel_step(pixels) * (double)size;
+    self.shell_width = sp_pixels_step(pixels) * (double)size;
     SP_REQUIRE(self.shell_width > 0.0, SP_ERR_INPUT, "no two pixels are neighbours: all panels are single pixels");
     self.shells = (ptrdiff_t)(bins[self.pixels - 1].radius / self.shell_width) + 1;
     self.source_count = pixels->panels * pixels->height * pixels->width;

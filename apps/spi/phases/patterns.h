@@ -19,6 +19,9 @@ typedef struct sp_pixels {
     double wavelength;       /* [m]; 0 for a flat detector in reciprocal space */
 } sp_pixels;
 
+/* Typical distance of neighbouring pixels [1/m]. Cannot fail. */
+double sp_pixels_step(const sp_pixels *pixels);
+
 typedef struct sp_patterns {
     ptrdiff_t images, pixels, shells;
     float *s[3];            /* [pixels] bin position [1/m]; bins are sorted by shell */

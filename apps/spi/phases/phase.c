@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/interrupt.h"
 #include "base/memory.h"
 #include "base/rng.h"
 #include "num/fft.h"
@@ -28,10 +29,15 @@ struct sp_phaser {
     ptrdiff_t edge, cube, half_count;
     double voxel;
     sp_fft *fft;
-    float *amplitude; /* [half_count] or UNKNOWN */
-    float *square;    /* [half_count] |k|^2 [1/box^2] */
-    float *distance;  /* [edge^3] |r| [voxel] */
+    float *amplitude;     /* [half_count] or UNKNOWN */
+    float *square;        /* [half_count] |k|^2 [1/box^2] */
+    float *distance;      /* [edge^3] |r| [voxel] */
+    float complex *total; /* [half_count] sum over starts */
+    float complex *cross; /* [half_count] of a cross correlation */
+    double *shell_length; /* [2 edge] scratch of shell averages */
+    float *length;        /* [half_count] sum of |F| over starts */
     int starts;
+    int last; /* starts of the last run */
     start *start;
 };
 
@@ -74,6 +80,10 @@ sp_status sp_phaser_new(ptrdiff_t edge, double voxel, int starts, sp_phaser **ph
     SP_TRY(SP_ARRAY(self->amplitude, self->half_count));
     SP_TRY(SP_ARRAY(self->square, self->half_count));
     SP_TRY(SP_ARRAY(self->distance, self->cube));
+    SP_TRY(SP_ARRAY(self->total, self->half_count));
+    SP_TRY(SP_ARRAY(self->cross, self->half_count));
+    SP_TRY(SP_ARRAY(self->shell_length, 2 * edge));
+    SP_TRY(SP_ARRAY(self->length, self->half_count));
     SP_TRY(SP_ARRAY(self->start, starts));
     self->starts = starts;
     for (int i = 0; i < starts; i++) {
@@ -106,6 +116,10 @@ void sp_phaser_free(sp_phaser *phaser)
     sp_array_free(phaser->amplitude);
     sp_array_free(phaser->square);
     sp_array_free(phaser->distance);
+    sp_array_free(phaser->total);
+    sp_array_free(phaser->cross);
+    sp_array_free(phaser->shell_length);
+    sp_array_free(phaser->length);
     sp_array_free(phaser);
 }
 
@@ -113,7 +127,7 @@ size_t sp_phaser_bytes(ptrdiff_t edge, int starts)
 {
     const double cube = (double)edge * (double)edge * (double)edge;
 
-    return (size_t)(cube * (8.0 + starts * 13.5));
+    return (size_t)(cube * (14.0 + starts * 13.5));
 }
 
 /* Amplitudes from the autocorrelation; negative intensities (noise) become 0. */
@@ -215,7 +229,7 @@ static void shrink_wrap(const sp_phaser *self, start *s, double sigma, const sp_
 }
 
 /* Whole-voxel shift that brings the periodic centre of mass to voxel 0: phase of the first Fourier component. */
-static void recentre(const sp_phaser *self, start *s)
+static void recentre(const sp_phaser *self, float *density, float *scratch)
 {
     const ptrdiff_t n = self->edge, stride[3] = {n * n, n, 1};
     double complex sum[3] = {0.0};
@@ -225,7 +239,7 @@ static void recentre(const sp_phaser *self, start *s)
         for (int axis = 0; axis < 3; axis++) {
             const double angle = 2.0 * M_PI * (double)(i / stride[axis] % n) / (double)n;
 
-            sum[axis] += s->density[i] * (cos(angle) + I * sin(angle));
+            sum[axis] += density[i] * (cos(angle) + I * sin(angle));
         }
     }
     for (int axis = 0; axis < 3; axis++) {
@@ -233,11 +247,11 @@ static void recentre(const sp_phaser *self, start *s)
 
         shift[axis] = ((ptrdiff_t)lround(turns * (double)n) + n) % n;
     }
-    memcpy(s->projected, s->density, (size_t)self->cube * sizeof *s->density);
+    memcpy(scratch, density, (size_t)self->cube * sizeof *density);
     for (ptrdiff_t i = 0; i < self->cube; i++) {
         const ptrdiff_t x = (i / (n * n) + shift[0]) % n, y = (i / n % n + shift[1]) % n, z = (i % n + shift[2]) % n;
 
-        s->density[i] = s->projected[(x * n + y) * n + z];
+        density[i] = scratch[(x * n + y) * n + z];
     }
 }
 
@@ -261,7 +275,7 @@ static void run_start(const sp_phaser *self, start *s, const sp_phase_settings *
                       const float *previous)
 {
     begin(self, s, settings, index, previous);
-    for (int cycle = 0; cycle < settings->cycles; cycle++) {
+    for (int cycle = 0; cycle < settings->cycles && !sp_interrupted(); cycle++) {
         const double t = settings->cycles > 1 ? (double)cycle / (settings->cycles - 1) : 1.0;
 
         for (int i = 0; i < settings->raar_steps; i++) {
@@ -270,7 +284,7 @@ static void run_start(const sp_phaser *self, start *s, const sp_phase_settings *
         for (int i = 0; i < settings->er_steps; i++) {
             step_error_reduction(self, s);
         }
-        recentre(self, s);
+        recentre(self, s->density, s->projected);
         shrink_wrap(self, s, settings->blur_first + t * (settings->blur_last - settings->blur_first), settings);
     }
     for (int i = 0; i < settings->final_steps; i++) {
@@ -303,6 +317,7 @@ sp_phase_result sp_phaser_run(sp_phaser *phaser, const float *autocorrelation, d
     sp_phase_result result = {0};
 
     make_amplitudes(phaser, autocorrelation, s_low, s_high);
+    phaser->last = starts;
 #pragma omp parallel for schedule(dynamic, 1)
     for (int i = 0; i < starts; i++) {
         run_start(phaser, &phaser->start[i], settings, i, previous);
@@ -320,16 +335,119 @@ sp_phase_result sp_phaser_run(sp_phaser *phaser, const float *autocorrelation, d
     return result;
 }
 
+/* ---- mean over the starts ---- */
+
+/* Offset of the top of a parabola through three values, -0.5 .. 0.5. */
+static double parabola_top(double left, double middle, double right)
+{
+    const double curvature = left - 2.0 * middle + right;
+
+    return curvature < 0.0 ? 0.5 * (left - right) / curvature : 0.0;
+}
+
+/* Place [voxel] and height of the highest value of a periodic volume. */
+static double find_peak(const float *volume, ptrdiff_t n, double place[3])
+{
+    const ptrdiff_t stride[3] = {n * n, n, 1};
+    ptrdiff_t top = 0;
+
+    for (ptrdiff_t i = 1; i < n * n * n; i++) {
+        top = volume[i] > volume[top] ? i : top;
+    }
+    for (int axis = 0; axis < 3; axis++) {
+        const ptrdiff_t at = top / stride[axis] % n, base = top - at * stride[axis];
+        const double left = volume[base + (at + n - 1) % n * stride[axis]];
+        const double right = volume[base + (at + 1) % n * stride[axis]];
+
+        place[axis] = (double)at + parabola_top(left, volume[top], right);
+    }
+    return volume[top];
+}
+
+/* Peak of the cross correlation of start i, as it is or inverted, with the winner's transform. */
+static double correlate(const sp_phaser *self, const float complex *winner, start *s, bool inverted, double place[3])
+{
+    for (ptrdiff_t i = 0; i < self->half_count; i++) {
+        self->cross[i] = winner[i] * (inverted ? s->half[i] : conjf(s->half[i]));
+    }
+    sp_fft_backward(self->fft, self->cross, s->projected);
+    return find_peak(s->projected, self->edge, place);
+}
+
+/* Adds start s, laid upon the winner, to the sums. */
+static void add_start(sp_phaser *self, const float complex *winner, start *s)
+{
+    const ptrdiff_t n = self->edge;
+    double upright[3], turned[3];
+    const double a = correlate(self, winner, s, false, upright);
+    const bool inverted = correlate(self, winner, s, true, turned) > a;
+    const double *shift = inverted ? turned : upright;
+
+    for (ptrdiff_t x = 0; x < n; x++) {
+        for (ptrdiff_t y = 0; y < n; y++) {
+            for (ptrdiff_t z = 0; z <= n / 2; z++) {
+                const ptrdiff_t i = (x * n + y) * (n / 2 + 1) + z;
+                const double turns = ((double)signed_index(x, n) * shift[0] + (double)signed_index(y, n) * shift[1] +
+                                      (double)z * shift[2]) /
+                                     (double)n;
+                const float complex f = inverted ? conjf(s->half[i]) : s->half[i];
+
+                self->total[i] += f * (float complex)cexp(-2.0 * M_PI * I * turns);
+                self->length[i] += cabsf(f);
+            }
+        }
+    }
+}
+
+int sp_phaser_average(sp_phaser *phaser, const sp_phase_result *result, float *density, double *prtf)
+{
+    const float complex *winner = phaser->start[result->winner].half;
+    const ptrdiff_t shells = phaser->edge / 2 + 1;
+    int entered = 0;
+
+    memset(phaser->total, 0, (size_t)phaser->half_count * sizeof *phaser->total);
+    memset(phaser->length, 0, (size_t)phaser->half_count * sizeof *phaser->length);
+    for (int i = 0; i < phaser->last; i++) {
+        sp_fft_forward(phaser->fft, phaser->start[i].density, phaser->start[i].half);
+    }
+    for (int i = 0; i < phaser->last; i++) {
+        start *s = &phaser->start[i];
+
+        if (i == result->winner || (!s->dropped && s->residual <= 1.25 * result->residual)) {
+            add_start(phaser, winner, s);
+            entered++;
+        }
+    }
+    for (ptrdiff_t k = 0; k < shells; k++) {
+        prtf[k] = phaser->shell_length[k] = 0.0;
+    }
+    for (ptrdiff_t i = 0; i < phaser->half_count; i++) {
+        const ptrdiff_t k = lroundf(sqrtf(phaser->square[i]));
+
+        if (k < shells) {
+            prtf[k] += cabsf(phaser->total[i]);
+            phaser->shell_length[k] += phaser->length[i];
+        }
+        phaser->total[i] /= (float)entered * (float)phaser->cube;
+    }
+    for (ptrdiff_t k = 0; k < shells; k++) {
+        prtf[k] = phaser->shell_length[k] > 0.0 ? prtf[k] / phaser->shell_length[k] : 0.0;
+    }
+    sp_fft_backward(phaser->fft, phaser->total, density);
+    recentre(phaser, density, phaser->start[0].projected);
+    return entered;
+}
+
 void sp_phaser_autocorrelate(sp_phaser *phaser, const float *density, const double *filter, double *shells,
                              float *autocorrelation)
 {
     const ptrdiff_t n = phaser->edge;
     float complex *half = phaser->start[0].half;
-    double members[1024] = {0.0};
+    double *members = phaser->shell_length;
 
     sp_fft_forward(phaser->fft, density, half);
     for (ptrdiff_t k = 0; shells && k < n; k++) {
-        shells[k] = 0.0;
+        shells[k] = members[k] = 0.0;
     }
     for (ptrdiff_t i = 0; i < phaser->half_count; i++) {
         const float re = crealf(half[i]), im = cimagf(half[i]);

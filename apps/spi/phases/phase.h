@@ -44,9 +44,17 @@ size_t sp_phaser_bytes(ptrdiff_t edge, int starts);
  *   s_low, s_high    frequencies outside [1/m] are unknown: left to the density below, 0 above
  *   previous         in      density to continue from, or NULL
  *   density          out     [edge][edge][edge] FFT order, >= 0, centred on its centre of mass
- * The same bits for any number of threads. Cannot fail; a result with dropped == starts kept the least bad one. */
+ * The same bits for any number of threads. Ends early when the user interrupts (base/interrupt.h): the density is then
+ * not to be used. Cannot fail; a result with dropped == starts kept the least bad one. */
 sp_phase_result sp_phaser_run(sp_phaser *phaser, const float *autocorrelation, double s_low, double s_high,
                               const sp_phase_settings *settings, const float *previous, float *density);
+
+/* The mean of the starts of the last run that came out as well as the winner (residual within 25 %), each laid upon it
+ * by shift and hand. Where they disagree, phases cancel: the mean is weighted by how well each frequency is known.
+ *   density  out  [edge][edge][edge] FFT order, centred on its centre of mass
+ *   prtf     out  [edge/2+1] phase retrieval transfer function per round(|k|): |sum F| / sum |F| (Chapman et al., J.
+ * Opt. Soc. Am. A 23 (2006) 1179) Returns how many starts entered. */
+int sp_phaser_average(sp_phaser *phaser, const sp_phase_result *result, float *density, double *prtf);
 
 /* Autocorrelation of a density (both FFT order): the transform back of |F|^2, times a radial filter.
  *   filter  [edge] factor for round(|k|) = 0 .. edge-1, or NULL for 1

@@ -1,2 +1,0 @@
-/* SPDX-License-Identifier: BSD-3-Clause */
-typedef int sp_flow_empty; /* replaced by the first file of this layer */

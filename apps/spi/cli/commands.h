@@ -30,6 +30,7 @@ sp_status sp_command_find(const char *name, const sp_command **command);
 sp_syntax sp_command_syntax(const sp_command *command);
 
 extern const sp_command sp_command_simulate;
+extern const sp_command sp_command_reconstruct;
 extern const sp_command sp_command_info;
 extern const sp_command sp_command_compare;
 extern const sp_command sp_command_help; /* not in the list: `spica help` */

@@ -12,6 +12,7 @@
 
 static const sp_command *const commands[] = {
     &sp_command_simulate,
+    &sp_command_reconstruct,
     &sp_command_info,
     &sp_command_compare,
     NULL,

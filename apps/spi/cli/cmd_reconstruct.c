@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* spica reconstruct -- from diffraction images to orientations and a density. */
+#include "base/memory.h"
+#include "cli/commands.h"
+#include "flow/output.h"
+#include "flow/reconstruct.h"
+#include "flow/report.h"
+#include "io/images.h"
+
+static const double ANGSTROM = 1e-10;     /* [m] */
+static const ptrdiff_t LEAST_IMAGES = 10; /* fewer great circles leave most of the sphere unseen at any resolution */
+
+/* ---- settings ---- */
+
+static double length_of(const sp_arguments *args, const char *name)
+{
+    return sp_arguments_real(args, name) * ANGSTROM;
+}
+
+static sp_reconstruct_settings read_settings(const sp_arguments *args)
+{
+    sp_reconstruct_settings settings = sp_reconstruct_defaults();
+
+    settings.seed = (uint64_t)sp_arguments_integer(args, "seed");
+    settings.resolution = length_of(args, "resolution");
+    settings.low_resolution = length_of(args, "low-resolution");
+    settings.diameter = length_of(args, "diameter");
+    settings.grid = (int)sp_arguments_integer(args, "grid");
+    settings.binning = (int)sp_arguments_integer(args, "binning");
+    settings.orientations = (int)sp_arguments_integer(args, "orientations");
+    settings.generations = (int)sp_arguments_integer(args, "generations");
+    settings.starts = (int)sp_arguments_integer(args, "starts");
+    settings.match = (sp_match_kind)sp_arguments_choice(args, "match");
+    settings.refine = sp_arguments_choice(args, "refine") == 0;
+    settings.fit_scale = sp_arguments_choice(args, "fit-scale") == 0;
+    settings.noise = (sp_noise_kind)sp_arguments_choice(args, "noise");
+    return settings;
+}
+
+static sp_status check_settings(const sp_reconstruct_settings *settings)
+{
+    sp_status status = SP_OK;
+
+    SP_REQUIRE(settings->grid % 2 == 0, SP_ERR_USAGE, "--grid: %d is odd; the edge of the density must be even",
+               settings->grid);
+    SP_REQUIRE(settings->low_resolution == 0.0 || settings->low_resolution > settings->resolution, SP_ERR_USAGE,
+               "--low-resolution: %g Angstrom is no coarser than --resolution %g: no pixel would be left",
+               settings->low_resolution / ANGSTROM, settings->resolution / ANGSTROM);
+done:
+    return status;
+}
+
+/* ---- what is refused before the work begins ---- */
+
+static sp_status check_images(const char *path, const sp_image_file *file)
+{
+    sp_status status = SP_OK;
+    const ptrdiff_t count = sp_image_file_count(file);
+
+    SP_REQUIRE(count >= LEAST_IMAGES, SP_ERR_INPUT,
+               "%s: %td image%s; at least %td are needed, and some hundreds for a map worth looking at", path, count,
+               count == 1 ? "" : "s", LEAST_IMAGES);
+done:
+    return status;
+}
+
+static sp_status check_memory(const sp_image_file *file, const sp_reconstruct_settings *settings)
+{
+    sp_status status = SP_OK;
+    const double needed = sp_reconstruct_bytes(file, settings), available = (double)sp_memory_available();
+
+    SP_REQUIRE(available == 0.0 || needed <= available, SP_ERR_MEMORY,
+               "%.1f GB of memory are needed, %.1f GB are available; choose a smaller --grid, a larger --binning, or a "
+               "coarser --resolution",
+               needed / 1e9, available / 1e9);
+done:
+    return status;
+}
+
+static sp_status prepare_output(const sp_arguments *args, const sp_reconstruct_settings *settings, sp_output **output)
+{
+    sp_status status = SP_OK;
+    sp_text text = {0};
+
+    sp_arguments_write(args, &text);
+    SP_TRY(sp_text_check(&text));
+    const sp_output_plan plan = {.folder = sp_arguments_text(args, "output"),
+                                 .input = sp_arguments_text(args, "images"),
+                                 .settings = sp_text_string(&text),
+                                 .asked = *settings,
+                                 .replace = sp_arguments_flag(args, "force")};
+    SP_TRY(sp_output_new(&plan, output));
+done:
+    sp_text_clear(&text);
+    return status;
+}
+
+/* ---- what is said at the end ---- */
+
+static void log_warning(void *log, const char *line)
+{
+    sp_log_warning(log, "%s", line);
+}
+
+static void log_summary(const sp_reconstruction *result, const char *folder, sp_log *log)
+{
+    sp_log_info(log, "%s after %d generations: %s", result->converged ? "converged" : "stopped", result->generations,
+                result->stop_reason);
+    if (result->prtf_resolution > 0.0) {
+        sp_log_info(log, "independent phasing starts agree down to %.1f Angstrom (PRTF 1/e)",
+                    result->prtf_resolution / ANGSTROM);
+    }
+    sp_log_info(log, "the map is %s/density.mrc; how far to trust it stands in %s/report.txt", folder, folder);
+}
+
+/* After a failure: what of the work can be used. */
+static void log_leftovers(const sp_output *output, const char *folder, sp_log *log)
+{
+    const int generations = sp_output_generations(output);
+
+    if (generations > 0) {
+        sp_log_info(log, "%s holds generation %d, complete: density.mrc, result.h5, report.txt", folder, generations);
+    } else {
+        sp_log_info(log, "no generation was complete: nothing but the log was written to %s", folder);
+    }
+}
+
+/* ---- the run ---- */
+
+static sp_status reconstruct(const sp_reconstruct_settings *settings, sp_image_file *file, sp_output *output,
+                             const char *folder, sp_log *log)
+{
+    sp_status status = SP_OK;
+    sp_reconstruction *result = NULL;
+
+    SP_TRY(sp_log_file_open(log, sp_output_log_path(output)));
+    sp_log_info(log, "spica " SPICA_VERSION " reconstruct: %td images, results go to %s", sp_image_file_count(file),
+                folder);
+    SP_TRY(sp_reconstruct(file, settings, log, sp_output_write, output, &result));
+    SP_TRY(sp_report_warnings(result, log_warning, log));
+    log_summary(result, folder, log);
+    SP_TRY(sp_log_file_close(log));
+done:
+    if (status != SP_OK) {
+        log_leftovers(output, folder, log);
+    }
+    sp_reconstruction_free(result);
+    return status;
+}
+
+static sp_status run(const sp_arguments *args, sp_log *log)
+{
+    sp_status status = SP_OK;
+    const char *images = sp_arguments_text(args, "images");
+    const sp_reconstruct_settings settings = read_settings(args);
+    sp_image_file *file = NULL;
+    sp_output *output = NULL;
+
+    SP_TRY(check_settings(&settings));
+    SP_TRY(sp_image_file_open(images, &file));
+    SP_TRY(check_images(images, file));
+    SP_TRY(check_memory(file, &settings));
+    SP_TRY(prepare_output(args, &settings, &output));
+    SP_TRY(reconstruct(&settings, file, output, sp_arguments_text(args, "output"), log));
+done:
+    sp_output_free(output);
+    sp_image_file_close(file);
+    return status;
+}
+
+/* ---- tables ---- */
+
+static const sp_option options[] = {
+    {.name = "output",
+     .letter = 'o',
+     .type = SP_OPTION_TEXT,
+     .unit = "DIR",
+     .fallback = "reconstruction",
+     .one_call = true,
+     .help = "folder for the results: density.mrc, result.h5, report.txt, report.json, settings.txt, log.txt; each "
+             "complete generation replaces the one before"},
+    {.name = "force",
+     .letter = 'f',
+     .type = SP_OPTION_FLAG,
+     .one_call = true,
+     .help = "replace an older run in that folder, as soon as the first generation of the new one is complete"},
+    {.name = "seed",
+     .type = SP_OPTION_INTEGER,
+     .minimum = 0,
+     .maximum = 9007199254740992.0,
+     .fallback = "1",
+     .help = "of the random numbers; the same seed gives the same result on any number of threads"},
+    {.name = "resolution",
+     .type = SP_OPTION_REAL,
+     .unit = "Angstrom",
+     .minimum = 0.1,
+     .maximum = 1e6,
+     .automatic = "the farthest good pixel of the detector",
+     .help = "finest detail to reconstruct"},
+    {.name = "low-resolution",
+     .type = SP_OPTION_REAL,
+     .unit = "Angstrom",
+     .minimum = 0.1,
+     .maximum = 1e6,
+     .automatic = "all good pixels are used",
+     .help = "ignore pixels of coarser detail than this"},
+    {.name = "diameter",
+     .type = SP_OPTION_REAL,
+     .unit = "Angstrom",
+     .minimum = 1,
+     .maximum = 1e6,
+     .automatic = "from the pair distances of the mean image",
+     .help = "largest extent of the particle"},
+    {.name = "grid",
+     .type = SP_OPTION_INTEGER,
+     .unit = "voxels",
+     .minimum = 8,
+     .maximum = 2048,
+     .automatic = "2.3 diameters in voxels of half the resolution",
+     .help = "edge of the density, even"},
+    {.name = "binning",
+     .type = SP_OPTION_INTEGER,
+     .unit = "pixels",
+     .minimum = 1,
+     .maximum = 256,
+     .automatic = "the largest that keeps a bin below a quarter of a speckle",
+     .help = "join so many pixels along each edge to one"},
+    {.name = "orientations",
+     .type = SP_OPTION_INTEGER,
+     .minimum = 60,
+     .maximum = 1e8,
+     .automatic = "half a speckle apart at the edge, coarser in the first generations",
+     .help = "number of orientations that are searched"},
+    {.name = "generations",
+     .type = SP_OPTION_INTEGER,
+     .minimum = 1,
+     .maximum = 10000,
+     .fallback = "40",
+     .help = "stop after so many, converged or not"},
+    {.name = "starts",
+     .type = SP_OPTION_INTEGER,
+     .minimum = 1,
+     .maximum = 1000,
+     .fallback = "4",
+     .help = "phasing starts in each generation, of which the best is taken; two or more tell the detail that can be "
+             "trusted (PRTF)"},
+    {.name = "match",
+     .type = SP_OPTION_CHOICE,
+     .choices = "likelihood|euclidean",
+     .fallback = "likelihood",
+     .help = "how images are compared with the model: by the likelihood of their counts, or by the plain distance of "
+             "intensities, the published baseline, which is there to be compared with"},
+    {.name = "refine",
+     .type = SP_OPTION_CHOICE,
+     .choices = "yes|no",
+     .fallback = "yes",
+     .help = "refine the orientation of each image beyond the grid of the search"},
+    {.name = "fit-scale",
+     .type = SP_OPTION_CHOICE,
+     .choices = "yes|no",
+     .fallback = "yes",
+     .help = "fit the fluence of each image"},
+    {.name = "noise",
+     .type = SP_OPTION_CHOICE,
+     .choices = "auto|none|poisson",
+     .fallback = "auto",
+     .help = "noise of the images; auto: measured from neighbouring pixels"},
+    {0},
+};
+
+static const sp_positional positionals[] = {
+    {.name = "images", .required = true, .help = "image file, as written by spica simulate; spica info shows it"},
+    {0},
+};
+
+const sp_command sp_command_reconstruct = {
+    .name = "reconstruct",
+    .summary = "find the orientations of images and the density of the molecule",
+    .options = options,
+    .positionals = positionals,
+    .examples = "spica reconstruct images.h5 -o run1\n"
+                "spica reconstruct images.h5 -o run2 --resolution 12 --seed 2\n"
+                "spica reconstruct --settings run1/settings.txt -o repeated\n",
+    .run = run,
+};

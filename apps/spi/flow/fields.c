@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "flow/fields.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "flow/reconstruct.h"
+
+#define SETTING(member, unit, kind)                                                                                    \
+    {                                                                                                                  \
+#member, unit, kind, offsetof(sp_reconstruct_settings, member)                                                 \
+    }
+#define GENERATION(member, unit, kind)                                                                                 \
+    {                                                                                                                  \
+#member, unit, kind, offsetof(sp_generation, member)                                                           \
+    }
+
+const sp_field sp_setting_fields[] = {
+    SETTING(seed, "", SP_FIELD_SEED),
+    SETTING(resolution, "m", SP_FIELD_REAL),
+    SETTING(low_resolution, "m", SP_FIELD_REAL),
+    SETTING(diameter, "m", SP_FIELD_REAL),
+    SETTING(grid, "voxels", SP_FIELD_INT),
+    SETTING(binning, "pixels", SP_FIELD_INT),
+    SETTING(orientations, "", SP_FIELD_INT),
+    SETTING(generations, "", SP_FIELD_INT),
+    SETTING(starts, "", SP_FIELD_INT),
+    SETTING(match, "", SP_FIELD_MATCH),
+    SETTING(refine, "", SP_FIELD_FLAG),
+    SETTING(fit_scale, "", SP_FIELD_FLAG),
+    SETTING(noise, "", SP_FIELD_NOISE),
+    {0},
+};
+
+const sp_field sp_generation_fields[] = {
+    GENERATION(generation, "", SP_FIELD_INT),
+    GENERATION(accepted, "", SP_FIELD_FLAG),
+    GENERATION(score, "", SP_FIELD_REAL),
+    GENERATION(phasing_residual, "", SP_FIELD_REAL),
+    GENERATION(support_volume, "m^3", SP_FIELD_REAL),
+    GENERATION(merge_residual, "", SP_FIELD_REAL),
+    GENERATION(orientation_change, "rad", SP_FIELD_REAL),
+    GENERATION(settled, "", SP_FIELD_REAL),
+    GENERATION(density_change, "", SP_FIELD_REAL),
+    GENERATION(resolution, "m", SP_FIELD_REAL),
+    GENERATION(orientations, "", SP_FIELD_SIZE),
+    {0},
+};
+
+double sp_field_value(const sp_field *field, const void *record)
+{
+    const void *member = (const char *)record + field->offset;
+
+    switch (field->kind) {
+    case SP_FIELD_REAL:
+        return *(const double *)member;
+    case SP_FIELD_INT:
+        return *(const int *)member;
+    case SP_FIELD_SIZE:
+        return (double)*(const ptrdiff_t *)member;
+    case SP_FIELD_SEED:
+        return (double)*(const uint64_t *)member;
+    case SP_FIELD_FLAG:
+        return *(const bool *)member;
+    case SP_FIELD_MATCH:
+        return *(const sp_match_kind *)member;
+    case SP_FIELD_NOISE:
+        return *(const sp_noise_kind *)member;
+    }
+    return 0.0;
+}
+
+const char *sp_field_word(const sp_field *field, const void *record)
+{
+    static const char *const matches[] = {[SP_MATCH_LIKELIHOOD] = "likelihood", [SP_MATCH_EUCLIDEAN] = "euclidean"};
+    static const char *const noises[] = {
+        [SP_NOISE_AUTO] = "auto", [SP_NOISE_NONE] = "none", [SP_NOISE_POISSON] = "poisson"};
+    const int value = (int)sp_field_value(field, record);
+
+    switch (field->kind) {
+    case SP_FIELD_FLAG:
+        return value ? "yes" : "no";
+    case SP_FIELD_MATCH:
+        return matches[value];
+    case SP_FIELD_NOISE:
+        return noises[value];
+    default:
+        return NULL;
+    }
+}

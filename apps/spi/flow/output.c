@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "flow/output.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/files.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "flow/fields.h"
+#include "flow/report.h"
+#include "io/h5.h"
+#include "io/mrc.h"
+
+enum { CXI_VERSION = 160, NOTES_LENGTH = 400 };
+
+/* The files of a folder, in the order in which a new generation takes the place of the old one. */
+enum { FILE_SETTINGS, FILE_DENSITY, FILE_PAGE, FILE_JSON, FILE_RESULT, FILES };
+static const char *const file_names[FILES] = {"settings.txt", "density.mrc", "report.txt", "report.json", "result.h5"};
+
+struct sp_output {
+    char *folder;
+    char *input;
+    char *settings;
+    char *log_path;
+    char *path[FILES];
+    char *next[FILES]; /* where the next generation grows */
+    sp_run run;
+    int generations;
+};
+
+/* ---- the folder ---- */
+
+void sp_output_free(sp_output *output)
+{
+    if (output) {
+        for (int i = 0; i < FILES; i++) {
+            sp_array_free(output->path[i]);
+            sp_array_free(output->next[i]);
+        }
+        sp_array_free(output->log_path);
+        free(output->settings);
+        free(output->input);
+        free(output->folder);
+        free(output);
+    }
+}
+
+static sp_status copy_plan(const sp_output_plan *plan, sp_output *self)
+{
+    sp_status status = SP_OK;
+    struct stat about = {0};
+
+    self->folder = strdup(plan->folder);
+    self->input = strdup(plan->input);
+    self->settings = strdup(plan->settings);
+    SP_REQUIRE(self->folder && self->input && self->settings, SP_ERR_MEMORY, "%s: no memory for the names in it",
+               plan->folder);
+    SP_TRY(sp_path_join(plan->folder, "log.txt", &self->log_path));
+    for (int i = 0; i < FILES; i++) {
+        char name[32];
+
+        snprintf(name, sizeof name, "%s.next", file_names[i]);
+        SP_TRY(sp_path_join(plan->folder, file_names[i], &self->path[i]));
+        SP_TRY(sp_path_join(plan->folder, name, &self->next[i]));
+    }
+    stat(plan->input, &about); /* who cannot be asked has no size; reading it tells why */
+    self->run = (sp_run){.input = self->input, .input_bytes = (double)about.st_size, .asked = plan->asked};
+done:
+    return status;
+}
+
+static sp_status check_no_run(const sp_output *self)
+{
+    sp_status status = SP_OK;
+
+    for (int i = 0; i < FILES; i++) {
+        SP_REQUIRE(!sp_file_exists(self->path[i]), SP_ERR_OUTPUT,
+                   "%s holds a run already (%s); choose another --output, or --force to replace it", self->folder,
+                   file_names[i]);
+    }
+done:
+    return status;
+}
+
+/* A byte written and flushed shows a missing permission and a full disk. */
+static sp_status check_writable(const sp_output *self)
+{
+    sp_status status = SP_OK;
+    char *probe = NULL;
+
+    SP_TRY(sp_path_join(self->folder, "probe", &probe));
+    SP_TRY(sp_file_write_atomic(probe, "\n", 1));
+    SP_REQUIRE(unlink(probe) == 0, SP_ERR_OUTPUT, "%s: cannot be removed again: %s", probe, strerror(errno));
+done:
+    sp_array_free(probe);
+    return status;
+}
+
+sp_status sp_output_new(const sp_output_plan *plan, sp_output **output)
+{
+    sp_status status = SP_OK;
+    sp_output *self = calloc(1, sizeof *self);
+
+    SP_REQUIRE(self, SP_ERR_MEMORY, "%s: no memory to prepare it", plan->folder);
+    SP_TRY(copy_plan(plan, self));
+    SP_REQUIRE(!sp_file_exists(plan->folder), SP_ERR_OUTPUT,
+               "%s: is a file; --output needs the name of a folder, new or old", plan->folder);
+    if (!plan->replace) {
+        SP_TRY(check_no_run(self));
+    }
+    SP_TRY(sp_folder_make(plan->folder));
+    SP_TRY(check_writable(self));
+    *output = self;
+    self = NULL;
+done:
+    sp_output_free(self);
+    return status;
+}
+
+int sp_output_generations(const sp_output *output)
+{
+    return output->generations;
+}
+
+const char *sp_output_log_path(const sp_output *output)
+{
+    return output->log_path;
+}
+
+/* ---- the map ---- */
+
+/* FFT order -> centre at voxel n/2; out [x][y][z], or [z][y][x] if x_fastest. */
+static void centre(ptrdiff_t n, const float *density, bool x_fastest, float *out)
+{
+    const ptrdiff_t shift = n - n / 2, step_x = x_fastest ? 1 : n * n, step_z = x_fastest ? n * n : 1;
+
+    for (ptrdiff_t x = 0; x < n; x++) {
+        for (ptrdiff_t y = 0; y < n; y++) {
+            const float *from = density + ((x + shift) % n * n + (y + shift) % n) * n;
+            float *to = out + x * step_x + y * n;
+
+            for (ptrdiff_t z = 0; z < n; z++) {
+                to[z * step_z] = from[(z + shift) % n];
+            }
+        }
+    }
+}
+
+static sp_status write_map(const sp_output *self, const sp_reconstruction *state, float *room)
+{
+    char notes[NOTES_LENGTH];
+
+    snprintf(notes, sizeof notes, "generation %d%s\nsharp to %.2f Angstrom\nhand not determined", state->generations,
+             state->converged ? ", converged" : "", state->settings.resolution * 1e10);
+    centre(state->edge, state->density, false, room);
+    return sp_mrc_write(self->next[FILE_DENSITY], state->edge, state->voxel, room, notes);
+}
+
+/* ---- result.h5 ---- */
+
+static sp_status put_number(sp_h5 *file, const char *name, const char *unit, double value)
+{
+    sp_status status = SP_OK;
+
+    SP_TRY(sp_h5_write_double(file, name, 0, NULL, &value));
+    if (*unit) {
+        SP_TRY(sp_h5_write_attribute_string(file, name, "units", unit));
+    }
+done:
+    return status;
+}
+
+static sp_status put_integer(sp_h5 *file, const char *name, int32_t value)
+{
+    return sp_h5_write_int32(file, name, 0, NULL, &value);
+}
+
+static sp_status put_run(const sp_output *self, const sp_reconstruction *state, sp_h5 *file)
+{
+    sp_status status = SP_OK;
+    const uint64_t bytes = (uint64_t)self->run.input_bytes, images = (uint64_t)state->images;
+
+    SP_TRY(put_integer(file, "cxi_version", CXI_VERSION));
+    SP_TRY(sp_h5_write_string(file, "version", "spica " SPICA_VERSION));
+    SP_TRY(sp_h5_write_string(file, "config", self->settings));
+    SP_TRY(sp_h5_write_string(file, "input/path", self->input));
+    SP_TRY(sp_h5_write_uint64(file, "input/bytes", 0, NULL, &bytes));
+    SP_TRY(sp_h5_write_uint64(file, "input/images", 0, NULL, &images));
+done:
+    return status;
+}
+
+static sp_status put_settings(const sp_reconstruction *state, sp_h5 *file)
+{
+    sp_status status = SP_OK;
+
+    for (const sp_field *field = sp_setting_fields; field->name; field++) {
+        const char *word = sp_field_word(field, &state->settings);
+        const double value = sp_field_value(field, &state->settings);
+        char name[64];
+
+        snprintf(name, sizeof name, "settings/%s", field->name);
+        if (word) {
+            SP_TRY(sp_h5_write_string(file, name, word));
+        } else if (field->kind == SP_FIELD_REAL) {
+            SP_TRY(put_number(file, name, field->unit, value));
+        } else {
+            const uint64_t whole = (uint64_t)value;
+
+            SP_TRY(sp_h5_write_uint64(file, name, 0, NULL, &whole));
+        }
+    }
+done:
+    return status;
+}
+
+/* Names of the CXI format (Maia, Nature Methods 9, 854 (2012)). */
+static sp_status put_image(const sp_reconstruction *state, float *room, sp_h5 *file)
+{
+    sp_status status = SP_OK;
+    const ptrdiff_t shape[3] = {state->edge, state->edge, state->edge}, three = 3;
+    const double box = (double)state->edge * state->voxel, size[3] = {box, box, box}, middle[3] = {0};
+
+    centre(state->edge, state->density, true, room);
+    SP_TRY(sp_h5_write_float(file, "entry_1/image_1/data", 3, shape, room));
+    SP_TRY(sp_h5_write_attribute_string(file, "entry_1/image_1/data", "axes", "z:y:x"));
+    SP_TRY(sp_h5_write_string(file, "entry_1/image_1/data_space", "real"));
+    SP_TRY(sp_h5_write_string(file, "entry_1/image_1/data_type", "electron density"));
+    SP_TRY(put_integer(file, "entry_1/image_1/dimensionality", 3));
+    SP_TRY(sp_h5_write_double(file, "entry_1/image_1/image_size", 1, &three, size));
+    SP_TRY(sp_h5_write_attribute_string(file, "entry_1/image_1/image_size", "units", "m"));
+    SP_TRY(sp_h5_write_double(file, "entry_1/image_1/image_center", 1, &three, middle));
+    SP_TRY(sp_h5_write_attribute_string(file, "entry_1/image_1/image_center", "units", "m"));
+    SP_TRY(put_integer(file, "entry_1/image_1/is_fft_shifted", 0));
+    SP_TRY(put_number(file, "entry_1/image_1/resolution", "m", state->settings.resolution));
+    SP_TRY(sp_h5_write_string(file, "entry_1/program_name", "spica"));
+done:
+    return status;
+}
+
+static sp_status put_images(const sp_reconstruction *state, sp_h5 *file)
+{
+    sp_status status = SP_OK;
+    const ptrdiff_t n = state->images, shape[2] = {n, 4};
+    float *orientation = NULL;
+    uint8_t *conformation = NULL;
+    uint64_t *id = NULL;
+
+    SP_TRY(SP_ARRAY(orientation, 4 * n));
+    SP_TRY(SP_ARRAY(conformation, n)); /* there is one */
+    SP_TRY(SP_ARRAY(id, n));
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const sp_quat q = state->orientation[i];
+
+        orientation[4 * i] = (float)q.w;
+        orientation[4 * i + 1] = (float)q.x;
+        orientation[4 * i + 2] = (float)q.y;
+        orientation[4 * i + 3] = (float)q.z;
+        id[i] = (uint64_t)i;
+    }
+    SP_TRY(sp_h5_write_float(file, "result/orientations", 2, shape, orientation));
+    SP_TRY(sp_h5_write_attribute_string(file, "result/orientations", "axes", "w x y z"));
+    SP_TRY(sp_h5_write_uint8(file, "result/conformation", 1, shape, conformation));
+    SP_TRY(sp_h5_write_float(file, "result/score", 1, shape, state->score));
+    SP_TRY(sp_h5_write_float(file, "result/scale", 1, shape, state->scale));
+    SP_TRY(sp_h5_write_uint64(file, "result/image_id", 1, shape, id));
+done:
+    sp_array_free(id);
+    sp_array_free(conformation);
+    sp_array_free(orientation);
+    return status;
+}
+
+static sp_status put_history(const sp_reconstruction *state, sp_h5 *file)
+{
+    sp_status status = SP_OK;
+    const ptrdiff_t count = state->generations;
+    double *real = NULL;
+    int32_t *whole = NULL;
+
+    SP_TRY(SP_ARRAY(real, count));
+    SP_TRY(SP_ARRAY(whole, count));
+    for (const sp_field *field = sp_generation_fields; field->name; field++) {
+        char name[64];
+
+        snprintf(name, sizeof name, "history/%s", field->name);
+        for (ptrdiff_t i = 0; i < count; i++) {
+            real[i] = sp_field_value(field, &state->history[i]);
+            whole[i] = field->kind == SP_FIELD_REAL ? 0 : (int32_t)real[i];
+        }
+        if (field->kind == SP_FIELD_REAL) {
+            SP_TRY(sp_h5_write_double(file, name, 1, &count, real));
+        } else {
+            SP_TRY(sp_h5_write_int32(file, name, 1, &count, whole));
+        }
+        if (*field->unit) {
+            SP_TRY(sp_h5_write_attribute_string(file, name, "units", field->unit));
+        }
+    }
+done:
+    sp_array_free(whole);
+    sp_array_free(real);
+    return status;
+}
+
+static sp_status put_prtf(const sp_reconstruction *state, sp_h5 *file)
+{
+    sp_status status = SP_OK;
+    const ptrdiff_t shells = state->prtf_shells;
+
+    if (shells > 0) {
+        SP_TRY(sp_h5_write_double(file, "prtf/s", 1, &shells, state->prtf_s));
+        SP_TRY(sp_h5_write_attribute_string(file, "prtf/s", "units", "1/m"));
+        SP_TRY(sp_h5_write_double(file, "prtf/value", 1, &shells, state->prtf));
+    }
+done:
+    return status;
+}
+
+static sp_status put_all(const sp_output *self, const sp_reconstruction *state, float *room, sp_h5 *file)
+{
+    sp_status status = SP_OK;
+
+    SP_TRY(put_run(self, state, file));
+    SP_TRY(put_settings(state, file));
+    SP_TRY(put_image(state, room, file));
+    SP_TRY(put_images(state, file));
+    SP_TRY(put_history(state, file));
+    SP_TRY(put_prtf(state, file));
+done:
+    return status;
+}
+
+/* ---- all files of a generation ---- */
+
+static sp_status write_text(const char *path, sp_text *text)
+{
+    sp_status status = SP_OK;
+
+    SP_TRY(sp_text_check(text));
+    SP_TRY(sp_file_write_atomic(path, sp_text_string(text), text->length));
+    sp_text_clear(text);
+done:
+    return status;
+}
+
+static sp_status write_reports(const sp_output *self, const sp_reconstruction *state)
+{
+    sp_status status = SP_OK;
+    sp_text text = {0};
+
+    sp_text_append(&text, "%s", self->settings);
+    SP_TRY(write_text(self->next[FILE_SETTINGS], &text));
+    sp_report_page(&self->run, state, &text);
+    SP_TRY(write_text(self->next[FILE_PAGE], &text));
+    sp_report_json(&self->run, state, &text);
+    SP_TRY(write_text(self->next[FILE_JSON], &text));
+done:
+    sp_text_clear(&text);
+    return status;
+}
+
+static sp_status write_result(const sp_output *self, const sp_reconstruction *state, float *room)
+{
+    sp_status status = SP_OK;
+    sp_h5 *file = NULL;
+
+    SP_TRY(sp_h5_create(self->next[FILE_RESULT], &file));
+    SP_TRY(put_all(self, state, room, file));
+    status = sp_h5_commit_take(file);
+    file = NULL;
+    SP_TRY(status);
+done:
+    sp_h5_close(file);
+    return status;
+}
+
+/* Nothing can fail here for want of space: the files are complete under their names to be. */
+static sp_status replace_files(const sp_output *self)
+{
+    sp_status status = SP_OK;
+
+    for (int i = 0; i < FILES; i++) {
+        SP_REQUIRE(rename(self->next[i], self->path[i]) == 0, SP_ERR_OUTPUT, "%s: cannot rename %s.next to it: %s",
+                   self->path[i], file_names[i], strerror(errno));
+    }
+done:
+    return status;
+}
+
+sp_status sp_output_write(void *output, const sp_reconstruction *state)
+{
+    sp_status status = SP_OK;
+    sp_output *self = output;
+    float *room = NULL;
+
+    SP_TRY(SP_ARRAY(room, state->edge * state->edge * state->edge));
+    SP_TRY(write_result(self, state, room));
+    SP_TRY(write_map(self, state, room));
+    SP_TRY(write_reports(self, state));
+    SP_TRY(replace_files(self));
+    self->generations = state->generations;
+done:
+    for (int i = 0; status != SP_OK && i < FILES; i++) {
+        unlink(self->next[i]); /* those that were reached */
+    }
+    sp_array_free(room);
+    return status;
+}

@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "flow/report.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/manual.h"
+#include "flow/fields.h"
+
+static const double ANGSTROM = 1e-10; /* [m] */
+static const double DEGREE = 0.017453292519943295;
+static const double MANY_EMPTY = 0.1; /* share of images without signal that is worth a warning */
+
+/* Every direction of the finest shell should be seen: at this mean number of images per speckle, exp(-5) = 0.7 % of
+ * the speckles are missed by randomly oriented images. */
+static const double LEAST_COVERAGE = 5.0;
+
+/* An order of magnitude: simulated images of a protein with 5000 photons each are oriented to about ten degrees. */
+static const double FEW_PHOTONS = 1000.0;
+
+/* Of a speckle, from an orientation to the nearest point of the grid: the refinement climbs that far, not farther. */
+static const double COARSE_GRID = 1.5;
+
+enum { ROW_LENGTH = 1024, NAME_LENGTH = 64 };
+
+/* ---- facts that both forms tell ---- */
+
+static const sp_generation *last_generation(const sp_reconstruction *state)
+{
+    return state->generations > 0 ? &state->history[state->generations - 1] : NULL;
+}
+
+/* The last act of a run is the final phasing, which measures the PRTF. */
+static bool finished(const sp_reconstruction *state)
+{
+    return state->stop_reason && *state->stop_reason && state->prtf_shells > 0;
+}
+
+/* Mean number of images that see a speckle of the finest shell: an image sees a great circle, one speckle wide, of the
+ * sphere, which is the share speckle / 2 of its area. */
+static double coverage(const sp_reconstruction *state)
+{
+    return 0.5 * state->speckle * (double)state->used;
+}
+
+/* Photons in a mean image; 0 where the values are no counts. */
+static double photons(const sp_reconstruction *state)
+{
+    return state->quantum > 0.0 ? state->photons_per_image / state->quantum : 0.0;
+}
+
+/* How a setting got its value. */
+static const char *origin(const sp_field *field, const sp_run *run)
+{
+    const sp_reconstruct_settings defaults = sp_reconstruct_defaults();
+    const double asked = sp_field_value(field, &run->asked);
+
+    if (asked != sp_field_value(field, &defaults)) {
+        return "chosen";
+    }
+    return asked == 0.0 && field->kind != SP_FIELD_FLAG && field->kind != SP_FIELD_MATCH ? "automatic" : "default";
+}
+
+static double total(const double *seconds)
+{
+    double sum = 0.0;
+
+    for (int i = 0; i < SP_PHASES; i++) {
+        sum += seconds[i];
+    }
+    return sum;
+}
+
+/* ---- warnings ---- */
+
+static void warn_of_end(const sp_reconstruction *state, sp_text *text)
+{
+    const sp_generation *last = last_generation(state);
+
+    if (state->settings.match == SP_MATCH_EUCLIDEAN) {
+        sp_text_append(text, "made with --match euclidean, the published baseline, which is there to be compared with "
+                             "and seldom finds orientations; for the best map leave --match out\n");
+    }
+    if (finished(state) && !state->converged) {
+        sp_text_append(text, "did not converge: the map may be wrong as a whole; allow more --generations, try another "
+                             "--seed, or collect more images\n");
+    }
+    if (finished(state) && last && last->orientation_change > 0.5 * state->speckle) {
+        sp_text_append(text,
+                       "orientations still moved at the end: the median image turned by %.1f degrees, a speckle at "
+                       "the edge spans %.1f; do not trust detail in the map\n",
+                       last->orientation_change / DEGREE, state->speckle / DEGREE);
+    }
+}
+
+static void warn_of_images(const sp_reconstruction *state, sp_text *text)
+{
+    const ptrdiff_t empty = state->images - state->used;
+
+    if (coverage(state) < LEAST_COVERAGE && state->speckle > 0.0) {
+        sp_text_append(text,
+                       "too few images: %td see each speckle at the edge only %.1f times on average, so %.0f %% of the "
+                       "directions were never seen; collect at least %.0f images, or ask for a coarser --resolution\n",
+                       state->used, coverage(state), 100.0 * exp(-coverage(state)),
+                       ceil(2.0 * LEAST_COVERAGE / state->speckle));
+    }
+    if ((double)empty > MANY_EMPTY * (double)state->images) {
+        sp_text_append(text, "%td of %td images hold no signal and were left out; is the hit finding right?\n", empty,
+                       state->images);
+    }
+    if (photons(state) > 0.0 && photons(state) < FEW_PHOTONS) {
+        sp_text_append(text,
+                       "few photons: %.3g in a mean image; orientations from fewer than %.0f are uncertain, however "
+                       "sharp the map looks\n",
+                       photons(state), FEW_PHOTONS);
+    }
+}
+
+static void warn_of_grids(const sp_reconstruction *state, sp_text *text)
+{
+    const sp_reconstruct_settings *chosen = &state->settings;
+    const double box = state->voxel * (double)state->edge;
+
+    if (state->grid_spacing > COARSE_GRID * state->speckle && state->speckle > 0.0) {
+        sp_text_append(
+            text,
+            "orientation grid too coarse: its nearest point is typically %.1f degrees away, a speckle at the edge "
+            "spans %.1f; the right orientation may fall between the points; raise --orientations\n",
+            state->grid_spacing / DEGREE, state->speckle / DEGREE);
+    }
+    if (state->voxel > 0.505 * chosen->resolution) { /* 1 % for rounding */
+        sp_text_append(text,
+                       "density grid too coarse: voxels of %.2f Angstrom cannot hold detail of %.2f; raise --grid\n",
+                       state->voxel / ANGSTROM, chosen->resolution / ANGSTROM);
+    }
+    if (box < 1.99 * chosen->diameter) {
+        sp_text_append(text,
+                       "box too small: %.0f Angstrom for a particle of %.0f, twice that is needed; raise --grid\n",
+                       box / ANGSTROM, chosen->diameter / ANGSTROM);
+    }
+}
+
+static void append_warnings(const sp_reconstruction *state, sp_text *text)
+{
+    static const double much_coarser = 1.25;
+
+    warn_of_end(state, text);
+    warn_of_images(state, text);
+    warn_of_grids(state, text);
+    if (state->prtf_resolution > much_coarser * state->settings.resolution) {
+        sp_text_append(text,
+                       "detail finer than %.1f Angstrom differs from one phasing start to the next: do not interpret "
+                       "it, although the map holds numbers to %.1f\n",
+                       state->prtf_resolution / ANGSTROM, state->settings.resolution / ANGSTROM);
+    }
+}
+
+sp_status sp_report_warnings(const sp_reconstruction *state, sp_warning_show *show, void *context)
+{
+    sp_status status = SP_OK;
+    sp_text warnings = {0};
+    char line[ROW_LENGTH];
+
+    append_warnings(state, &warnings);
+    SP_TRY(sp_text_check(&warnings));
+    for (const char *at = sp_text_string(&warnings); *at;) {
+        const size_t length = strcspn(at, "\n");
+
+        snprintf(line, sizeof line, "%.*s", (int)length, at);
+        show(context, line);
+        at += length + 1;
+    }
+done:
+    sp_text_clear(&warnings);
+    return status;
+}
+
+/* ---- the page ---- */
+
+/* One row: a label, and words that are broken into lines. */
+static __attribute__((format(printf, 3, 4))) void row(sp_text *text, const char *label, const char *format, ...)
+{
+    char words[ROW_LENGTH];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(words, sizeof words, format, arguments);
+    va_end(arguments);
+    sp_manual_help_row(label, words, text);
+}
+
+static void title(sp_text *text, const char *words)
+{
+    sp_text_append(text, "\n%s\n\n", words);
+}
+
+static void page_prtf(const sp_reconstruction *state, sp_text *text)
+{
+    const char *label = "detail";
+
+    if (state->prtf_shells == 0) {
+        row(text, label, "not known yet: the final phasing at the end of the run tells it");
+    } else if (state->prtf_resolution > 0.0) {
+        row(text, label,
+            "%.1f Angstrom by PRTF 1/e: down to here, independent phasing starts agree. It says how well the map "
+            "follows from the merged intensities, not whether the orientations are right",
+            state->prtf_resolution / ANGSTROM);
+    } else {
+        row(text, label,
+            "%.1f Angstrom or finer by PRTF 1/e: independent phasing starts agree all the way. It says how well the "
+            "map follows from the merged intensities, not whether the orientations are right",
+            fmax(1.0 / state->prtf_s[state->prtf_shells - 1], state->settings.resolution) / ANGSTROM);
+    }
+}
+
+static void page_orientations(const sp_reconstruction *state, sp_text *text)
+{
+    const sp_generation *last = last_generation(state);
+
+    if (!last || last->generation == 0 || !isfinite(last->orientation_change)) {
+        row(text, "orientations", "their accuracy cannot be told before the second generation");
+        return;
+    }
+    row(text, "orientations",
+        "the median image turned by %.2f degrees in the last generation, %.0f %% of the images kept theirs; a "
+        "speckle at the edge of the detector spans %.1f. This tells how far they have settled, which is not their "
+        "error: "
+        "they may settle in the wrong place",
+        last->orientation_change / DEGREE, 100.0 * last->settled, state->speckle / DEGREE);
+}
+
+static void page_summary(const sp_reconstruction *state, sp_text *text)
+{
+    title(text, "IN SHORT");
+    if (!finished(state)) {
+        row(text, "converged",
+            "not yet: generation %d of at most %d is the last complete one; the end of log.txt tells whether the run "
+            "goes on or was stopped",
+            state->generations, state->settings.generations);
+    } else {
+        row(text, "converged", "%s, after %d generations: %s", state->converged ? "yes" : "NO", state->generations,
+            state->stop_reason);
+    }
+    if (state->settings.match == SP_MATCH_EUCLIDEAN) {
+        row(text, "method",
+            "the published baseline: plain Euclidean distance of intensities (--match euclidean), as SpiniFEL compares "
+            "them; the figures here are what the baseline reached");
+    }
+    page_prtf(state, text);
+    page_orientations(state, text);
+    row(text, "the map", "density.mrc: %td voxels of %.2f Angstrom along each edge, sharp to %.1f Angstrom",
+        state->edge, state->voxel / ANGSTROM, state->settings.resolution / ANGSTROM);
+    row(text, "cannot be known",
+        "the hand: the map may be the mirror image of the molecule, the images are the same for both");
+}
+
+static void show_row(void *text, const char *line)
+{
+    sp_manual_help_row("!", line, text);
+}
+
+static void page_warnings(const sp_reconstruction *state, sp_text *text)
+{
+    size_t before = 0;
+
+    title(text, "WARNINGS");
+    before = text->length;
+    text->failed |= sp_report_warnings(state, show_row, text) != SP_OK;
+    if (text->length == before) {
+        row(text, "none", "nothing looks wrong");
+    }
+}
+
+static void page_input(const sp_run *run, const sp_reconstruction *state, sp_text *text)
+{
+    title(text, "WHAT WAS READ");
+    row(text, "file", "%s, %.0f bytes", run->input, run->input_bytes);
+    row(text, "images", "%td, of which %td have signal and were used", state->images, state->used);
+    row(text, "values", "%.4g per image over the good pixels, %td bins of %d x %d pixels", state->photons_per_image,
+        state->pixels_used, state->settings.binning, state->settings.binning);
+    if (state->quantum > 0.0) {
+        row(text, "noise", "counts: variance %.3g times the mean, about %.4g photons per image", state->quantum,
+            photons(state));
+    } else {
+        row(text, "noise", "none");
+    }
+    row(text, "divided out", "%s", *state->corrections ? state->corrections : "nothing");
+    if (state->wavelength > 0.0) {
+        row(text, "wavelength", "%.4f Angstrom", state->wavelength / ANGSTROM);
+    }
+    row(text, "detector reaches", "%.2f Angstrom all round, %.2f in the farthest corner",
+        state->edge_resolution / ANGSTROM, state->corner_resolution / ANGSTROM);
+}
+
+/* "low_resolution" -> "low-resolution": as the option is written. */
+static void option_name(const char *name, size_t size, char *option)
+{
+    snprintf(option, size, "%s", name);
+    for (char *c = strchr(option, '_'); c; c = strchr(c, '_')) {
+        *c = '-';
+    }
+}
+
+static void page_settings(const sp_run *run, const sp_reconstruction *state, sp_text *text)
+{
+    title(text, "SETTINGS");
+    for (const sp_field *field = sp_setting_fields; field->name; field++) {
+        const bool length = strcmp(field->unit, "m") == 0, real = field->kind == SP_FIELD_REAL;
+        const double value = sp_field_value(field, &state->settings) / (length ? ANGSTROM : 1.0);
+        const char *word = sp_field_word(field, &state->settings), *unit = length ? "Angstrom" : field->unit;
+        const char *how = origin(field, run);
+        char name[NAME_LENGTH];
+
+        option_name(field->name, sizeof name, name);
+        if (word) {
+            row(text, name, "%s (%s)", word, how);
+        } else if (length && value == 0.0) {
+            row(text, name, "none (%s)", how);
+        } else {
+            row(text, name, "%.*g%s%s (%s)", real ? 4 : 17, value, *unit ? " " : "", unit, how);
+        }
+    }
+    sp_text_append(text, "\n  automatic: found from the data. default: as --help says. chosen: by the user.\n");
+}
+
+static void page_history(const sp_reconstruction *state, sp_text *text)
+{
+    title(text, "HISTORY");
+    sp_text_append(text, "  generation  Angstrom  orientations    score  turned by  settled  map change  accepted\n");
+    for (int i = 0; i < state->generations; i++) {
+        const sp_generation *g = &state->history[i];
+
+        sp_text_append(text, "  %10d  %8.1f  %12td  %7.4f  %7.2f deg  %5.0f %%  %10.2g  %s\n", g->generation + 1,
+                       g->resolution / ANGSTROM, g->orientations, g->score, g->orientation_change / DEGREE,
+                       100.0 * g->settled, g->density_change, g->accepted ? "yes" : "no: the map before was kept");
+    }
+    sp_text_append(text, "\n  score: mean agreement of the images with the model, 1 is perfect, noise lowers it.\n"
+                         "  turned by: median rotation of an image since the generation before.\n"
+                         "  settled: images that turned by less than 3 degrees, or 1.5 grid steps in the search.\n"
+                         "  map change: 1 - correlation of the intensities with those before.\n");
+}
+
+static void page_time(const sp_reconstruction *state, sp_text *text)
+{
+    title(text, "TIME AND MEMORY");
+    sp_text_append(text, "  phase         wall [s]   cpu [s]\n");
+    for (int i = 0; i < SP_PHASES; i++) {
+        sp_text_append(text, "  %-10s  %10.2f  %8.2f\n", sp_phase_names[i], state->wall[i], state->cpu[i]);
+    }
+    sp_text_append(text, "  %-10s  %10.2f  %8.2f\n", "all", total(state->wall), total(state->cpu));
+    sp_text_append(text, "\n  peak memory %.0f MB\n", (double)sp_clock_peak_memory() / 1e6);
+}
+
+void sp_report_page(const sp_run *run, const sp_reconstruction *state, sp_text *text)
+{
+    char stamp[SP_CLOCK_STAMP];
+
+    sp_clock_stamp(stamp);
+    sp_text_append(text, "spica " SPICA_VERSION ": reconstruction of %s\nwritten %s, after %.0f s\n", run->input, stamp,
+                   total(state->wall));
+    page_summary(state, text);
+    page_warnings(state, text);
+    page_input(run, state, text);
+    page_settings(run, state, text);
+    page_history(state, text);
+    page_time(state, text);
+    sp_text_append(text, "\nFILES\n\n");
+    row(text, "density.mrc", "the map, for ChimeraX, PyMOL, Mol* and others");
+    row(text, "result.h5", "map, orientations, scores, history: for programs");
+    row(text, "settings.txt", "repeats this run: spica reconstruct --settings settings.txt -o OTHER");
+    row(text, "report.json", "this page for programs");
+    row(text, "log.txt", "what was said while it ran");
+}
+
+/* ---- JSON ---- */
+
+static void json_field(sp_json *json, const sp_field *field, const char *key, const void *record)
+{
+    const char *word = sp_field_word(field, record);
+
+    if (field->kind == SP_FIELD_FLAG) {
+        sp_json_flag(json, key, sp_field_value(field, record) != 0.0);
+    } else if (word) {
+        sp_json_text(json, key, word);
+    } else if (field->kind == SP_FIELD_REAL) {
+        sp_json_real(json, key, sp_field_value(field, record));
+    } else {
+        sp_json_integer(json, key, (int64_t)sp_field_value(field, record));
+    }
+}
+
+static void json_input(const sp_run *run, const sp_reconstruction *state, sp_json *json)
+{
+    sp_json_object(json, "input");
+    sp_json_text(json, "path", run->input);
+    sp_json_integer(json, "bytes", (int64_t)run->input_bytes);
+    sp_json_integer(json, "images", state->images);
+    sp_json_integer(json, "used", state->used);
+    sp_json_integer(json, "pixels_used", state->pixels_used);
+    sp_json_real(json, "photons_per_image", state->photons_per_image);
+    sp_json_real(json, "quantum", state->quantum);
+    sp_json_text(json, "corrections", state->corrections);
+    sp_json_real(json, "wavelength", state->wavelength);
+    sp_json_real(json, "edge_resolution", state->edge_resolution);
+    sp_json_real(json, "corner_resolution", state->corner_resolution);
+    sp_json_end(json);
+}
+
+static void json_result(const sp_reconstruction *state, sp_json *json)
+{
+    const sp_generation *last = last_generation(state);
+
+    sp_json_object(json, "result");
+    sp_json_flag(json, "finished", finished(state));
+    sp_json_flag(json, "converged", state->converged);
+    sp_json_text(json, "stop_reason", state->stop_reason);
+    sp_json_flag(json, "published_baseline", state->settings.match == SP_MATCH_EUCLIDEAN);
+    sp_json_integer(json, "generations", state->generations);
+    sp_json_integer(json, "edge", state->edge);
+    sp_json_real(json, "voxel", state->voxel);
+    sp_json_real(json, "prtf_resolution", state->prtf_resolution > 0.0 ? state->prtf_resolution : NAN);
+    sp_json_real(json, "orientation_change", last ? last->orientation_change : NAN);
+    sp_json_real(json, "settled", last ? last->settled : NAN);
+    sp_json_real(json, "score", last ? last->score : NAN);
+    sp_json_real(json, "speckle", state->speckle);
+    sp_json_real(json, "grid_spacing", state->grid_spacing);
+    sp_json_end(json);
+}
+
+static void json_settings(const sp_run *run, const sp_reconstruction *state, sp_json *json)
+{
+    sp_json_object(json, "settings");
+    for (const sp_field *field = sp_setting_fields; field->name; field++) {
+        sp_json_object(json, field->name);
+        json_field(json, field, "value", &state->settings);
+        sp_json_text(json, "unit", field->unit);
+        sp_json_text(json, "origin", origin(field, run));
+        sp_json_end(json);
+    }
+    sp_json_end(json);
+}
+
+static void json_times(const double *wall, const double *cpu, sp_json *json)
+{
+    sp_json_object(json, "wall");
+    for (int i = 0; i < SP_PHASES; i++) {
+        sp_json_real(json, sp_phase_names[i], wall[i]);
+    }
+    sp_json_end(json);
+    sp_json_object(json, "cpu");
+    for (int i = 0; i < SP_PHASES; i++) {
+        sp_json_real(json, sp_phase_names[i], cpu[i]);
+    }
+    sp_json_end(json);
+}
+
+static void json_history(const sp_reconstruction *state, sp_json *json)
+{
+    sp_json_array(json, "history");
+    for (int i = 0; i < state->generations; i++) {
+        sp_json_object(json, NULL);
+        for (const sp_field *field = sp_generation_fields; field->name; field++) {
+            json_field(json, field, field->name, &state->history[i]);
+        }
+        json_times(state->history[i].wall, state->history[i].cpu, json);
+        sp_json_end(json);
+    }
+    sp_json_end(json);
+}
+
+static void show_json(void *json, const char *line)
+{
+    sp_json_text(json, NULL, line);
+}
+
+void sp_report_json(const sp_run *run, const sp_reconstruction *state, sp_text *text)
+{
+    sp_json json = sp_json_start(text);
+    char stamp[SP_CLOCK_STAMP];
+
+    sp_clock_stamp(stamp);
+    sp_json_object(&json, NULL);
+    sp_json_text(&json, "program", "spica");
+    sp_json_text(&json, "version", SPICA_VERSION);
+    sp_json_text(&json, "written", stamp);
+    json_result(state, &json);
+    sp_json_array(&json, "warnings");
+    text->failed |= sp_report_warnings(state, show_json, &json) != SP_OK;
+    sp_json_end(&json);
+    json_input(run, state, &json);
+    json_settings(run, state, &json);
+    json_history(state, &json);
+    sp_json_object(&json, "prtf");
+    sp_json_reals(&json, "s", state->prtf_s, state->prtf_shells);
+    sp_json_reals(&json, "value", state->prtf, state->prtf_shells);
+    sp_json_end(&json);
+    sp_json_object(&json, "time");
+    json_times(state->wall, state->cpu, &json);
+    sp_json_end(&json);
+    sp_json_integer(&json, "peak_memory", (int64_t)sp_clock_peak_memory());
+    sp_json_end(&json);
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+/* flow/report.h -- what a reconstruction found and how far to trust it: a page for people, JSON for programs. */
+#include "base/json.h"
+#include "base/text.h"
+#include "flow/reconstruct.h"
+
+/* What the report needs to know besides the outcome. */
+typedef struct sp_run {
+    const char *input;             /* path of the image file, as the user wrote it */
+    double input_bytes;            /* [byte] its size */
+    sp_reconstruct_settings asked; /* as handed to sp_reconstruct(): tells what was chosen automatically */
+} sp_run;
+
+/* Call show(context, line) for each thing that may be wrong with the result: why it matters and what to do about it.
+ * Fails with SP_ERR_MEMORY. */
+typedef void sp_warning_show(void *context, const char *line);
+sp_status sp_report_warnings(const sp_reconstruction *state, sp_warning_show *show, void *context);
+
+/* Append the page for people: Angstrom and degrees, 80 columns. */
+void sp_report_page(const sp_run *run, const sp_reconstruction *state, sp_text *text);
+
+/* Append the same as one JSON object, in SI units. */
+void sp_report_json(const sp_run *run, const sp_reconstruction *state, sp_text *text);

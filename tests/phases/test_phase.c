@@ -328,6 +328,44 @@ static void unknown_frequencies_are_left_to_the_density(void **state)
     clear_scene(&s);
 }
 
+static void the_mean_of_the_starts_is_the_density_too(void **state)
+{
+    (void)state;
+    enum { STARTS = 6 };
+    scene s = make_scene(STARTS);
+    double prtf[EDGE / 2 + 1];
+
+    const sp_phase_result result = run(&s, NULL, s.found);
+    const int entered = sp_phaser_average(s.phaser, &result, s.found, prtf);
+
+    assert_true(entered >= 2 && entered <= STARTS);
+    assert_true(best_correlation(s.density, s.found) > 0.9);
+    for (int k = 0; k <= EDGE / 2; k++) {
+        assert_true(prtf[k] > 0.0 && prtf[k] < 1.0 + 1e-5);
+    }
+    assert_true(prtf[0] > 0.999 && prtf[2] > 0.9 && prtf[EDGE / 2] < prtf[2]);
+    clear_scene(&s);
+}
+
+static void the_mean_of_one_start_is_that_start(void **state)
+{
+    (void)state;
+    scene s = make_scene(1);
+    double prtf[EDGE / 2 + 1];
+    float *mean = NULL;
+
+    assert_int_equal(SP_ARRAY(mean, CUBE), SP_OK);
+    const sp_phase_result result = run(&s, NULL, s.found);
+
+    assert_int_equal(sp_phaser_average(s.phaser, &result, mean, prtf), 1);
+    assert_true(best_correlation(s.found, mean) > 0.999);
+    for (int k = 0; k <= EDGE / 2; k++) {
+        assert_true(fabs(prtf[k] - 1.0) < 1e-4);
+    }
+    sp_array_free(mean);
+    clear_scene(&s);
+}
+
 static void the_same_seed_gives_the_same_bits_on_any_number_of_threads(void **state)
 {
     (void)state;
@@ -375,6 +413,8 @@ int main(void)
         cmocka_unit_test(the_first_start_continues_from_the_previous_density),
         cmocka_unit_test(a_start_whose_support_explodes_is_dropped),
         cmocka_unit_test(unknown_frequencies_are_left_to_the_density),
+        cmocka_unit_test(the_mean_of_the_starts_is_the_density_too),
+        cmocka_unit_test(the_mean_of_one_start_is_that_start),
         cmocka_unit_test(the_same_seed_gives_the_same_bits_on_any_number_of_threads),
         cmocka_unit_test(an_odd_edge_is_refused),
     };

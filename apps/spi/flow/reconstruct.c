@@ -37,7 +37,7 @@ enum {
 
 static const double BOX = 2.3;             /* edge of the box in diameters: the autocorrelation needs 2 */
 static const double NYQUIST_MARGIN = 1.02; /* the voxel is this much finer than resolution / 2 */
-static const double SPECKLES_PER_BIN = 0.3;
+static const double SPECKLES_PER_BIN = 0.34;
 static const double AUTOCORRELATION_REACH = 1.05; /* support of the autocorrelation, in diameters */
 static const double BALL = 0.525;                 /* radius of the first support, in diameters */
 static const double LAMBDA = 1e-3;          /* merge regularisation: frequencies measured less well than this fade */
@@ -251,9 +251,8 @@ static sp_status choose_settings(loop *l, const double *mean)
         s->binning = (int)fmax(1.0, floor(SPECKLES_PER_BIN / s->diameter / step));
     }
     l->state->edge = s->grid;
-    l->state->speckle = fmin(l->state->edge_resolution, s->diameter / 2.0) / s->diameter;
     l->state->speckle = fmax(l->state->edge_resolution, s->resolution) / s->diameter;
-    if (s->orientations == 0) { /* steps of one speckle: the climb covers the rest */
+    if (s->orientations == 0) { /* steps of two speckles: the climb covers the rest */
         s->orientations =
             (int)fmin(fmax((double)sp_rotation_grid_count_for_step(2.0 * l->state->speckle), 2000.0), 2e5);
     }
@@ -323,9 +322,9 @@ static double bytes_of_run(ptrdiff_t images, ptrdiff_t bins, ptrdiff_t edge, int
     const double cube = (double)edge * (double)edge * (double)edge;
 
     return 4.0 * (double)images * (double)bins + sp_matcher_bytes(images, bins, omp_get_max_threads()) +
-           (double)sp_merger_bytes(edge) + (double)sp_phaser_bytes(edge, starts) +
+           (double)sp_merger_bytes(edge) + (double)sp_phaser_bytes(edge, starts * FINAL_STARTS) +
            cube * 80.0 /* slicer at twice the edge */
-           + cube * 20.0 + (double)orientations * 32.0 + (double)images * 400.0 + BLOCK_BYTES;
+           + cube * 28.0 + (double)orientations * 32.0 + (double)images * 400.0 + BLOCK_BYTES;
 }
 
 double sp_reconstruct_bytes(const sp_image_file *file, const sp_reconstruct_settings *settings)
@@ -630,7 +629,7 @@ static void report_generation(loop *l)
 {
     sp_log_write(l->log, SP_LOG_INFO,
                  "generation %2d: score %.4f%s, turned by %.2f deg (%.0f %% settled), phasing residual %.4f, %.1f s",
-                 l->now.generation, l->now.score, l->now.accepted ? "" : " (refused)",
+                 l->now.generation + 1, l->now.score, l->now.accepted ? "" : " (refused)",
                  l->now.orientation_change * 180.0 / M_PI, 100.0 * l->now.settled, l->now.phasing_residual,
                  l->now.wall[SP_PHASE_MERGE] + l->now.wall[SP_PHASE_PHASE] + l->now.wall[SP_PHASE_SEARCH] +
                      l->now.wall[SP_PHASE_REFINE] + l->now.wall[SP_PHASE_OTHER]);
@@ -643,9 +642,9 @@ static sp_status run_generation(loop *l, sp_generation_hook *hook, void *context
 
     l->now = (sp_generation){.generation = l->state->generations, .resolution = l->state->settings.resolution};
     merge_and_phase(l);
-    SP_REQUIRE(!sp_interrupted(), SP_ERR_INTERRUPT, "interrupted in generation %d", l->now.generation);
+    SP_REQUIRE(!sp_interrupted(), SP_ERR_INTERRUPT, "interrupted in generation %d", l->now.generation + 1);
     match_images(l);
-    SP_REQUIRE(!sp_interrupted(), SP_ERR_INTERRUPT, "interrupted in generation %d", l->now.generation);
+    SP_REQUIRE(!sp_interrupted(), SP_ERR_INTERRUPT, "interrupted in generation %d", l->now.generation + 1);
     sp_matcher_assess(l->matcher, l->orientation, l->score, l->scale, &dispersion);
     sp_log_write(l->log, SP_LOG_DETAIL, "dispersion in use %.2f, measured %.2f", l->dispersion, dispersion);
     l->now.score = mean_score(l);

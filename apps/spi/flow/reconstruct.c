@@ -138,11 +138,11 @@ done:
     return status;
 }
 
-/* Resolution of the farthest good pixel, and of the largest circle that is covered all round: the least, over twelve
+/* Resolution of the farthest good pixel, and of the largest circle that is covered all round: the least, over narrow
  * sectors, of the largest radius in the sector. */
 static void measure_reach(loop *l)
 {
-    enum { SECTORS = 12 };
+    enum { SECTORS = 64 };
     const sp_detector_map *map = sp_image_file_map(l->file);
     double reach[SECTORS] = {0.0}, corner = 0.0, edge = INFINITY;
 

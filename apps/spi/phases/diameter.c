@@ -7,11 +7,12 @@
 
 enum {
     FINE = 8,           /* radial bins per pixel: so fine that sin(2 pi r s) does not change within one */
-    GUINIER_SHELLS = 6, /* shells beside the beam stop that the Guinier fit uses */
+    GUINIER_SHELLS = 3, /* shells beside the beam stop that the Guinier fit uses */
     STEPS = 400,        /* distances tried */
 };
 
 static const double END_OF_PAIRS = 0.01; /* of the maximum of P */
+static const double SHOULDER = 0.2; /* of the maximum: a dip below it separates the particle from what comes after */
 static const double THIN_ENDS = 1.15;
 static const double WINDOW = 0.35; /* of the largest |s|: deviation of the Gaussian that avoids ripples from the edge */
 
@@ -82,29 +83,43 @@ static void fine_sums(const sp_pixels *pixels, const double *mean, double step, 
     }
 }
 
-/* The end of P(r), tried at STEPS distances up to half the inverse pixel step. */
+/* P(r) up to a factor. */
+static double pairs_at(const double *sum, const double *moment, ptrdiff_t bins, double s_max, double r)
+{
+    double pairs = 0.0;
+
+    for (ptrdiff_t k = 0; k < bins; k++) {
+        const double s = sum[k] > 0.0 ? moment[k] / sum[k] : 0.0, u = s / (WINDOW * s_max);
+
+        pairs += r * sum[k] * exp(-0.5 * u * u) * sin(2.0 * M_PI * r * s);
+    }
+    return pairs;
+}
+
+/* The end of P(r), tried at STEPS distances up to half the inverse pixel step: where it falls below END_OF_PAIRS of its
+ * maximum, or else where it is least before it rises again (a curve whose centre is not well known lies on a slope). */
 static double end_of_pairs(const double *sum, const double *moment, ptrdiff_t bins, double s_max, double step)
 {
     const double reach = 0.5 / step;
-    double top = 0.0, end = 0.0;
+    double top = 0.0, least = INFINITY, lowest_at = 0.0;
 
     for (int i = 1; i <= STEPS; i++) {
-        const double r = reach * i / STEPS;
-        double pairs = 0.0;
+        const double r = reach * i / STEPS, pairs = pairs_at(sum, moment, bins, s_max, r);
 
-        for (ptrdiff_t k = 0; k < bins; k++) {
-            const double s = sum[k] > 0.0 ? moment[k] / sum[k] : 0.0, u = s / (WINDOW * s_max);
-
-            pairs += r * sum[k] * exp(-0.5 * u * u) * sin(2.0 * M_PI * r * s);
-        }
-        if (pairs > top) {
+        if (pairs > top) { /* still climbing, or climbing again after a shoulder */
+            if (least < SHOULDER * top) {
+                break;
+            }
             top = pairs;
-            end = 0.0;
-        } else if (end == 0.0 && pairs < END_OF_PAIRS * top) {
-            end = r;
+            least = INFINITY;
+        } else if (pairs < END_OF_PAIRS * top) {
+            return r;
+        } else if (pairs < least) {
+            least = pairs;
+            lowest_at = r;
         }
     }
-    return end;
+    return least < SHOULDER * top ? lowest_at : 0.0;
 }
 
 double sp_diameter_estimate(const sp_pixels *pixels, const double *mean)

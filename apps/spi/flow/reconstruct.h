@@ -24,8 +24,8 @@ typedef struct sp_reconstruct_settings {
     double low_resolution; /* [m] pixels of coarser detail are ignored; auto: none, all good pixels are used */
     double diameter;       /* [m] largest extent of the particle; auto: from the pair distances of the mean image */
     int grid;              /* [voxel] edge of the density, even; auto: 2.3 diameters at resolution / 2 */
-    int binning;           /* [pixel] auto: largest that keeps a bin below a quarter of a speckle */
-    int orientations;      /* grid of the search; auto: half a speckle at the edge, coarser in the first generations */
+    int binning;           /* [pixel] auto: largest that keeps a bin below a third of a speckle */
+    int orientations;      /* grid of the search; auto: steps of two speckles, refinement covers the rest */
     int generations;       /* at most */
     int starts;            /* phasing starts side by side in each generation */
     sp_match_kind match;   /* likelihood (default) or euclidean */
@@ -50,8 +50,8 @@ typedef struct sp_generation {
     double phasing_residual;   /* see phases/phase.h */
     double support_volume;     /* [m^3] */
     double merge_residual;     /* of the linear system */
-    double orientation_change; /* [rad] median turn of the images since the last generation, common turn removed */
-    double settled;            /* share of the images that turned less than 3 degrees */
+    double orientation_change; /* [rad] median turn of the images since the last generation, half turn folded */
+    double settled;            /* share that turned less than 3 degrees (in the search: 1.5 grid steps) */
     double density_change;     /* 1 - correlation of the intensities with those of the last generation */
     double resolution;         /* [m] finest detail compared in this generation */
     ptrdiff_t orientations;    /* searched */
@@ -73,7 +73,7 @@ typedef struct sp_reconstruction {
     char corrections[64];             /* divided out, from the file */
     ptrdiff_t edge;                   /* of the density [voxel] */
     double voxel;                     /* [m] */
-    float *density;                   /* [edge^3] FFT order, sharp to settings.resolution, >= 0 */
+    float *density;                   /* [edge^3] FFT order, sharp to settings.resolution */
     double speckle;         /* [rad] angular size of a speckle at the edge: what orientations can be told apart by */
     double grid_spacing;    /* [rad] typical distance to the nearest orientation of the search grid */
     sp_quat *orientation;   /* [images] */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/interrupt.h"
 #include "base/memory.h"
 #include "num/sums.h"
 
@@ -278,7 +279,7 @@ void sp_matcher_search(sp_matcher *matcher, const sp_rotation_grid *grid, int ke
         best[i] = 0;
         score[i] = -INFINITY;
     }
-    for (s.first = 0; s.first < grid->count; s.first += ORIENTATION_TILE) {
+    for (s.first = 0; s.first < grid->count && !sp_interrupted(); s.first += ORIENTATION_TILE) {
         s.count = grid->count - s.first < ORIENTATION_TILE ? grid->count - s.first : ORIENTATION_TILE;
         make_tile(matcher, grid, s.first, s.count, s.count);
 #pragma omp parallel for schedule(dynamic, 1)
@@ -443,7 +444,8 @@ void sp_matcher_refine(sp_matcher *matcher, const sp_quat *candidates, int count
     assert(matcher->settings.kind == SP_MATCH_LIKELIHOOD && count <= SP_MATCH_CANDIDATES);
 #pragma omp parallel for schedule(dynamic, 8)
     for (ptrdiff_t n = 0; n < matcher->patterns->images; n++) {
-        orientation[n] = refine_image(matcher, n, candidates + n * count, count, steps, delta);
+        orientation[n] = sp_interrupted() ? candidates[n * count]
+                                          : refine_image(matcher, n, candidates + n * count, count, steps, delta);
     }
 }
 

@@ -36,7 +36,8 @@ enum { SP_MATCH_CANDIDATES = 8 }; /* of one image, at most, in sp_matcher_refine
 typedef struct sp_matcher sp_matcher;
 
 /* Room for comparing all images of the patterns. `patterns` and `slicer` are borrowed for the matcher's life; their
- * scales and model may change between calls. Free with sp_matcher_free(). Fails with SP_ERR_MEMORY, SP_ERR_USAGE. */
+ * scales and model may change between calls. No more threads may be used later than omp_get_max_threads() tells now.
+ * Free with sp_matcher_free(). Fails with SP_ERR_MEMORY, SP_ERR_USAGE. */
 sp_status sp_matcher_new(const sp_patterns *patterns, const sp_slicer *slicer, const sp_match_settings *settings,
                          sp_matcher **matcher);
 void sp_matcher_free(sp_matcher *matcher);                                /* NULL is fine */
@@ -49,7 +50,8 @@ void sp_matcher_set_dispersion(sp_matcher *matcher, double dispersion);
  *   keep   how many per image; two of one image may be neighbours on the grid
  *   best   out  [images][keep] index into the grid, best first
  *   score  out  [images][keep] L, or minus the squared distance up to a term without R
- * Same result for any number of threads; ties go to the lower index. Cannot fail. */
+ * Same result for any number of threads; ties go to the lower index. Cannot fail. This and the next one end early when
+ * the user interrupts (base/interrupt.h): the orientations are then not to be used. */
 void sp_matcher_search(sp_matcher *matcher, const sp_rotation_grid *grid, int keep, ptrdiff_t *best, float *score);
 
 /* Improves each image's orientation by Fisher scoring (Gauss-Newton steps on L); likelihood kind only.

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/interrupt.h"
 #include "base/memory.h"
 #include "num/cg.h"
 #include "num/fft.h"
@@ -113,7 +114,7 @@ static void spread_lane(const sp_merger *self, const sp_patterns *patterns, cons
     const double s_max = patterns->radius[patterns->pixels - 1];
 
     memset(self->pair[lane], 0, 2 * (size_t)sp_nufft_grid_count(self->nufft) * sizeof(float));
-    for (ptrdiff_t n = lane; n < patterns->images; n += LANES) {
+    for (ptrdiff_t n = lane; n < patterns->images && !sp_interrupted(); n += LANES) {
         const float *count = patterns->count + n * patterns->pixels;
         const sp_mat3 rotation = sp_quat_to_matrix(orientation[n]);
 

@@ -51,7 +51,7 @@ sp_phase_result sp_phaser_run(sp_phaser *phaser, const float *autocorrelation, d
 
 /* The mean of the starts of the last run that came out as well as the winner (residual within 25 %), each laid upon it
  * by shift and hand. Where they disagree, phases cancel: the mean is weighted by how well each frequency is known.
- *   density  out  [edge][edge][edge] FFT order, centred on its centre of mass
+ *   density  out  [edge][edge][edge] FFT order, centred on its centre of mass; slightly negative in places
  *   prtf     out  [edge/2+1] phase retrieval transfer function per round(|k|): |sum F| / sum |F| (Chapman et al., J.
  * Opt. Soc. Am. A 23 (2006) 1179) Returns how many starts entered. */
 int sp_phaser_average(sp_phaser *phaser, const sp_phase_result *result, float *density, double *prtf);

@@ -44,6 +44,7 @@ static const double LAMBDA = 1e-3;          /* merge regularisation: frequencies
 static const double FLOOR = 0.3;            /* share of the shell mean in the model pattern: see match.h */
 static const double FIRST_DISPERSION = 1.0; /* the model knows nothing: speckle statistics */
 static const double LAST_DISPERSION = 10.0; /* more does not sharpen the orientations any more */
+static const double HOLE = 0.75; /* speckles: a larger hole in the middle of the images is left to the phasing */
 static const double SETTLED = 3.0 * M_PI / 180.0;
 static const double WORSE = 0.02; /* loss of mean score that refuses a generation */
 static const double RISE = 0.002; /* of the mean score over SCAN_SPAN generations: less is no progress */
@@ -461,6 +462,14 @@ static void load_model(loop *l, const float *density)
     sp_slicer_load(l->slicer, l->model);
 }
 
+/* Frequencies that a beam stop hides [1/m]; 0 for a hole so small that the size of the particle fills it. */
+static double hidden_centre(const loop *l)
+{
+    const double innermost = l->patterns.radius[0];
+
+    return innermost * l->state->settings.diameter > HOLE ? innermost : 0.0;
+}
+
 static void merge_and_phase(loop *l)
 {
     const sp_merge_result merged =
@@ -470,7 +479,7 @@ static void merge_and_phase(loop *l)
     lap(l, SP_PHASE_MERGE);
     l->phasing.seed = l->state->settings.seed * 1000003u + (uint64_t)l->now.generation * 101u + (uint64_t)l->refused;
     const sp_phase_result phased =
-        sp_phaser_run(l->phaser, l->autocorrelation, 0.0, l->s_max, &l->phasing, NULL, l->density);
+        sp_phaser_run(l->phaser, l->autocorrelation, hidden_centre(l), l->s_max, &l->phasing, l->density);
 
     l->now.phasing_residual = phased.residual;
     l->now.support_volume = phased.volume * pow(l->state->voxel, 3.0);
@@ -676,7 +685,7 @@ static sp_status finish(loop *l)
     l->phasing.starts = state->settings.starts * FINAL_STARTS;
     l->phasing.seed = state->settings.seed;
     const sp_phase_result phased =
-        sp_phaser_run(l->phaser, l->autocorrelation, 0.0, l->s_max, &l->phasing, NULL, l->density);
+        sp_phaser_run(l->phaser, l->autocorrelation, hidden_centre(l), l->s_max, &l->phasing, l->density);
 
     SP_REQUIRE(!sp_interrupted(), SP_ERR_INTERRUPT, "interrupted in the final phasing");
     const int entered = sp_phaser_average(l->phaser, &phased, state->density, state->prtf);

@@ -255,8 +255,8 @@ static void recentre(const sp_phaser *self, float *density, float *scratch)
     }
 }
 
-/* First density: the previous one, or random numbers in a ball; the support always starts as the ball. */
-static void begin(const sp_phaser *self, start *s, const sp_phase_settings *settings, int index, const float *previous)
+/* First density and support: random numbers in a ball. */
+static void begin(const sp_phaser *self, start *s, const sp_phase_settings *settings, int index)
 {
     const float radius = (float)(settings->radius / self->voxel);
     sp_rng rng = sp_rng_stream(settings->seed, RNG_START, (uint64_t)index);
@@ -265,16 +265,11 @@ static void begin(const sp_phaser *self, start *s, const sp_phase_settings *sett
         s->support[i] = self->distance[i] <= radius;
         s->density[i] = s->support[i] ? (float)sp_rng_uniform(&rng) : 0.0f;
     }
-    if (previous && index == 0) {
-        memcpy(s->density, previous, (size_t)self->cube * sizeof *previous);
-        shrink_wrap(self, s, settings->blur_last, settings);
-    }
 }
 
-static void run_start(const sp_phaser *self, start *s, const sp_phase_settings *settings, int index,
-                      const float *previous)
+static void run_start(const sp_phaser *self, start *s, const sp_phase_settings *settings, int index)
 {
-    begin(self, s, settings, index, previous);
+    begin(self, s, settings, index);
     for (int cycle = 0; cycle < settings->cycles && !sp_interrupted(); cycle++) {
         const double t = settings->cycles > 1 ? (double)cycle / (settings->cycles - 1) : 1.0;
 
@@ -310,7 +305,7 @@ static int choose(const sp_phaser *self, int starts)
 }
 
 sp_phase_result sp_phaser_run(sp_phaser *phaser, const float *autocorrelation, double s_low, double s_high,
-                              const sp_phase_settings *settings, const float *previous, float *density)
+                              const sp_phase_settings *settings, float *density)
 {
     const int starts = settings->starts < phaser->starts ? settings->starts : phaser->starts;
     double sum = 0.0, square = 0.0;
@@ -320,7 +315,7 @@ sp_phase_result sp_phaser_run(sp_phaser *phaser, const float *autocorrelation, d
     phaser->last = starts;
 #pragma omp parallel for schedule(dynamic, 1)
     for (int i = 0; i < starts; i++) {
-        run_start(phaser, &phaser->start[i], settings, i, previous);
+        run_start(phaser, &phaser->start[i], settings, i);
     }
     for (int i = 0; i < starts; i++) {
         sum += phaser->start[i].residual / starts;

@@ -30,7 +30,7 @@ typedef struct sp_phase_result {
     double residual; /* sum (|F| - A)^2 / sum A^2 over the known amplitudes, support and positivity applied */
     double volume;   /* of the support [voxel] */
     double spread;   /* standard deviation of the residual over the starts */
-    int winner;      /* which start; 0 continues from the previous density if there was one */
+    int winner;      /* which start */
     int dropped;     /* starts whose support vanished or filled the ball */
 } sp_phase_result;
 
@@ -42,12 +42,11 @@ size_t sp_phaser_bytes(ptrdiff_t edge, int starts);
 /* Phases one set of intensities.
  *   autocorrelation  in      [edge][edge][edge] FFT order
  *   s_low, s_high    frequencies outside [1/m] are unknown: left to the density below, 0 above
- *   previous         in      density to continue from, or NULL
  *   density          out     [edge][edge][edge] FFT order, >= 0, centred on its centre of mass
  * The same bits for any number of threads. Ends early when the user interrupts (base/interrupt.h): the density is then
  * not to be used. Cannot fail; a result with dropped == starts kept the least bad one. */
 sp_phase_result sp_phaser_run(sp_phaser *phaser, const float *autocorrelation, double s_low, double s_high,
-                              const sp_phase_settings *settings, const float *previous, float *density);
+                              const sp_phase_settings *settings, float *density);
 
 /* The mean of the starts of the last run that came out as well as the winner (residual within 25 %), each laid upon it
  * by shift and hand. Where they disagree, phases cancel: the mean is weighted by how well each frequency is known.

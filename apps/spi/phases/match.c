@@ -55,7 +55,8 @@ static void predict(const sp_matcher *self, sp_quat q, float *m)
     }
 }
 
-/* Expected counts -> ln(m / (m + r)), in place; returns -r sum_p ln(1 + m / r). */
+/* Expected counts -> ln(m / (m + r)), in place; returns -r sum_p ln(1 + m / r). Written as -ln(1 + r / m), because
+ * ln(m / r) - ln(1 + m / r) leaves nothing but rounding where m >> r, and there it is multiplied by large counts. */
 static double likelihood_feature(const sp_matcher *self, float *m, float *scratch)
 {
     const float r = (float)self->settings.dispersion, inverse = 1.0f / r;
@@ -63,8 +64,8 @@ static double likelihood_feature(const sp_matcher *self, float *m, float *scratc
     for (ptrdiff_t p = 0; p < self->pixels; p++) {
         const float mean = m[p] > 1e-30f ? m[p] : 1e-30f; /* an empty shell has no photons to weigh it either */
 
-        scratch[p] = sp_fast_log(1.0f + mean * inverse);
-        m[p] = sp_fast_log(mean * inverse) - scratch[p];
+        scratch[p] = sp_fast_log1p(mean * inverse);
+        m[p] = -sp_fast_log1p(r / mean);
     }
     return -(double)r * sp_sum(scratch, self->pixels);
 }
@@ -83,7 +84,14 @@ static float *thread_scratch(const sp_matcher *self)
 
 static double photon_unit(const sp_patterns *patterns)
 {
-    return fmax(patterns->quantum, patterns->profile[patterns->shells * 3 / 4] / BRIGHTEST);
+    ptrdiff_t shell = patterns->shells * 3 / 4;
+
+    while (shell > 0 && patterns->profile[shell] <= 0.0) { /* a ring of bad pixels */
+        shell--;
+    }
+    const double unit = fmax(patterns->quantum, patterns->profile[shell] / BRIGHTEST);
+
+    return unit > 0.0 ? unit : 1.0;
 }
 
 /* Counts in photons for the likelihood; intensities for the Euclidean distance. */
@@ -355,9 +363,9 @@ static bool fisher_step(const sp_matcher *self, ptrdiff_t image, sp_quat q, doub
         turn[i / 2] = i % 2 ? -delta : delta;
         predict(self, turned(q, turn), side[i]);
     }
+    predict(self, q, weight); /* not the mean of its neighbours: over this distance that is a blurred pattern */
     for (ptrdiff_t p = 0; p < count; p++) {
-        /* the mean over the six neighbours stands for the pattern at q itself: same to second order */
-        const float m = (1.0f / 6) * (side[0][p] + side[1][p] + side[2][p] + side[3][p] + side[4][p] + side[5][p]);
+        const float m = weight[p];
 
         weight[p] = m > 0.0f ? 1.0f / (m * (1.0f + m * inverse)) : 0.0f;
         pull[p] = weight[p] * (k[p] - scale * m);
@@ -427,7 +435,7 @@ static sp_quat refine_image(const sp_matcher *self, ptrdiff_t image, const sp_qu
     qsort(climbers, (size_t)all, sizeof *climbers, compare_climbers);
     const int first_round = all < 2 * FINALISTS ? all : 2 * FINALISTS;
 
-    for (int c = 0; c < first_round; c++) {
+    for (int c = 0; c < first_round && steps > 0; c++) {
         climb(self, image, 1, delta, scratch, &climbers[c]);
     }
     qsort(climbers, (size_t)first_round, sizeof *climbers, compare_climbers);
@@ -451,15 +459,16 @@ void sp_matcher_refine(sp_matcher *matcher, const sp_quat *candidates, int count
 
 /* ---- assessment ---- */
 
-/* Removes the mean of each shell. */
+/* Removes the mean intensity of each shell, times exposure: where a bin is large it counts more, which says nothing. */
 static void remove_shell_means(const sp_matcher *self, float *x)
 {
     for (ptrdiff_t k = 0; k < self->shells; k++) {
         const ptrdiff_t first = self->patterns->shell_start[k], count = self->patterns->shell_start[k + 1] - first;
-        const float mean = count > 0 ? (float)(sp_sum(x + first, count) / (double)count) : 0.0f;
+        const double exposure = sp_sum(self->patterns->exposure + first, count);
+        const float mean = count > 0 ? (float)(sp_sum(x + first, count) / exposure) : 0.0f;
 
         for (ptrdiff_t p = first; p < first + count; p++) {
-            x[p] -= mean;
+            x[p] -= mean * self->patterns->exposure[p];
         }
     }
 }

@@ -3,8 +3,9 @@
 /* phases/match.h -- the orientation in which the model explains each image best.
  *
  * The model predicts mean counts m_p(R). Counts scatter about them by photon noise (variance m) and because the model
- * is not yet right (variance m^2 / r): together a negative binomial distribution with dispersion r. Its logarithm, up
- * to a term without R, is the score of image n in orientation R         (docs/algorithm.md, section "Match")
+ * is not yet right (variance m^2 / r): together a negative binomial distribution with dispersion r; mean and dispersion
+ * of image n are scale_n times these. The logarithm of its probability, up to a term without R, is the score of image n
+ * in orientation R                                                          (docs/algorithm.md, section "Match", eq. 7)
  *   L = sum_p k_np ln(m_p / (m_p + r)) - scale_n r sum_p ln(1 + m_p / r)
  * One inner product per image and orientation, so all of them together are a matrix product. A small r trusts bright
  * pixels little (relative errors count: whitened), a large r is the Poisson likelihood. Part of the shell mean is mixed
@@ -28,7 +29,7 @@ typedef struct sp_match_settings {
     sp_match_kind kind;
     double dispersion; /* r: 1 where the model knows no more than the mean of a shell, 10 and more for a good model */
     double floor;      /* share of the shell mean mixed into the model, 0.05 .. 1 */
-    double s_max;      /* [1/m] pixels beyond are not compared */
+    double s_max;      /* [1/m] shells beyond are not compared */
 } sp_match_settings;
 
 enum { SP_MATCH_CANDIDATES = 8 }; /* of one image, at most, in sp_matcher_refine() */
@@ -54,7 +55,7 @@ void sp_matcher_set_dispersion(sp_matcher *matcher, double dispersion);
  * the user interrupts (base/interrupt.h): the orientations are then not to be used. */
 void sp_matcher_search(sp_matcher *matcher, const sp_rotation_grid *grid, int keep, ptrdiff_t *best, float *score);
 
-/* Improves each image's orientation by Fisher scoring (Gauss-Newton steps on L); likelihood kind only.
+/* Improves each image's orientation by Fisher scoring (eq. 9); likelihood kind only.
  *   candidates   in   [images][count] where to start; the half turn about the beam of each is tried too
  *   steps        at most, for the best candidates; a step that does not improve ends the climb
  *   delta        [rad] step of the numerical derivative: a third of a speckle at the edge
@@ -62,7 +63,7 @@ void sp_matcher_search(sp_matcher *matcher, const sp_rotation_grid *grid, int ke
 void sp_matcher_refine(sp_matcher *matcher, const sp_quat *candidates, int count, int steps, double delta,
                        sp_quat *orientation);
 
-/* How well the model explains the images in these orientations.
+/* How well the model explains the images in these orientations (eq. 8).
  *   score       out  [images] correlation of image and model pattern about their shell means, whitened; -1 .. 1
  *   scale       out  [images] fluence that fits best, relative, mean 1 over the images with signal; 0 without signal
  *   dispersion  out  r that the scatter of the images about the model corresponds to: median over the shells */

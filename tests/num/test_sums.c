@@ -3,28 +3,69 @@
 
 #include <math.h>
 
+#include "base/memory.h"
 #include "base/rng.h"
 #include "testing.h"
 
-enum { MOST = 100 };
+/* Numbers of both signs over twelve decades: a float sum of them has few digits left. */
+static float *wild_numbers(ptrdiff_t count, uint64_t index)
+{
+    sp_rng rng = sp_rng_stream(3, 1, index);
+    float *x = NULL;
 
-static void sums_equal_the_plain_ones_for_every_length(void **state)
+    assert_int_equal(SP_ARRAY(x, count), SP_OK);
+    for (ptrdiff_t i = 0; i < count; i++) {
+        x[i] = (float)(sp_rng_normal(&rng) * pow(10.0, 6.0 - 12.0 * sp_rng_uniform(&rng)));
+    }
+    return x;
+}
+
+static void sums_have_the_digits_of_double(void **state)
 {
     (void)state;
-    sp_rng rng = sp_rng_stream(1, 1, 1);
-    float w[MOST], x[MOST], y[MOST];
-    double sum = 0.0, dot = 0.0, dot3 = 0.0;
+    static const ptrdiff_t counts[] = {1, 7, 8, 9, 1000, 100003};
+    float *w = wild_numbers(100003, 0), *x = wild_numbers(100003, 1), *y = wild_numbers(100003, 2);
 
-    for (int n = 0; n < MOST; n++) {
-        assert_true(fabs(sp_sum(x, n) - sum) < 1e-12);
-        assert_true(fabs(sp_dot(x, y, n) - dot) < 1e-12);
-        assert_true(fabs(sp_dot3(w, x, y, n) - dot3) < 1e-12);
-        w[n] = (float)sp_rng_normal(&rng);
-        x[n] = (float)sp_rng_normal(&rng);
-        y[n] = (float)sp_rng_normal(&rng);
-        sum += (double)x[n];
-        dot += (double)x[n] * (double)y[n];
-        dot3 += (double)w[n] * (double)x[n] * (double)y[n];
+    for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+        long double sum[3] = {0.0L}, size[3] = {0.0L};
+
+        for (ptrdiff_t i = 0; i < counts[c]; i++) {
+            const long double term[3] = {x[i], (long double)x[i] * y[i], (long double)w[i] * x[i] * y[i]};
+
+            for (int k = 0; k < 3; k++) {
+                sum[k] += term[k];
+                size[k] += fabsl(term[k]);
+            }
+        }
+        assert_true(fabsl(sp_sum(x, counts[c]) - sum[0]) < 1e-14L * size[0]);
+        assert_true(fabsl(sp_dot(x, y, counts[c]) - sum[1]) < 1e-14L * size[1]);
+        assert_true(fabsl(sp_dot3(w, x, y, counts[c]) - sum[2]) < 1e-14L * size[2]);
+    }
+    sp_array_free(w);
+    sp_array_free(x);
+    sp_array_free(y);
+}
+
+/* Powers of two: any element left out, or taken twice, shows. */
+static void every_element_counts_once_whatever_the_length(void **state)
+{
+    (void)state;
+    enum { MOST = 40 };
+    float x[MOST], one[MOST], two[MOST];
+
+    for (int i = 0; i < MOST; i++) {
+        x[i] = ldexpf(1.0f, i);
+        one[i] = 1.0f;
+        two[i] = 2.0f;
+    }
+    for (int count = 0; count <= MOST; count++) {
+        const double want = ldexp(1.0, count) - 1.0;
+
+        assert_true(sp_sum(x, count) == want);
+        assert_true(sp_dot(x, two, count) == 2.0 * want);
+        assert_true(sp_dot(one, x, count) == want);
+        assert_true(sp_dot3(two, x, two, count) == 4.0 * want);
+        assert_true(sp_dot3(one, two, x, count) == 2.0 * want);
     }
 }
 
@@ -38,29 +79,53 @@ static void small_terms_survive_beside_large_ones(void **state)
     assert_true(sp_dot3(one, x, one, 4) == 2.0);
 }
 
-static void the_fast_logarithm_is_as_exact_as_it_says(void **state)
+static double relative_error(double got, double want)
+{
+    return fabs(got - want) / fabs(want);
+}
+
+static void the_logarithm_errs_by_less_than_3e_7(void **state)
 {
     (void)state;
-    double most = 0.0;
+    double worst = 0.0;
 
-    for (double exponent = -80.0; exponent < 80.0; exponent += 0.0037) {
-        const float x = (float)exp(exponent);
+    for (int i = -300000; i <= 300000; i++) { /* 1e-30 .. 1e30 */
+        const float x = (float)pow(10.0, 1e-4 * i);
 
-        most = fmax(most, fabs(sp_fast_log(x) / log((double)x) - 1.0));
+        worst = i == 0 ? worst : fmax(worst, relative_error(sp_fast_log(x), log(x)));
     }
-    assert_true(most < 3e-7);
-    for (float x = 0.7f; x < 1.45f; x += 1.3e-4f) { /* around 1, where the result is small */
-        assert_true(fabs((double)sp_fast_log(x) - log((double)x)) <= 3e-7 * fabs(log((double)x)));
+    for (int i = 1; i <= 100000; i++) { /* close to 1 from both sides, where the logarithm is small */
+        const float above = 1.0f + (float)i * 0x1p-23f, below = 1.0f - (float)i * 0x1p-24f;
+
+        worst = fmax(worst, relative_error(sp_fast_log(above), log(above)));
+        worst = fmax(worst, relative_error(sp_fast_log(below), log(below)));
     }
+    assert_true(worst < 3e-7);
     assert_true(sp_fast_log(1.0f) == 0.0f);
+}
+
+static void the_logarithm_of_1_plus_x_keeps_its_digits_for_small_x(void **state)
+{
+    (void)state;
+    double worst = 0.0;
+
+    for (int i = -300000; i <= 360000; i++) {
+        const float x = (float)pow(10.0, 1e-4 * i);
+
+        worst = fmax(worst, relative_error(sp_fast_log1p(x), log1p(x)));
+    }
+    assert_true(worst < 5e-7);
+    assert_true(sp_fast_log1p(0.0f) == 0.0f);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sums_equal_the_plain_ones_for_every_length),
+        cmocka_unit_test(sums_have_the_digits_of_double),
+        cmocka_unit_test(every_element_counts_once_whatever_the_length),
         cmocka_unit_test(small_terms_survive_beside_large_ones),
-        cmocka_unit_test(the_fast_logarithm_is_as_exact_as_it_says),
+        cmocka_unit_test(the_logarithm_errs_by_less_than_3e_7),
+        cmocka_unit_test(the_logarithm_of_1_plus_x_keeps_its_digits_for_small_x),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

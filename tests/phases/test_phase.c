@@ -349,6 +349,72 @@ static void the_mean_of_one_start_is_that_start(void **state)
     clear_scene(&s);
 }
 
+/* Only the mean amplitude is known: whatever a start began with, it becomes the same even ball. */
+static void starts_that_are_the_same_agree_at_all_frequencies(void **state)
+{
+    (void)state;
+    enum { STARTS = 5 };
+    scene s = make_scene(STARTS);
+    double prtf[EDGE / 2 + 1];
+    float *mean = NULL;
+
+    assert_int_equal(SP_ARRAY(mean, CUBE), SP_OK);
+    s.settings.raar_steps = 0;
+    s.settings.cycles = 1;
+    s.settings.threshold = 0.8;
+    const sp_phase_result result =
+        sp_phaser_run(s.phaser, s.autocorrelation, 0.0, 0.5 / (EDGE * VOXEL), &s.settings, NULL, s.found);
+
+    assert_true(result.spread < 1e-6 * result.residual && result.dropped == 0);
+    assert_int_equal(sp_phaser_average(s.phaser, &result, mean, prtf), STARTS);
+    assert_true(relative_difference(mean, s.found, CUBE) < 1e-5);
+    for (int k = 0; k <= EDGE / 2; k++) {
+        assert_true(fabs(prtf[k] - 1.0) < 1e-4);
+    }
+    sp_array_free(mean);
+    clear_scene(&s);
+}
+
+/* Of ten starts both hands come out, each at a place of its own: laid upon each other they agree, and their mean is as
+ * like the density as the best. */
+static void starts_of_either_hand_are_laid_upon_each_other(void **state)
+{
+    (void)state;
+    enum { STARTS = 10 };
+    scene s = make_scene(STARTS);
+    double prtf[EDGE / 2 + 1];
+    const sp_phase_result result = run(&s, NULL, s.found);
+    const double winner = best_correlation(s.density, s.found);
+    const int entered = sp_phaser_average(s.phaser, &result, s.found, prtf);
+
+    assert_true(entered >= 3);
+    assert_true(best_correlation(s.density, s.found) > winner - 0.02);
+    for (int k = 0; k <= 6; k++) {
+        assert_true(prtf[k] > 0.97);
+    }
+    clear_scene(&s);
+}
+
+static void starts_on_noise_do_not_agree(void **state)
+{
+    (void)state;
+    enum { STARTS = 10 };
+    scene s = make_scene(STARTS);
+    double prtf[EDGE / 2 + 1], outer = 0.0;
+
+    fill_with_noise(&s);
+    s.settings.cycles = 0; /* error reduction only: every start ends in the nearest minimum */
+    const sp_phase_result result = run(&s, NULL, s.found);
+    const int entered = sp_phaser_average(s.phaser, &result, s.found, prtf);
+
+    assert_true(entered >= 5);
+    for (int k = 5; k <= 8; k++) {
+        outer += prtf[k] / 4.0;
+    }
+    assert_true(outer < 0.8);
+    clear_scene(&s);
+}
+
 static void the_same_seed_gives_the_same_bits_on_any_number_of_threads(void **state)
 {
     (void)state;
@@ -397,6 +463,9 @@ int main(void)
         cmocka_unit_test(unknown_frequencies_are_left_to_the_density),
         cmocka_unit_test(the_mean_of_the_starts_is_the_density_too),
         cmocka_unit_test(the_mean_of_one_start_is_that_start),
+        cmocka_unit_test(starts_that_are_the_same_agree_at_all_frequencies),
+        cmocka_unit_test(starts_of_either_hand_are_laid_upon_each_other),
+        cmocka_unit_test(starts_on_noise_do_not_agree),
         cmocka_unit_test(the_same_seed_gives_the_same_bits_on_any_number_of_threads),
         cmocka_unit_test(an_odd_edge_is_refused),
     };

@@ -363,7 +363,7 @@ static void starts_that_are_the_same_agree_at_all_frequencies(void **state)
     s.settings.cycles = 1;
     s.settings.threshold = 0.8;
     const sp_phase_result result =
-        sp_phaser_run(s.phaser, s.autocorrelation, 0.0, 0.5 / (EDGE * VOXEL), &s.settings, NULL, s.found);
+        sp_phaser_run(s.phaser, s.autocorrelation, 0.0, 0.5 / (EDGE * VOXEL), &s.settings, s.found);
 
     assert_true(result.spread < 1e-6 * result.residual && result.dropped == 0);
     assert_int_equal(sp_phaser_average(s.phaser, &result, mean, prtf), STARTS);
@@ -383,7 +383,7 @@ static void starts_of_either_hand_are_laid_upon_each_other(void **state)
     enum { STARTS = 10 };
     scene s = make_scene(STARTS);
     double prtf[EDGE / 2 + 1];
-    const sp_phase_result result = run(&s, NULL, s.found);
+    const sp_phase_result result = run(&s, s.found);
     const double winner = best_correlation(s.density, s.found);
     const int entered = sp_phaser_average(s.phaser, &result, s.found, prtf);
 
@@ -404,7 +404,7 @@ static void starts_on_noise_do_not_agree(void **state)
 
     fill_with_noise(&s);
     s.settings.cycles = 0; /* error reduction only: every start ends in the nearest minimum */
-    const sp_phase_result result = run(&s, NULL, s.found);
+    const sp_phase_result result = run(&s, s.found);
     const int entered = sp_phaser_average(s.phaser, &result, s.found, prtf);
 
     assert_true(entered >= 5);

@@ -615,6 +615,33 @@ static void shells_beyond_s_max_are_not_compared(void **state)
     clear_scene(&s);
 }
 
+static void a_limit_compares_what_a_matcher_of_that_band_does(void **state)
+{
+    (void)state;
+    enum { IMAGES = 10, GRID = 300 };
+    const double s_max = 0.12e10;
+    scene s = make_scene(IMAGES, NULL, NULL);
+    sp_rotation_grid grid = make_grid(GRID);
+    const sp_match_settings whole = likelihood(1.0);
+    sp_matcher *matcher = NULL;
+    ptrdiff_t best[IMAGES];
+    float score[IMAGES], unlimited[IMAGES];
+
+    answer a = search(&s, &grid, likelihood_within(s_max), 1);
+    assert_int_equal(sp_matcher_new(&s.patterns, s.slicer, &whole, &matcher), SP_OK);
+    sp_matcher_limit(matcher, s_max);
+    sp_matcher_search(matcher, &grid, 1, best, score);
+    assert_memory_equal(a.best, best, sizeof best);
+    assert_memory_equal(a.score, score, sizeof score);
+    sp_matcher_limit(matcher, INFINITY); /* and back */
+    sp_matcher_search(matcher, &grid, 1, best, unlimited);
+    assert_memory_not_equal(score, unlimited, sizeof score);
+    sp_matcher_free(matcher);
+    clear_answer(&a);
+    sp_rotation_grid_clear(&grid);
+    clear_scene(&s);
+}
+
 static void a_band_without_pixels_is_refused(void **state)
 {
     (void)state;
@@ -1231,6 +1258,7 @@ int main(void)
         cmocka_unit_test(the_unit_of_noise_free_values_does_not_matter),
         cmocka_unit_test(ties_go_to_the_lower_index),
         cmocka_unit_test(shells_beyond_s_max_are_not_compared),
+        cmocka_unit_test(a_limit_compares_what_a_matcher_of_that_band_does),
         cmocka_unit_test(a_band_without_pixels_is_refused),
         cmocka_unit_test(a_new_dispersion_takes_effect_at_once),
         cmocka_unit_test(refinement_finds_the_truth_from_5_degrees_away),

@@ -29,6 +29,7 @@ enum {
     MIN_REFINED = 4,        /* refined generations before convergence is believed */
     MAX_SEARCHED = 20,      /* generations of search only */
     MAX_REFUSED = 3,        /* in a row */
+    MAX_ATTEMPTS = 3,       /* from other random orientations, where the outcome contradicts itself */
     KEEP = 3,               /* candidates of the search that are refined */
     CLIMB_STEPS = 4,
     MIN_IMAGES = 10,
@@ -46,13 +47,19 @@ static const double FIRST_DISPERSION = 1.0; /* the model knows nothing: speckle 
 static const double LAST_DISPERSION = 10.0; /* more does not sharpen the orientations any more */
 static const double HOLE = 0.75; /* speckles: a larger hole in the middle of the images is left to the phasing */
 static const double SETTLED = 3.0 * M_PI / 180.0;
-static const double WORSE = 0.02; /* loss of mean score that refuses a generation */
-static const double RISE = 0.002; /* of the mean score over SCAN_SPAN generations: less is no progress */
+static const double WORSE = 0.02;       /* loss of mean score that refuses a generation */
+static const double SEARCH_REACH = 9.0; /* speckles along the radius that the search compares: more hold local optima */
+static const double MARCH = 1.25;       /* refinement lets in that much more of the radius each generation */
+/* Share of the amplitudes that no density can explain. Right orientations leave 0.01 to 0.05, photon noise included;
+ * a particle that is nearly symmetric and was caught in that symmetry leaves 0.1 to 0.2 (GroEL: two rings of seven). */
+static const double CONTRADICTION = 0.08;
+static const double SLOW_RISE = 0.02; /* in one generation of search: sharpening a model that still grows locks it in */
+static const double RISE = 0.002;     /* of the mean score over SCAN_SPAN generations: less is no progress */
 
 sp_reconstruct_settings sp_reconstruct_defaults(void)
 {
     return (sp_reconstruct_settings){.seed = 1,
-                                     .generations = 40,
+                                     .generations = 60,
                                      .starts = 4,
                                      .match = SP_MATCH_LIKELIHOOD,
                                      .refine = true,
@@ -74,7 +81,8 @@ typedef struct loop {
     sp_rotation_grid grid;
     sp_phase_settings phasing;
     sp_reconstruction *state;
-    double s_max;           /* [1/m] */
+    double s_max;           /* [1/m] of the reconstruction */
+    double reach;           /* [1/m] of the present generation: the search begins with less */
     float *autocorrelation; /* [edge^3] merged */
     float *model;           /* [edge^3] autocorrelation of the phased density, scaled to the images' profile */
     float *last_model;      /* [edge^3] of the generation before */
@@ -92,6 +100,10 @@ typedef struct loop {
     bool refining;          /* the search has settled: refine each image */
     int refined;            /* accepted generations with refinement */
     int refused;            /* in a row */
+    int attempt;            /* 0 based */
+    int first;              /* generation of this attempt */
+    double kept_score;      /* of the best attempt before this one; 0: none */
+    sp_quat *kept;          /* [images] its orientations */
     double wall, cpu;       /* clocks at the last lap */
     sp_generation now;      /* the generation being made */
 } loop;
@@ -218,6 +230,26 @@ static void take_patterns(loop *l, ptrdiff_t first, ptrdiff_t count, const float
     }
 }
 
+/* Are orientations refined? The Euclidean baseline has none, as published. */
+static bool climbs(const sp_reconstruct_settings *s)
+{
+    return s->refine && s->match == SP_MATCH_LIKELIHOOD;
+}
+
+/* What the search compares [1/m]; only refinement lets in more. */
+static double first_reach(const loop *l)
+{
+    const sp_reconstruct_settings *s = &l->state->settings;
+
+    return climbs(s) ? fmin(l->s_max, SEARCH_REACH / s->diameter) : l->s_max;
+}
+
+/* Angle of a speckle at the finest detail of this generation that the detector covers all round [rad]. */
+static double speckle_now(const loop *l)
+{
+    return fmax(l->state->edge_resolution, 1.0 / l->reach) / l->state->settings.diameter;
+}
+
 /* Diameter, resolution, grid, binning, orientations: what the user left open, from the data. */
 static sp_status choose_settings(loop *l, const double *mean)
 {
@@ -253,6 +285,7 @@ static sp_status choose_settings(loop *l, const double *mean)
     }
     l->state->edge = s->grid;
     l->state->speckle = fmax(l->state->edge_resolution, s->resolution) / s->diameter;
+    l->reach = first_reach(l);
     if (s->orientations == 0) { /* steps of two speckles: the climb covers the rest */
         s->orientations =
             (int)fmin(fmax((double)sp_rotation_grid_count_for_step(2.0 * l->state->speckle), 2000.0), 2e5);
@@ -367,6 +400,24 @@ static sp_phase_settings phasing_schedule(const sp_reconstruct_settings *s)
                                .radius = BALL * s->diameter};
 }
 
+/* Random orientations, and trust in nothing. */
+static void begin_attempt(loop *l)
+{
+    const sp_reconstruct_settings *s = &l->state->settings;
+
+    for (ptrdiff_t i = 0; i < l->state->images; i++) {
+        sp_rng rng = sp_rng_stream(s->seed, RNG_ORIENTATION + (uint32_t)l->attempt, (uint64_t)i);
+
+        l->state->orientation[i] = sp_quat_random(&rng);
+    }
+    l->first = l->state->generations;
+    l->reach = first_reach(l);
+    l->refining = false;
+    l->refined = l->refused = 0;
+    l->dispersion = FIRST_DISPERSION;
+    sp_matcher_set_dispersion(l->matcher, l->dispersion);
+}
+
 static sp_status make_workspace(loop *l)
 {
     const sp_reconstruct_settings *s = &l->state->settings;
@@ -398,14 +449,11 @@ static sp_status make_workspace(loop *l)
     SP_TRY(SP_ARRAY(l->best_score, images * KEEP));
     SP_TRY(SP_ARRAY(l->score, images));
     SP_TRY(SP_ARRAY(l->turn, images));
+    SP_TRY(SP_ARRAY(l->kept, images));
     SP_TRY(SP_ARRAY(l->state->history, s->generations));
     SP_TRY(SP_ARRAY(l->state->prtf, n / 2 + 1));
     SP_TRY(SP_ARRAY(l->state->prtf_s, n / 2 + 1));
-    for (ptrdiff_t i = 0; i < images; i++) {
-        sp_rng rng = sp_rng_stream(s->seed, RNG_ORIENTATION, (uint64_t)i);
-
-        l->state->orientation[i] = sp_quat_random(&rng);
-    }
+    begin_attempt(l);
 done:
     return status;
 }
@@ -432,6 +480,7 @@ static void clear_loop(loop *l)
     sp_array_free(l->score);
     sp_array_free(l->scale);
     sp_array_free(l->turn);
+    sp_array_free(l->kept);
 }
 
 /* ---- one generation ---- */
@@ -449,7 +498,7 @@ static void make_filter(loop *l)
         const double share = at > 0.0 ? at - (double)lower : 0.0;
         const double wanted = lower < p->shells ? (1.0 - share) * p->profile[lower] + share * p->profile[upper] : 0.0;
 
-        l->filter[k] = k < n && l->shells[k] > 0.0 ? wanted / l->shells[k] : 0.0;
+        l->filter[k] = k < n && (double)k <= l->reach * box && l->shells[k] > 0.0 ? wanted / l->shells[k] : 0.0;
     }
 }
 
@@ -479,7 +528,7 @@ static void merge_and_phase(loop *l)
     lap(l, SP_PHASE_MERGE);
     l->phasing.seed = l->state->settings.seed * 1000003u + (uint64_t)l->now.generation * 101u + (uint64_t)l->refused;
     const sp_phase_result phased =
-        sp_phaser_run(l->phaser, l->autocorrelation, hidden_centre(l), l->s_max, &l->phasing, l->density);
+        sp_phaser_run(l->phaser, l->autocorrelation, hidden_centre(l), l->reach, &l->phasing, l->density);
 
     l->now.phasing_residual = phased.residual;
     l->now.support_volume = phased.volume * pow(l->state->voxel, 3.0);
@@ -502,7 +551,7 @@ static void match_images(loop *l)
     }
     lap(l, SP_PHASE_SEARCH);
     if (l->refining) {
-        sp_matcher_refine(l->matcher, l->candidates, KEEP + 1, CLIMB_STEPS, l->state->speckle / 3.0, l->orientation);
+        sp_matcher_refine(l->matcher, l->candidates, KEEP + 1, CLIMB_STEPS, speckle_now(l) / 3.0, l->orientation);
         lap(l, SP_PHASE_REFINE);
     }
 }
@@ -553,15 +602,22 @@ static double mean_score(const loop *l)
     return sum / (double)used;
 }
 
+/* Scores compare only at the same detail, and with or without refinement alike. */
+static bool same_stage(const loop *l, const sp_generation *h)
+{
+    return h->resolution == l->now.resolution &&
+           (h->wall[SP_PHASE_REFINE] > 0.0) == (l->now.wall[SP_PHASE_REFINE] > 0.0);
+}
+
 /* The best accepted score so far; refined and unrefined generations do not compare. */
 static double best_so_far(const loop *l)
 {
     double best = -1.0;
 
-    for (int g = 0; g < l->state->generations; g++) {
+    for (int g = l->first; g < l->state->generations; g++) {
         const sp_generation *h = &l->state->history[g];
 
-        if (h->accepted && (h->wall[SP_PHASE_REFINE] > 0.0) == l->refining) {
+        if (h->accepted && same_stage(l, h)) {
             best = fmax(best, h->score);
         }
     }
@@ -598,14 +654,49 @@ static bool score_stands(const loop *l)
     const int last = l->state->generations - 1, before = last - SCAN_SPAN;
     double best = -1.0;
 
-    for (int g = 0; g <= before; g++) {
+    for (int g = l->first; g <= before; g++) {
         const sp_generation *h = &l->state->history[g];
 
-        if (h->accepted && (h->wall[SP_PHASE_REFINE] > 0.0) == l->refining) {
+        if (h->accepted && same_stage(l, h)) {
             best = fmax(best, h->score);
         }
     }
     return best > 0.0 && best_so_far(l) < best + RISE;
+}
+
+/* How much the last generation improved the mean score. */
+static double last_rise(const loop *l)
+{
+    const int last = l->state->generations - 1;
+
+    return last > l->first ? l->state->history[last].score - l->state->history[last - 1].score : 1.0;
+}
+
+/* Keeps this attempt if it is the best so far. */
+static void keep_attempt(loop *l)
+{
+    if (l->kept_score == 0.0 || l->now.score > l->kept_score) {
+        l->kept_score = l->now.score;
+        memcpy(l->kept, l->state->orientation, (size_t)l->state->images * sizeof *l->kept);
+    }
+}
+
+/* Starts again from other random orientations if the outcome contradicts itself; returns whether it did. */
+static bool again(loop *l)
+{
+    if (!climbs(&l->state->settings) || l->now.phasing_residual < CONTRADICTION || l->attempt + 1 >= MAX_ATTEMPTS ||
+        l->state->generations + MIN_REFINED + SCAN_SPAN >= l->state->settings.generations) {
+        return false;
+    }
+    keep_attempt(l);
+    l->attempt++;
+    sp_log_write(
+        l->log, SP_LOG_INFO,
+        "the amplitudes contradict each other (phasing residual %.3f): once more from other random orientations "
+        "(attempt %d of at most %d)",
+        l->now.phasing_residual, l->attempt + 1, MAX_ATTEMPTS);
+    begin_attempt(l);
+    return true;
 }
 
 /* From search to refinement, from small to large dispersion, from loop to end. Returns true at the end. */
@@ -614,14 +705,20 @@ static bool next_stage(loop *l, double dispersion)
     sp_reconstruction *state = l->state;
     const bool stands = score_stands(l);
 
-    if (state->settings.refine && !l->refining && state->settings.match == SP_MATCH_LIKELIHOOD) {
-        l->refining = l->now.settled > 0.6 || stands || state->generations >= MAX_SEARCHED;
-    } else if (l->refining) {
+    if (climbs(&state->settings) && !l->refining) {
+        l->refining =
+            (l->now.settled > 0.6 && last_rise(l) < SLOW_RISE) || stands || state->generations >= MAX_SEARCHED;
+    } else if (l->refining && l->now.accepted) {
         l->dispersion = fmin(fmax(dispersion, FIRST_DISPERSION), LAST_DISPERSION);
         sp_matcher_set_dispersion(l->matcher, l->dispersion);
-        state->converged = l->refined >= MIN_REFINED && stands && l->now.settled > 0.5;
-    } else {
+        state->converged = l->reach == l->s_max && l->refined >= MIN_REFINED && stands && l->now.settled > 0.5;
+        l->reach = fmin(l->reach * MARCH, l->s_max);
+    } else if (!l->refining) {
         state->converged = stands && l->now.settled > 0.9;
+    }
+    if (state->converged && again(l)) {
+        state->converged = false;
+        return false;
     }
     if (state->converged) {
         state->stop_reason = "the images stopped turning and the score stopped rising";
@@ -649,7 +746,8 @@ static sp_status run_generation(loop *l, sp_generation_hook *hook, void *context
     sp_status status = SP_OK;
     double dispersion = 0.0;
 
-    l->now = (sp_generation){.generation = l->state->generations, .resolution = l->state->settings.resolution};
+    l->now = (sp_generation){.generation = l->state->generations, .resolution = 1.0 / l->reach};
+    sp_matcher_limit(l->matcher, l->reach * 1.0001);
     merge_and_phase(l);
     SP_REQUIRE(!sp_interrupted(), SP_ERR_INTERRUPT, "interrupted in generation %d", l->now.generation + 1);
     match_images(l);
@@ -672,6 +770,23 @@ done:
 
 /* ---- the end ---- */
 
+/* An earlier attempt that explained the images better takes the place of the last one. */
+static void restore_best_attempt(loop *l)
+{
+    const int last = l->state->generations - 1;
+    double dispersion = 0.0;
+
+    if (l->kept_score <= l->state->history[last].score) {
+        return;
+    }
+    sp_log_write(l->log, SP_LOG_INFO, "an earlier attempt explained the images better: its orientations are taken");
+    memcpy(l->state->orientation, l->kept, (size_t)l->state->images * sizeof *l->kept);
+    l->reach = l->s_max;
+    sp_matcher_limit(l->matcher, l->reach * 1.0001);
+    merge_and_phase(l);
+    sp_matcher_assess(l->matcher, l->state->orientation, l->state->score, l->scale, &dispersion);
+}
+
 /* Merge in the final orientations, phase with many starts, and take the mean of those that agree. */
 static sp_status finish(loop *l)
 {
@@ -680,6 +795,7 @@ static sp_status finish(loop *l)
     sp_status status = SP_OK;
 
     l->now = (sp_generation){.generation = state->generations};
+    restore_best_attempt(l);
     sp_merger_run(l->merger, &l->patterns, state->orientation, LAMBDA, CG_ITERATIONS, l->autocorrelation);
     lap(l, SP_PHASE_MERGE);
     l->phasing.starts = state->settings.starts * FINAL_STARTS;

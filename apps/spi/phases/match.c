@@ -28,7 +28,8 @@ struct sp_matcher {
     const sp_patterns *patterns;
     const sp_slicer *slicer;
     sp_match_settings settings;
-    ptrdiff_t pixels, shells; /* compared: the first of the patterns, up to s_max */
+    ptrdiff_t stride;         /* pixels held per image: up to the settings' s_max */
+    ptrdiff_t pixels, shells; /* compared: the first of them, up to the present limit */
     double unit;              /* value of one photon, or of what counts as one in bright images */
     float *expected;          /* [pixels] mean count of one photon's unit per unit of intensity: exposure / unit */
     float *base;              /* [pixels] floor * profile */
@@ -72,12 +73,12 @@ static double likelihood_feature(const sp_matcher *self, float *m, float *scratc
 
 static double likelihood_of_image(const sp_matcher *self, ptrdiff_t image, const float *feature, double bias)
 {
-    return sp_dot(self->data + image * self->pixels, feature, self->pixels) + self->patterns->scale[image] * bias;
+    return sp_dot(self->data + image * self->stride, feature, self->pixels) + self->patterns->scale[image] * bias;
 }
 
 static float *thread_scratch(const sp_matcher *self)
 {
-    return self->scratch + (ptrdiff_t)omp_get_thread_num() * SCRATCH * self->pixels;
+    return self->scratch + (ptrdiff_t)omp_get_thread_num() * SCRATCH * self->stride;
 }
 
 /* ---- set-up ---- */
@@ -102,7 +103,7 @@ static void fill_data(sp_matcher *self)
 #pragma omp parallel for schedule(static)
     for (ptrdiff_t n = 0; n < patterns->images; n++) {
         const float *count = patterns->count + n * patterns->pixels;
-        float *data = self->data + n * self->pixels;
+        float *data = self->data + n * self->stride;
 
         for (ptrdiff_t p = 0; p < self->pixels; p++) {
             data[p] = self->settings.kind == SP_MATCH_EUCLIDEAN ? count[p] / patterns->exposure[p]
@@ -110,7 +111,7 @@ static void fill_data(sp_matcher *self)
         }
     }
     for (ptrdiff_t n = 0; n < patterns->images; n++) {
-        const float *data = self->data + n * self->pixels;
+        const float *data = self->data + n * self->stride;
 
         self->power += sp_dot(data, data, self->pixels) / (double)patterns->images;
     }
@@ -140,12 +141,9 @@ sp_status sp_matcher_new(const sp_patterns *patterns, const sp_slicer *slicer, c
     self->patterns = patterns;
     self->slicer = slicer;
     self->settings = *settings;
-    while (self->pixels < patterns->pixels && patterns->radius[self->pixels] <= settings->s_max) {
-        self->pixels++;
-    }
+    sp_matcher_limit(self, settings->s_max);
     SP_REQUIRE(self->pixels > 0, SP_ERR_USAGE, "no pixel lies within %.4g Angstrom", 1e10 / settings->s_max);
-    self->shells = patterns->shell[self->pixels - 1] + 1;
-    self->pixels = patterns->shell_start[self->shells];
+    self->stride = self->pixels;
     self->unit = photon_unit(patterns);
     SP_TRY(SP_ARRAY(self->expected, self->pixels));
     SP_TRY(SP_ARRAY(self->base, self->pixels));
@@ -189,6 +187,19 @@ double sp_matcher_bytes(ptrdiff_t images, ptrdiff_t pixels, int threads)
            4.0 * threads * IMAGE_TILE * ORIENTATION_TILE;
 }
 
+void sp_matcher_limit(sp_matcher *matcher, double s_max)
+{
+    const sp_patterns *patterns = matcher->patterns;
+    const ptrdiff_t room = matcher->stride > 0 ? matcher->stride : patterns->pixels;
+
+    matcher->pixels = 0;
+    while (matcher->pixels < room && patterns->radius[matcher->pixels] <= s_max) {
+        matcher->pixels++;
+    }
+    matcher->shells = matcher->pixels > 0 ? patterns->shell[matcher->pixels - 1] + 1 : 0;
+    matcher->pixels = patterns->shell_start[matcher->shells];
+}
+
 void sp_matcher_set_dispersion(sp_matcher *matcher, double dispersion)
 {
     matcher->settings.dispersion = dispersion;
@@ -202,7 +213,7 @@ static void make_tile(sp_matcher *self, const sp_rotation_grid *grid, ptrdiff_t 
 #pragma omp parallel for schedule(static)
     for (ptrdiff_t i = 0; i < count; i++) {
         const sp_quat q = grid->q[first + i * span / count];
-        float *y = self->tile + i * self->pixels;
+        float *y = self->tile + i * self->stride;
 
         if (self->settings.kind == SP_MATCH_LIKELIHOOD) {
             predict(self, q, y);
@@ -245,7 +256,7 @@ static void compare_tile(const sp_matcher *self, const search *s, ptrdiff_t firs
     float *product = self->product + (ptrdiff_t)omp_get_thread_num() * IMAGE_TILE * ORIENTATION_TILE;
 
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)images, (int)s->count, (int)self->pixels, 1.0f,
-                self->data + first_image * self->pixels, (int)self->pixels, self->tile, (int)self->pixels, 0.0f,
+                self->data + first_image * self->stride, (int)self->stride, self->tile, (int)self->stride, 0.0f,
                 product, ORIENTATION_TILE);
     for (ptrdiff_t i = 0; i < images; i++) {
         const ptrdiff_t n = first_image + i;
@@ -350,7 +361,7 @@ static bool solve3(double a[3][3], const double b[3], double t[3])
 static bool fisher_step(const sp_matcher *self, ptrdiff_t image, sp_quat q, double delta, float *scratch, double t[3])
 {
     const ptrdiff_t count = self->pixels;
-    const float *k = self->data + image * count;
+    const float *k = self->data + image * self->stride;
     const float scale = self->patterns->scale[image], inverse = (float)(1.0 / self->settings.dispersion);
     const float half = (float)(0.5 / delta);
     float *side[6], *pull = scratch + 6 * count, *weight = scratch + 7 * count;

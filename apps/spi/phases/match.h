@@ -44,6 +44,9 @@ sp_status sp_matcher_new(const sp_patterns *patterns, const sp_slicer *slicer, c
 void sp_matcher_free(sp_matcher *matcher);                                /* NULL is fine */
 double sp_matcher_bytes(ptrdiff_t images, ptrdiff_t pixels, int threads); /* memory of a matcher */
 
+/* Compare only pixels up to s_max [1/m], at most the settings', rounded up to whole shells, from now on. */
+void sp_matcher_limit(sp_matcher *matcher, double s_max);
+
 /* Trust the model more (or less) from now on. */
 void sp_matcher_set_dispersion(sp_matcher *matcher, double dispersion);
 

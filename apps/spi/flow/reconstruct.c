@@ -716,7 +716,7 @@ static bool next_stage(loop *l, double dispersion)
     } else if (!l->refining) {
         state->converged = stands && l->now.settled > 0.9;
     }
-    if (state->converged && again(l)) {
+    if (l->refined >= MIN_REFINED && again(l)) {
         state->converged = false;
         return false;
     }

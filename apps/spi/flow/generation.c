@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "flow/loop.h"
+#include "num/sums.h"
+
+enum {
+    CLIMB_STEPS = 4,
+};
+
+static const double LAMBDA = 1e-3; /* merge regularisation: frequencies measured less well than this fade */
+static const double HOLE = 0.75;   /* speckles: a larger hole in the middle of the images is left to the phasing */
+static const double SETTLED = 3.0 * M_PI / 180.0;
+static const double WORSE = 0.02; /* loss of mean score that refuses a generation */
+
+void sp_loop_lap(sp_loop *l, int phase)
+{
+    const double wall = sp_clock_wall(), cpu = sp_clock_cpu();
+
+    l->now.wall[phase] += wall - l->wall;
+    l->now.cpu[phase] += cpu - l->cpu;
+    l->state->wall[phase] += wall - l->wall;
+    l->state->cpu[phase] += cpu - l->cpu;
+    l->wall = wall;
+    l->cpu = cpu;
+}
+
+/* Radial filter that gives the model the images' own scattering curve: phasing fixes shapes, not the fall-off. */
+static void make_filter(sp_loop *l)
+{
+    const ptrdiff_t n = l->state->edge;
+    const sp_patterns *p = &l->patterns;
+    const double box = (double)n * l->state->voxel;
+
+    for (ptrdiff_t k = 0; k < 2 * n; k++) {
+        const double at = (double)k / box / p->shell_width - 0.5; /* in shells, from the middle of the first */
+        const ptrdiff_t lower = at > 0.0 ? (ptrdiff_t)at : 0, upper = lower + 1 < p->shells ? lower + 1 : lower;
+        const double share = at > 0.0 ? at - (double)lower : 0.0;
+        const double wanted = lower < p->shells ? (1.0 - share) * p->profile[lower] + share * p->profile[upper] : 0.0;
+
+        l->filter[k] = k < n && (double)k <= l->reach * box && l->shells[k] > 0.0 ? wanted / l->shells[k] : 0.0;
+    }
+}
+
+/* The density becomes the model that images are compared with. */
+static void load_model(sp_loop *l, const float *density)
+{
+    sp_phaser_autocorrelate(l->phaser, density, NULL, l->shells, l->model);
+    make_filter(l);
+    sp_phaser_autocorrelate(l->phaser, density, l->filter, NULL, l->model);
+    sp_slicer_load(l->slicer, l->model);
+}
+
+/* Frequencies that a beam stop hides [1/m]; 0 for a hole so small that the size of the particle fills it. */
+static double hidden_centre(const sp_loop *l)
+{
+    const double innermost = l->patterns.radius[0];
+
+    return innermost * l->state->settings.diameter > HOLE ? innermost : 0.0;
+}
+
+sp_merge_result sp_loop_merge(sp_loop *l)
+{
+    return sp_merger_run(l->merger, &l->patterns, l->state->orientation, LAMBDA, CG_ITERATIONS, l->autocorrelation);
+}
+
+sp_phase_result sp_loop_phase(sp_loop *l)
+{
+    return sp_phaser_run(l->phaser, l->autocorrelation, hidden_centre(l), l->reach, &l->phasing, l->density);
+}
+
+void sp_loop_merge_and_phase(sp_loop *l)
+{
+    l->now.merge_residual = sp_loop_merge(l).residual;
+    sp_loop_lap(l, SP_PHASE_MERGE);
+    l->phasing.seed = l->state->settings.seed * 1000003u + (uint64_t)l->now.generation * 101u + (uint64_t)l->refused;
+    const sp_phase_result phased = sp_loop_phase(l);
+
+    l->now.phasing_residual = phased.residual;
+    l->now.support_volume = phased.volume * pow(l->state->voxel, 3.0);
+    load_model(l, l->density);
+    sp_loop_lap(l, SP_PHASE_PHASE);
+}
+
+void sp_loop_match(sp_loop *l)
+{
+    const ptrdiff_t images = l->state->images;
+
+    sp_matcher_search(l->matcher, &l->grid, KEEP, l->best, l->best_score);
+    l->now.orientations = l->grid.count;
+    for (ptrdiff_t n = 0; n < images; n++) {
+        l->orientation[n] = l->grid.q[l->best[n * KEEP]];
+        for (int c = 0; c < KEEP; c++) {
+            l->candidates[n * (KEEP + 1) + c] = l->grid.q[l->best[n * KEEP + c]];
+        }
+        l->candidates[n * (KEEP + 1) + KEEP] = l->state->orientation[n];
+    }
+    sp_loop_lap(l, SP_PHASE_SEARCH);
+    if (l->refining) {
+        sp_matcher_refine(l->matcher, l->candidates, KEEP + 1, CLIMB_STEPS, sp_loop_speckle(l) / 3.0, l->orientation);
+        sp_loop_lap(l, SP_PHASE_REFINE);
+    }
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+void sp_loop_measure_change(sp_loop *l)
+{
+    const sp_quat half_turn = {0.0, 0.0, 0.0, 1.0};
+    const ptrdiff_t images = l->state->images, cube = l->state->edge * l->state->edge * l->state->edge;
+    ptrdiff_t settled = 0, used = 0;
+
+    for (ptrdiff_t n = 0; n < images; n++) {
+        const sp_quat before = l->state->orientation[n];
+        const double turn = fmin(sp_quat_angle(before, l->orientation[n]),
+                                 sp_quat_angle(sp_quat_multiply(half_turn, before), l->orientation[n]));
+
+        if (l->patterns.scale[n] > 0.0f) {
+            l->turn[used++] = turn;
+            settled += turn < (l->refining ? SETTLED : 1.5 * l->grid.typical);
+        }
+    }
+    qsort(l->turn, (size_t)used, sizeof *l->turn, compare_doubles);
+    l->now.orientation_change = l->turn[used / 2];
+    l->now.settled = (double)settled / (double)used;
+    const double norm = sp_dot(l->model, l->model, cube) * sp_dot(l->last_model, l->last_model, cube);
+
+    l->now.density_change = norm > 0.0 ? 1.0 - sp_dot(l->model, l->last_model, cube) / sqrt(norm) : 1.0;
+}
+
+double sp_loop_mean_score(const sp_loop *l)
+{
+    double sum = 0.0;
+    ptrdiff_t used = 0;
+
+    for (ptrdiff_t n = 0; n < l->state->images; n++) {
+        if (l->patterns.scale[n] > 0.0f) {
+            sum += l->score[n];
+            used++;
+        }
+    }
+    return sum / (double)used;
+}
+
+bool sp_loop_same_stage(const sp_loop *l, const sp_generation *h)
+{
+    return h->resolution == l->now.resolution &&
+           (h->wall[SP_PHASE_REFINE] > 0.0) == (l->now.wall[SP_PHASE_REFINE] > 0.0);
+}
+
+double sp_loop_best_score(const sp_loop *l)
+{
+    double best = -1.0;
+
+    for (int g = l->first; g < l->state->generations; g++) {
+        const sp_generation *h = &l->state->history[g];
+
+        if (h->accepted && sp_loop_same_stage(l, h)) {
+            best = fmax(best, h->score);
+        }
+    }
+    return best;
+}
+
+void sp_loop_accept_or_refuse(sp_loop *l)
+{
+    const ptrdiff_t images = l->state->images, cube = l->state->edge * l->state->edge * l->state->edge;
+
+    l->now.accepted = !(l->now.score < sp_loop_best_score(l) - WORSE) || l->refused >= MAX_REFUSED;
+    if (!l->now.accepted) {
+        l->refused++;
+        return;
+    }
+    l->refused = 0;
+    l->refined += l->refining;
+    memcpy(l->state->density, l->density, (size_t)cube * sizeof *l->density);
+    memcpy(l->last_model, l->model, (size_t)cube * sizeof *l->model);
+    memcpy(l->state->orientation, l->orientation, (size_t)images * sizeof *l->orientation);
+    for (ptrdiff_t n = 0; n < images; n++) {
+        l->state->score[n] = l->patterns.scale[n] > 0.0f ? l->score[n] : NAN;
+    }
+    if (l->refining && l->state->settings.fit_scale) {
+        memcpy(l->patterns.scale, l->scale, (size_t)images * sizeof *l->scale);
+        memcpy(l->state->scale, l->scale, (size_t)images * sizeof *l->scale);
+    }
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <math.h>
+
+#include "base/interrupt.h"
+#include "base/memory.h"
+#include "base/progress.h"
+#include "flow/loop.h"
+#include "num/fft.h"
+#include "phases/diameter.h"
+
+enum {
+    NOISE_IMAGES = 200, /* that the noise is measured from */
+};
+
+static const double BOX = 2.3;             /* edge of the box in diameters: the autocorrelation needs 2 */
+static const double NYQUIST_MARGIN = 1.02; /* the voxel is this much finer than resolution / 2 */
+static const double SPECKLES_PER_BIN = 0.34;
+static const double SEARCH_REACH = 9.0; /* speckles along the radius that the search compares: more hold local optima */
+
+static double radius_of(const double *s)
+{
+    return sqrt(s[0] * s[0] + s[1] * s[1] + s[2] * s[2]);
+}
+
+/* Pixel table of the phases, from the file's; correction = solid angle times polarisation. */
+static sp_status make_pixels(sp_loop *l)
+{
+    const sp_detector_map *map = sp_image_file_map(l->file);
+    sp_status status = SP_OK;
+
+    SP_TRY(SP_ARRAY(l->correction, map->pixels));
+    for (ptrdiff_t p = 0; p < map->pixels; p++) {
+        l->correction[p] = map->solid_angle[p] * map->polarization[p];
+    }
+    l->pixels = (sp_pixels){.panels = map->panels,
+                            .height = map->height,
+                            .width = map->width,
+                            .position = map->position,
+                            .correction = l->correction,
+                            .bad = map->bad,
+                            .wavelength = map->wavelength};
+done:
+    return status;
+}
+
+/* Resolution of the farthest good pixel, and of the largest circle that is covered all round: the least, over narrow
+ * sectors, of the largest radius in the sector. */
+static void measure_reach(sp_loop *l)
+{
+    enum { SECTORS = 64 };
+    const sp_detector_map *map = sp_image_file_map(l->file);
+    double reach[SECTORS] = {0.0}, corner = 0.0, edge = INFINITY;
+
+    for (ptrdiff_t p = 0; p < map->pixels; p++) {
+        const double *s = map->position + 3 * p, radius = radius_of(s);
+        const int sector = (int)((atan2(s[1], s[0]) / (2.0 * M_PI) + 0.5) * SECTORS) % SECTORS;
+
+        if (!map->bad[p]) {
+            corner = fmax(corner, radius);
+            reach[sector] = fmax(reach[sector], radius);
+        }
+    }
+    for (int i = 0; i < SECTORS; i++) {
+        edge = reach[i] > 0.0 ? fmin(edge, reach[i]) : edge;
+    }
+    l->state->corner_resolution = 1.0 / corner;
+    l->state->edge_resolution = 1.0 / edge;
+}
+
+/* Reads all images in blocks and hands each block to `take`. */
+typedef void block_taker(sp_loop *l, ptrdiff_t first, ptrdiff_t count, const float *value, void *context);
+
+static sp_status for_each_block(sp_loop *l, const char *label, block_taker *take, void *context)
+{
+    const ptrdiff_t total = l->state->images, pixels = sp_image_file_map(l->file)->pixels;
+    const ptrdiff_t block = BLOCK_BYTES / 4 / pixels > 1 ? BLOCK_BYTES / 4 / pixels : 1;
+    sp_status status = SP_OK;
+    float *value = NULL;
+    sp_progress *progress = NULL;
+
+    SP_TRY(SP_ARRAY(value, (block < total ? block : total) * pixels));
+    SP_TRY(sp_progress_new(l->log, label, total, &progress));
+    for (ptrdiff_t first = 0; first < total; first += block) {
+        const ptrdiff_t count = total - first < block ? total - first : block;
+
+        SP_REQUIRE(!sp_interrupted(), SP_ERR_INTERRUPT, "interrupted while reading: nothing was written");
+        SP_TRY(sp_image_file_read(l->file, first, count, value));
+        take(l, first, count, value, context);
+        sp_progress_add(progress, count);
+    }
+done:
+    sp_progress_free(progress);
+    sp_array_free(value);
+    return status;
+}
+
+/* First pass: mean image (factors divided out) and noise. */
+static void take_mean(sp_loop *l, ptrdiff_t first, ptrdiff_t count, const float *value, void *context)
+{
+    double *mean = context;
+    const ptrdiff_t pixels = sp_image_file_map(l->file)->pixels;
+
+    if (first == 0) {
+        l->state->quantum = sp_patterns_quantum(&l->pixels, count < NOISE_IMAGES ? count : NOISE_IMAGES, value);
+    }
+    for (ptrdiff_t i = 0; i < count; i++) {
+        for (ptrdiff_t p = 0; p < pixels; p++) {
+            mean[p] += value[i * pixels + p] / (double)l->state->images;
+        }
+    }
+}
+
+/* Second pass: into bins. */
+static void take_patterns(sp_loop *l, ptrdiff_t first, ptrdiff_t count, const float *value, void *context)
+{
+    const ptrdiff_t pixels = sp_image_file_map(l->file)->pixels;
+
+    (void)context;
+#pragma omp parallel for schedule(static)
+    for (ptrdiff_t i = 0; i < count; i++) {
+        sp_patterns_add(&l->patterns, first + i, value + i * pixels);
+    }
+}
+
+bool sp_loop_climbs(const sp_reconstruct_settings *s)
+{
+    return s->refine && s->match == SP_MATCH_LIKELIHOOD;
+}
+
+double sp_loop_first_reach(const sp_loop *l)
+{
+    const sp_reconstruct_settings *s = &l->state->settings;
+
+    return sp_loop_climbs(s) ? fmin(l->s_max, SEARCH_REACH / s->diameter) : l->s_max;
+}
+
+double sp_loop_speckle(const sp_loop *l)
+{
+    return fmax(l->state->edge_resolution, 1.0 / l->reach) / l->state->settings.diameter;
+}
+
+/* Diameter, resolution, grid, binning, orientations: what the user left open, from the data. */
+static sp_status choose_settings(sp_loop *l, const double *mean)
+{
+    sp_reconstruct_settings *s = &l->state->settings;
+    const double step = sp_pixels_step(&l->pixels);
+    sp_status status = SP_OK;
+
+    SP_REQUIRE(step > 0.0, SP_ERR_INPUT, "all pixels lie at one place: check pixel_position_reciprocal");
+    if (s->resolution <= 0.0) {
+        s->resolution = l->state->corner_resolution;
+    }
+    SP_REQUIRE(s->resolution >= l->state->corner_resolution * 0.999, SP_ERR_USAGE,
+               "resolution %.4g Angstrom is finer than the detector reaches (%.4g): choose a larger number",
+               s->resolution * 1e10, l->state->corner_resolution * 1e10);
+    l->s_max = 1.0 / s->resolution;
+    if (s->diameter <= 0.0) {
+        s->diameter = sp_diameter_estimate(&l->pixels, mean);
+        SP_REQUIRE(s->diameter > 0.0, SP_ERR_INPUT,
+                   "the size of the particle cannot be told from the images: give it with --diameter");
+    }
+    SP_REQUIRE(s->diameter > 2.0 * s->resolution, SP_ERR_USAGE,
+               "a particle of %.4g Angstrom shows no structure at a resolution of %.4g: check --diameter, --resolution",
+               s->diameter * 1e10, s->resolution * 1e10);
+    l->state->voxel = s->resolution / (2.0 * NYQUIST_MARGIN);
+    if (s->grid == 0) {
+        s->grid = (int)sp_fft_good_size((ptrdiff_t)ceil(BOX * s->diameter / l->state->voxel));
+    }
+    SP_REQUIRE(s->grid % 2 == 0 && s->grid * l->state->voxel >= 2.0 * s->diameter, SP_ERR_USAGE,
+               "a grid of %d voxels of %.3g Angstrom is odd or holds less than twice the particle (%.4g Angstrom)",
+               s->grid, l->state->voxel * 1e10, s->diameter * 1e10);
+    if (s->binning == 0) {
+        s->binning = (int)fmax(1.0, floor(SPECKLES_PER_BIN / s->diameter / step));
+    }
+    l->state->edge = s->grid;
+    l->state->speckle = fmax(l->state->edge_resolution, s->resolution) / s->diameter;
+    l->reach = sp_loop_first_reach(l);
+    if (s->orientations == 0) { /* steps of two speckles: the climb covers the rest */
+        s->orientations =
+            (int)fmin(fmax((double)sp_rotation_grid_count_for_step(2.0 * l->state->speckle), 2000.0), 2e5);
+    }
+done:
+    return status;
+}
+
+/* Is there photon noise, and how much is one photon? */
+static void choose_noise(sp_loop *l)
+{
+    sp_reconstruct_settings *s = &l->state->settings;
+    const double dim = l->patterns.profile[l->patterns.shells * 3 / 4];
+
+    if (s->noise == SP_NOISE_AUTO) { /* noise-free data leave a small remainder of speckle in the measure */
+        s->noise = l->state->quantum > 0.02 * dim ? SP_NOISE_POISSON : SP_NOISE_NONE;
+    } else if (s->noise == SP_NOISE_POISSON && l->state->quantum <= 0.0) {
+        l->state->quantum = 1.0;
+    }
+    if (s->noise == SP_NOISE_NONE) {
+        l->state->quantum = 0.0;
+    }
+    l->patterns.quantum = l->state->quantum;
+}
+
+sp_status sp_loop_read(sp_loop *l)
+{
+    const sp_detector_map *map = sp_image_file_map(l->file);
+    sp_reconstruct_settings *s = &l->state->settings;
+    sp_status status = SP_OK;
+    double *mean = NULL;
+    double sum = 0.0;
+
+    SP_REQUIRE(l->state->images >= MIN_IMAGES, SP_ERR_INPUT,
+               "%td image(s) are too few: a reconstruction needs at least %d", l->state->images, MIN_IMAGES);
+    SP_TRY(make_pixels(l));
+    measure_reach(l);
+    SP_TRY(SP_ARRAY(mean, map->pixels));
+    SP_TRY(for_each_block(l, "looking at the images", take_mean, mean));
+    for (ptrdiff_t p = 0; p < map->pixels; p++) {
+        sum += map->bad[p] ? 0.0 : mean[p];
+        mean[p] = map->bad[p] ? 0.0 : mean[p] / l->correction[p];
+    }
+    SP_REQUIRE(sum > 0.0, SP_ERR_INPUT, "all images are empty: there is not one photon in any good pixel");
+    l->state->photons_per_image = sum;
+    SP_TRY(choose_settings(l, mean));
+    SP_TRY(sp_patterns_init(&l->pixels, l->state->images, s->binning,
+                            s->low_resolution > 0.0 ? 1.0 / s->low_resolution : 0.0, l->s_max * 1.0001, &l->patterns));
+    SP_TRY(for_each_block(l, "reading images", take_patterns, NULL));
+    SP_TRY(sp_patterns_measure(&l->patterns));
+    choose_noise(l);
+    l->state->pixels_used = l->patterns.pixels;
+    for (ptrdiff_t n = 0; n < l->state->images; n++) {
+        l->state->used += l->patterns.scale[n] > 0.0f;
+        l->state->scale[n] = l->patterns.scale[n];
+    }
+    SP_REQUIRE(l->state->used >= MIN_IMAGES, SP_ERR_INPUT,
+               "only %td of %td images hold any signal: a reconstruction needs at least %d", l->state->used,
+               l->state->images, MIN_IMAGES);
+done:
+    sp_array_free(mean);
+    return status;
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+/* flow/loop.h -- private to flow/: what lives as long as a reconstruction, and the steps that it is made of.
+ *
+ *   intake.c       images into patterns, and every setting that the user left open
+ *   workspace.c    memory, and the random orientations of an attempt
+ *   generation.c   merge, phase, match, assess, accept or refuse
+ *   reconstruct.c  from stage to stage, from attempt to attempt, to the end */
+#include "base/log.h"
+#include "flow/reconstruct.h"
+#include "num/rotation_grid.h"
+#include "phases/match.h"
+#include "phases/merge.h"
+#include "phases/patterns.h"
+#include "phases/phase.h"
+#include "phases/slice.h"
+
+enum {
+    BLOCK_BYTES = 64 << 20, /* images are read in blocks of this size */
+    CG_ITERATIONS = 20,     /* the residual is 1e-3 then; more only fits noise */
+    FINAL_STARTS = 4,       /* times the starts of a generation, in rounds, for the final phasing */
+    KEEP = 3,               /* candidates of the search that are refined */
+    MIN_IMAGES = 10,
+    MAX_REFUSED = 3, /* in a row */
+};
+
+static const double FIRST_DISPERSION = 1.0; /* the model knows nothing: speckle statistics */
+
+/* Everything that lives as long as the loop. */
+typedef struct sp_loop {
+    sp_image_file *file;
+    sp_log *log;
+    sp_pixels pixels;
+    float *correction; /* [pixels of the detector] solid angle times polarisation */
+    sp_patterns patterns;
+    sp_slicer *slicer;
+    sp_merger *merger;
+    sp_phaser *phaser;
+    sp_matcher *matcher;
+    sp_rotation_grid grid;
+    sp_phase_settings phasing;
+    sp_reconstruction *state;
+    double s_max;           /* [1/m] of the reconstruction */
+    double reach;           /* [1/m] of the present generation: the search begins with less */
+    float *autocorrelation; /* [edge^3] merged */
+    float *model;           /* [edge^3] autocorrelation of the phased density, scaled to the images' profile */
+    float *last_model;      /* [edge^3] of the generation before */
+    float *density;         /* [edge^3] of this generation, until it is accepted */
+    double *shells;         /* [2 edge] */
+    double *filter;         /* [2 edge] */
+    sp_quat *orientation;   /* [images] of this generation, until it is accepted */
+    sp_quat *candidates;    /* [images][KEEP + 1] */
+    ptrdiff_t *best;        /* [images][KEEP] */
+    float *best_score;      /* [images][KEEP] */
+    float *score;           /* [images] */
+    float *scale;           /* [images] */
+    double *turn;           /* [images] scratch */
+    double dispersion;      /* in use */
+    bool refining;          /* the search has settled: refine each image */
+    int refined;            /* accepted generations with refinement */
+    int refused;            /* in a row */
+    int attempt;            /* 0 based */
+    int first;              /* generation of this attempt */
+    double kept_score;      /* of the best attempt before this one; 0: none */
+    sp_quat *kept;          /* [images] its orientations */
+    double wall, cpu;       /* clocks at the last lap */
+    sp_generation now;      /* the generation being made */
+} sp_loop;
+
+/* ---- intake ---- */
+
+/* Reads the images twice: for their mean, noise and size; then into the bins chosen from these.
+ * Fails with SP_ERR_INPUT, SP_ERR_USAGE, SP_ERR_MEMORY, SP_ERR_INTERRUPT. */
+sp_status sp_loop_read(sp_loop *l);
+
+/* Are orientations refined? The Euclidean baseline has none, as published. */
+bool sp_loop_climbs(const sp_reconstruct_settings *s);
+
+/* What the search compares [1/m]; only refinement lets in more. */
+double sp_loop_first_reach(const sp_loop *l);
+
+/* Angle of a speckle at the finest detail of this generation that the detector covers all round [rad]. */
+double sp_loop_speckle(const sp_loop *l);
+
+/* ---- workspace ---- */
+
+/* Everything that a generation needs, and the first attempt. Fails with SP_ERR_MEMORY, SP_ERR_USAGE. */
+sp_status sp_loop_make_workspace(sp_loop *l);
+
+/* Random orientations, and trust in nothing. */
+void sp_loop_begin_attempt(sp_loop *l);
+
+/* Frees all but the state. */
+void sp_loop_clear(sp_loop *l);
+
+/* ---- generation ---- */
+
+/* The time since the last call goes to this phase. */
+void sp_loop_lap(sp_loop *l, int phase);
+
+/* Merges all images in their present orientations; phases the outcome into l->density by l->phasing. */
+sp_merge_result sp_loop_merge(sp_loop *l);
+sp_phase_result sp_loop_phase(sp_loop *l);
+
+/* Both, for one generation:
+ * autocorrelation and density from all images in their present orientations; the density becomes the model. */
+void sp_loop_merge_and_phase(sp_loop *l);
+
+/* Searches, and in the refining stage refines, the orientation of every image. */
+void sp_loop_match(sp_loop *l);
+
+/* How far the images turned since the last generation, the half turn about the beam folded; how the model changed. */
+void sp_loop_measure_change(sp_loop *l);
+
+double sp_loop_mean_score(const sp_loop *l); /* over the images with signal */
+
+/* Scores compare only at the same detail, and with or without refinement alike. */
+bool sp_loop_same_stage(const sp_loop *l, const sp_generation *h);
+
+/* The best accepted score of this stage and attempt; -1: none. */
+double sp_loop_best_score(const sp_loop *l);
+
+/* Keeps the generation, unless it explains the images worse than an earlier one. */
+void sp_loop_accept_or_refuse(sp_loop *l);

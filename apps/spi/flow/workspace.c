@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <omp.h>
+
+#include "base/memory.h"
+#include "flow/loop.h"
+
+enum {
+    RNG_ORIENTATION = 301, /* purpose of the random first orientations */
+    KERNEL_WIDTH = 4,      /* of both NUFFTs: 4e-4 of the local intensity, below the noise of any image */
+};
+
+static const double AUTOCORRELATION_REACH = 1.05; /* support of the autocorrelation, in diameters */
+static const double BALL = 0.525;                 /* radius of the first support, in diameters */
+static const double FLOOR = 0.3;                  /* share of the shell mean in the model pattern: see match.h */
+
+/* Memory of the run [byte]. `edge` and `bins` as chosen. */
+static double bytes_of_run(ptrdiff_t images, ptrdiff_t bins, ptrdiff_t edge, int starts, ptrdiff_t orientations)
+{
+    const double cube = (double)edge * (double)edge * (double)edge;
+
+    return 4.0 * (double)images * (double)bins + sp_matcher_bytes(images, bins, omp_get_max_threads()) +
+           (double)sp_merger_bytes(edge) + (double)sp_phaser_bytes(edge, starts * FINAL_STARTS) +
+           cube * 80.0 /* slicer at twice the edge */
+           + cube * 28.0 + (double)orientations * 32.0 + (double)images * 400.0 + BLOCK_BYTES;
+}
+
+double sp_reconstruct_bytes(const sp_image_file *file, const sp_reconstruct_settings *settings)
+{
+    const sp_detector_map *map = sp_image_file_map(file);
+    const int bin = settings->binning > 0 ? settings->binning : 1;
+    const ptrdiff_t edge = settings->grid > 0 ? settings->grid : 64;
+
+    return bytes_of_run(sp_image_file_count(file), map->pixels / (bin * bin) + 1, edge, settings->starts,
+                        settings->orientations);
+}
+
+static sp_status check_memory(const sp_loop *l)
+{
+    const sp_reconstruct_settings *s = &l->state->settings;
+    const double need = bytes_of_run(l->state->images, l->patterns.pixels, l->state->edge, s->starts, s->orientations);
+    const double have = (double)sp_memory_available();
+    sp_status status = SP_OK;
+
+    SP_REQUIRE(have == 0.0 || need <= have, SP_ERR_MEMORY,
+               "the run needs %.1f GB of memory and %.1f GB are free: lower --resolution, or raise --binning",
+               need / 1e9, have / 1e9);
+done:
+    return status;
+}
+
+/* The phasing schedule: 10 cycles of 20 RAAR and 10 error-reduction steps; long enough for all starts to agree. */
+static sp_phase_settings phasing_schedule(const sp_reconstruct_settings *s)
+{
+    return (sp_phase_settings){.starts = s->starts,
+                               .cycles = 10,
+                               .raar_steps = 20,
+                               .er_steps = 10,
+                               .final_steps = 30,
+                               .beta = 0.87,
+                               .blur_first = 2.0,
+                               .blur_last = 1.0,
+                               .threshold = 0.1,
+                               .radius = BALL * s->diameter};
+}
+
+void sp_loop_begin_attempt(sp_loop *l)
+{
+    const sp_reconstruct_settings *s = &l->state->settings;
+
+    for (ptrdiff_t i = 0; i < l->state->images; i++) {
+        sp_rng rng = sp_rng_stream(s->seed, RNG_ORIENTATION + (uint32_t)l->attempt, (uint64_t)i);
+
+        l->state->orientation[i] = sp_quat_random(&rng);
+    }
+    l->first = l->state->generations;
+    l->reach = sp_loop_first_reach(l);
+    l->refining = false;
+    l->refined = l->refused = 0;
+    l->dispersion = FIRST_DISPERSION;
+    sp_matcher_set_dispersion(l->matcher, l->dispersion);
+}
+
+sp_status sp_loop_make_workspace(sp_loop *l)
+{
+    const sp_reconstruct_settings *s = &l->state->settings;
+    const ptrdiff_t n = l->state->edge, cube = n * n * n, images = l->state->images;
+    const sp_match_settings match = {
+        .kind = s->match, .dispersion = FIRST_DISPERSION, .floor = FLOOR, .s_max = l->s_max * 1.0001};
+    sp_status status = SP_OK;
+
+    SP_TRY(check_memory(l));
+    SP_TRY(sp_slicer_new(n, l->state->voxel, KERNEL_WIDTH, &l->slicer));
+    SP_TRY(sp_merger_new(n, l->state->voxel, AUTOCORRELATION_REACH * s->diameter, KERNEL_WIDTH, l->patterns.pixels,
+                         &l->merger));
+    SP_TRY(sp_phaser_new(n, l->state->voxel, s->starts * FINAL_STARTS, &l->phaser));
+    SP_TRY(sp_matcher_new(&l->patterns, l->slicer, &match, &l->matcher));
+    SP_TRY(sp_rotation_grid_init(s->orientations, &l->grid));
+    SP_TRY(sp_rotation_grid_measure(&l->grid, 1000));
+    l->state->grid_spacing = l->grid.typical;
+    l->phasing = phasing_schedule(s);
+    SP_TRY(SP_ARRAY(l->autocorrelation, cube));
+    SP_TRY(SP_ARRAY(l->model, cube));
+    SP_TRY(SP_ARRAY(l->last_model, cube));
+    SP_TRY(SP_ARRAY(l->density, cube));
+    SP_TRY(SP_ARRAY(l->state->density, cube));
+    SP_TRY(SP_ARRAY(l->shells, 2 * n));
+    SP_TRY(SP_ARRAY(l->filter, 2 * n));
+    SP_TRY(SP_ARRAY(l->orientation, images));
+    SP_TRY(SP_ARRAY(l->candidates, images * (KEEP + 1)));
+    SP_TRY(SP_ARRAY(l->best, images * KEEP));
+    SP_TRY(SP_ARRAY(l->best_score, images * KEEP));
+    SP_TRY(SP_ARRAY(l->score, images));
+    SP_TRY(SP_ARRAY(l->turn, images));
+    SP_TRY(SP_ARRAY(l->kept, images));
+    SP_TRY(SP_ARRAY(l->state->history, s->generations));
+    SP_TRY(SP_ARRAY(l->state->prtf, n / 2 + 1));
+    SP_TRY(SP_ARRAY(l->state->prtf_s, n / 2 + 1));
+    sp_loop_begin_attempt(l);
+done:
+    return status;
+}
+
+void sp_loop_clear(sp_loop *l)
+{
+    sp_array_free(l->correction);
+    sp_patterns_clear(&l->patterns);
+    sp_slicer_free(l->slicer);
+    sp_merger_free(l->merger);
+    sp_phaser_free(l->phaser);
+    sp_matcher_free(l->matcher);
+    sp_rotation_grid_clear(&l->grid);
+    sp_array_free(l->autocorrelation);
+    sp_array_free(l->model);
+    sp_array_free(l->last_model);
+    sp_array_free(l->density);
+    sp_array_free(l->shells);
+    sp_array_free(l->filter);
+    sp_array_free(l->orientation);
+    sp_array_free(l->candidates);
+    sp_array_free(l->best);
+    sp_array_free(l->best_score);
+    sp_array_free(l->score);
+    sp_array_free(l->scale);
+    sp_array_free(l->turn);
+    sp_array_free(l->kept);
+}

@@ -241,7 +241,7 @@ static const sp_option options[] = {
      .type = SP_OPTION_INTEGER,
      .minimum = 1,
      .maximum = 1000,
-     .fallback = "4",
+     .fallback = "12",
      .help = "phasing starts in each generation, of which the best is taken; two or more tell the detail that can be "
              "trusted (PRTF)"},
     {.name = "match",

@@ -30,7 +30,7 @@ sp_reconstruct_settings sp_reconstruct_defaults(void)
 {
     return (sp_reconstruct_settings){.seed = 1,
                                      .generations = 60,
-                                     .starts = 4,
+                                     .starts = 12,
                                      .match = SP_MATCH_LIKELIHOOD,
                                      .refine = true,
                                      .fit_scale = true,

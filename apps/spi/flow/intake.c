@@ -15,7 +15,7 @@ enum {
 static const double BOX = 2.3;             /* edge of the box in diameters: the autocorrelation needs 2 */
 static const double NYQUIST_MARGIN = 1.02; /* the voxel is this much finer than resolution / 2 */
 static const double SPECKLES_PER_BIN = 0.34;
-static const double SEARCH_REACH = 9.0; /* speckles along the radius that the search compares: more hold local optima */
+static const double SEARCH_REACH = 20.0; /* speckles along the radius that the search compares: bounds its cost */
 
 static double radius_of(const double *s)
 {

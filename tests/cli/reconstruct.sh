@@ -77,5 +77,5 @@ sed 's/threads = 1/threads = 2/' three/settings.txt | cmp - four/settings.txt
 
 # the published baseline is called so
 run five images.h5 --resolution 20 --match euclidean --generations 1
-has five/report.txt 'the published baseline' 'starts                      12 (default)' 'fit-scale                   yes (default)'
+has five/report.txt 'the published baseline' 'starts                      4 (default)' 'fit-scale                   yes (default)'
 has five/log.txt 'published baseline'

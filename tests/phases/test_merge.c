@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "phases/merge.h"
 
+#include <math.h>
 #include <omp.h>
 
 #include "phases/blobs.h"
@@ -58,7 +59,7 @@ static void the_autocorrelation_comes_back_from_its_patterns(void **state)
     (void)state;
     scene s = make_scene(16, 16, 0.98, 200, blobs_random(12, 2.0, 0.9), 7.0);
     float *truth = blobs_autocorrelation(&s.particle, s.edge);
-    const sp_merge_result result = sp_merger_run(s.merger, &s.patterns, s.q, 1e-4, 60, s.merged);
+    const sp_merge_result result = sp_merger_run(s.merger, &s.patterns, s.q, INFINITY, 1e-4, 60, s.merged);
 
     assert_true(result.iterations > 1);
     assert_true(relative_difference(s.merged, truth, s.cube) < 0.01);
@@ -103,16 +104,17 @@ static void list_support(dense *d)
     }
 }
 
-static void fill_dense(const scene *s, double lambda, dense *d)
+/* Of the first `pixels` bins. */
+static void fill_dense(const scene *s, ptrdiff_t pixels, double lambda, dense *d)
 {
     const sp_patterns *patterns = &s->patterns;
-    const double s_max = patterns->radius[patterns->pixels - 1], floor = 0.5 * patterns->shell_width / s_max;
+    const double s_max = patterns->radius[pixels - 1], floor = 0.5 * patterns->shell_width / s_max;
     double sum = 0.0, wave[MOST];
 
     *d = (dense){0};
     list_support(d);
     for (ptrdiff_t n = 0; n < patterns->images; n++) {
-        for (ptrdiff_t p = 0; p < patterns->pixels; p++) {
+        for (ptrdiff_t p = 0; p < pixels; p++) {
             const double expected = (double)patterns->scale[n] * (double)patterns->exposure[p];
             const double y = (double)patterns->count[n * patterns->pixels + p] / expected;
             const double weight = expected * (pow(patterns->radius[p] / s_max, 2.0) + floor * floor);
@@ -132,7 +134,8 @@ static void fill_dense(const scene *s, double lambda, dense *d)
             }
         }
     }
-    const double eigenvalue = sum * 6.0 / M_PI;
+    const double eigenvalue =
+        sum / (4.0 / 3.0 * M_PI * pow(s_max * VOXEL, 3.0)); /* a sphere of s_max, in cubes of 1/VOXEL */
     for (ptrdiff_t i = 0; i < d->count; i++) {
         d->right[i] /= eigenvalue;
         for (ptrdiff_t j = 0; j <= i; j++) {
@@ -196,13 +199,14 @@ static void merging_solves_the_normal_equations(void **state)
     const double lambdas[] = {1e-2, 0.1}; /* the solver stops at a residual of 1e-4; errors are up to 1/lambda of it */
     scene s = tiny_scene();
 
-    for (int l = 0; l < 2; l++) {
+    for (int l = 0; l < 4; l++) {
+        const double s_max = l < 2 ? INFINITY : 0.7 * s.patterns.radius[s.patterns.pixels - 1];
         double x[MOST];
         float want[MOST], got[MOST];
 
-        fill_dense(&s, lambdas[l], &d);
+        fill_dense(&s, sp_patterns_within(&s.patterns, s_max), lambdas[l % 2], &d);
         solve_dense(&d, x);
-        sp_merger_run(s.merger, &s.patterns, s.q, lambdas[l], 200, s.merged);
+        sp_merger_run(s.merger, &s.patterns, s.q, s_max, lambdas[l % 2], 200, s.merged);
         for (ptrdiff_t i = 0; i < d.count; i++) {
             want[i] = (float)x[i];
             got[i] = s.merged[blobs_index(TINY, d.voxel[i][0], d.voxel[i][1], d.voxel[i][2])];
@@ -220,9 +224,9 @@ static void the_residual_is_that_of_the_solution_returned(void **state)
     scene s = tiny_scene();
     double before = 1.0;
 
-    fill_dense(&s, 1e-3, &d);
+    fill_dense(&s, s.patterns.pixels, 1e-3, &d);
     for (int iterations = 1; iterations <= 16; iterations *= 4) {
-        const sp_merge_result result = sp_merger_run(s.merger, &s.patterns, s.q, 1e-3, iterations, s.merged);
+        const sp_merge_result result = sp_merger_run(s.merger, &s.patterns, s.q, INFINITY, 1e-3, iterations, s.merged);
         const double residual = dense_residual(&d, s.merged);
 
         assert_int_equal(result.iterations, iterations);
@@ -241,13 +245,13 @@ static void an_image_of_scale_0_is_ignored(void **state)
 
     assert_int_equal(SP_ARRAY(with, s.cube), SP_OK);
     s.patterns.scale[39] = 0.0f;
-    sp_merger_run(s.merger, &s.patterns, s.q, 1e-3, 20, with); /* image 39 holds counts all the same */
+    sp_merger_run(s.merger, &s.patterns, s.q, INFINITY, 1e-3, 20, with); /* image 39 holds counts all the same */
     s.patterns.images = 39;
-    sp_merger_run(s.merger, &s.patterns, s.q, 1e-3, 20, s.merged);
+    sp_merger_run(s.merger, &s.patterns, s.q, INFINITY, 1e-3, 20, s.merged);
     assert_memory_equal(with, s.merged, (size_t)s.cube * sizeof *with);
     s.patterns.images = 40;
     s.patterns.scale[39] = 1.0f;
-    sp_merger_run(s.merger, &s.patterns, s.q, 1e-3, 20, with);
+    sp_merger_run(s.merger, &s.patterns, s.q, INFINITY, 1e-3, 20, with);
     assert_memory_not_equal(with, s.merged, (size_t)s.cube * sizeof *with);
     sp_array_free(with);
     clear_scene(&s);
@@ -263,7 +267,7 @@ static void the_merged_map_is_the_same_bits_on_any_number_of_threads(void **stat
     assert_int_equal(SP_ARRAY(first, s.cube), SP_OK);
     for (int t = 1; t <= 5; t++) {
         omp_set_num_threads(t);
-        sp_merger_run(s.merger, &s.patterns, s.q, 1e-3, 10, t == 1 ? first : s.merged);
+        sp_merger_run(s.merger, &s.patterns, s.q, INFINITY, 1e-3, 10, t == 1 ? first : s.merged);
         assert_true(t == 1 || memcmp(first, s.merged, (size_t)s.cube * sizeof *first) == 0);
     }
     omp_set_num_threads(threads);

@@ -13,10 +13,11 @@ static const double DEGREE = M_PI / 180.0;
 /* A made-up result: where each image's answer comes from. */
 typedef struct plan {
     const char *group;
-    double sigma;   /* [degree] error of the right answers, per axis */
-    double wrong;   /* fraction of random answers */
-    double twins;   /* fraction of right answers that are half turned */
-    bool symmetric; /* right answers are spread over the elements of the group */
+    double sigma;    /* [degree] error of the right answers, per axis */
+    double wrong;    /* fraction of random answers */
+    double twins;    /* fraction of right answers that are half turned */
+    bool symmetric;  /* right answers are spread over the elements of the group */
+    double favoured; /* share of the images that choose the first copy whatever the draw says */
 } plan;
 
 typedef struct answers {
@@ -34,7 +35,8 @@ static void make(const plan *what, uint64_t seed, answers *a)
 
     assert_int_equal(sp_point_group_init(what->group, &a->group), SP_OK);
     for (int i = 0; i < COUNT; i++) {
-        const int c = what->symmetric ? (int)(sp_rng_uniform(&rng) * a->group.order) : 0;
+        const int any = what->symmetric ? (int)(sp_rng_uniform(&rng) * a->group.order) : 0;
+        const int c = what->favoured > 0.0 && sp_rng_uniform(&rng) < what->favoured ? 0 : any;
         const sp_quat h = sp_quat_multiply(axes, sp_quat_multiply(a->group.element[c], sp_quat_conjugate(axes)));
         const sp_quat slip = sp_quat_random_small(&rng, what->sigma * DEGREE);
 
@@ -139,6 +141,20 @@ static void answers_that_use_one_copy_are_right_too(void **state)
     check_bounds(&a, 0.5);
 }
 
+/* The others show where the axes lie, however few they are. */
+static void a_copy_that_most_images_choose_does_not_hide_the_axes(void **state)
+{
+    (void)state;
+    static const double favoured[] = {0.5, 0.8};
+
+    for (uint64_t seed = 30; seed < 34; seed++) {
+        answers a;
+
+        make(&(plan){.group = "D7", .sigma = 0.3, .symmetric = true, .favoured = favoured[seed % 2]}, seed, &a);
+        check_bounds(&a, 0.5);
+    }
+}
+
 static void random_answers_score_as_chance(void **state)
 {
     (void)state;
@@ -198,6 +214,7 @@ int main(void)
         cmocka_unit_test(half_of_the_answers_may_be_random_and_half_turned),
         cmocka_unit_test(symmetric_copies_are_equivalent_in_unknown_axes),
         cmocka_unit_test(answers_that_use_one_copy_are_right_too),
+        cmocka_unit_test(a_copy_that_most_images_choose_does_not_hide_the_axes),
         cmocka_unit_test(random_answers_score_as_chance),
         cmocka_unit_test(chance_of_no_symmetry_is_known),
         cmocka_unit_test(summary_counts_fractions),

@@ -2,14 +2,13 @@
 /* spica compare -- a result against the truth: orientations against those of a simulation, a map against a molecule or
  * against another map. */
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/files.h"
-#include "base/json.h"
 #include "base/memory.h"
 #include "cli/commands.h"
+#include "cli/findings.h"
 #include "io/h5.h"
 #include "io/mrc.h"
 #include "io/pdb.h"
@@ -29,25 +28,11 @@ static const double MAX_STRETCH = 1e-3; /* voxels whose edges differ by more tha
 static const double ROOM = 1.2;         /* a box that is made for a molecule is so many diameters wide */
 enum { LABEL_WIDTH = 22, STATES = 256, MAX_EDGE = 512, CURVE_LINES = 12 };
 
-/* The same findings twice: lines for people, JSON for programs. */
+/* Where the findings go, and the warnings. */
 typedef struct report {
+    sp_findings found;
     sp_log *log;
-    sp_text lines;
-    sp_text json_text;
-    sp_json json;
 } report;
-
-/* "label                 text" */
-static __attribute__((format(printf, 3, 4))) void line(report *out, const char *label, const char *format, ...)
-{
-    char text[256];
-    va_list arguments;
-
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    sp_text_append(&out->lines, "%-*s %s\n", LABEL_WIDTH, label, text);
-}
 
 /* ---- orientations ---- */
 
@@ -208,16 +193,17 @@ done:
 
 static void show_score(const char *label, const char *key, const sp_orientation_score *score, report *out)
 {
-    line(out, label, "median %.2f degrees, 90 %% within %.2f; within 5: %.1f %%, 10: %.1f %%, 20: %.1f %%",
-         score->median / DEGREE, score->p90 / DEGREE, 100.0 * score->within_5, 100.0 * score->within_10,
-         100.0 * score->within_20);
-    sp_json_object(&out->json, key);
-    sp_json_real(&out->json, "median", score->median / DEGREE);
-    sp_json_real(&out->json, "p90", score->p90 / DEGREE);
-    sp_json_real(&out->json, "within_5", score->within_5);
-    sp_json_real(&out->json, "within_10", score->within_10);
-    sp_json_real(&out->json, "within_20", score->within_20);
-    sp_json_end(&out->json);
+    sp_findings_line(&out->found, label,
+                     "median %.2f degrees, 90 %% within %.2f; within 5: %.1f %%, 10: %.1f %%, 20: %.1f %%",
+                     score->median / DEGREE, score->p90 / DEGREE, 100.0 * score->within_5, 100.0 * score->within_10,
+                     100.0 * score->within_20);
+    sp_json_object(&out->found.json, key);
+    sp_json_real(&out->found.json, "median", score->median / DEGREE);
+    sp_json_real(&out->found.json, "p90", score->p90 / DEGREE);
+    sp_json_real(&out->found.json, "within_5", score->within_5);
+    sp_json_real(&out->found.json, "within_10", score->within_10);
+    sp_json_real(&out->found.json, "within_20", score->within_20);
+    sp_json_end(&out->found.json);
 }
 
 /* Conformations have no names: each found one stands for the structure that most of its images show, the largest
@@ -250,8 +236,9 @@ static sp_status show_conformations(const orientations *set, report *out)
         }
     }
     if (several) {
-        line(out, "right conformation", "%.1f %% of the images", 100.0 * (double)agree / (double)set->count);
-        sp_json_real(&out->json, "conformation_agreement", (double)agree / (double)set->count);
+        sp_findings_line(&out->found, "right conformation", "%.1f %% of the images",
+                         100.0 * (double)agree / (double)set->count);
+        sp_json_real(&out->found.json, "conformation_agreement", (double)agree / (double)set->count);
     }
 done:
     sp_array_free(shared);
@@ -275,15 +262,15 @@ static sp_status compare_orientations(const sp_arguments *args, const char *resu
     SP_TRY(SP_ARRAY(strict, set.count));
     SP_TRY(score_states(&set, &group, out, error, strict, &scored));
     SP_TRY(sp_orientation_chance(&group, true, &chance));
-    sp_json_text(&out->json, "kind", "orientations");
-    sp_json_integer(&out->json, "images", scored);
-    line(out, "images", "%td", scored);
+    sp_json_text(&out->found.json, "kind", "orientations");
+    sp_json_integer(&out->found.json, "images", scored);
+    sp_findings_line(&out->found, "images", "%td", scored);
     score = sp_orientation_summary(scored, error);
     show_score("orientation error", "orientation_error_deg", &score, out);
     score = sp_orientation_summary(scored, strict);
     show_score("half turns counted", "orientation_error_strict_deg", &score, out);
-    line(out, "random orientations", "median %.0f degrees", chance / DEGREE);
-    sp_json_real(&out->json, "chance_median_deg", chance / DEGREE);
+    sp_findings_line(&out->found, "random orientations", "median %.0f degrees", chance / DEGREE);
+    sp_json_real(&out->found.json, "chance_median_deg", chance / DEGREE);
     SP_TRY(show_conformations(&set, out));
 done:
     sp_array_free(strict);
@@ -405,10 +392,10 @@ static void show_atoms(const cube *aligned, const sp_atoms *atoms, report *out)
     }
     above_mean /= (double)atoms->count;
     above_sigma /= (double)atoms->count;
-    line(out, "atoms in density", "%.1f %% above mean + sigma, %.1f %% above the mean", 100.0 * above_sigma,
-         100.0 * above_mean);
-    sp_json_real(&out->json, "atoms_in_density", above_sigma);
-    sp_json_real(&out->json, "atoms_above_mean", above_mean);
+    sp_findings_line(&out->found, "atoms in density", "%.1f %% above mean + sigma, %.1f %% above the mean",
+                     100.0 * above_sigma, 100.0 * above_mean);
+    sp_json_real(&out->found.json, "atoms_in_density", above_sigma);
+    sp_json_real(&out->found.json, "atoms_above_mean", above_mean);
 }
 
 static void show_resolution(const double *fsc, ptrdiff_t shells, double step, double threshold, const char *name,
@@ -418,12 +405,12 @@ static void show_resolution(const double *fsc, ptrdiff_t shells, double step, do
     char label[64];
 
     snprintf(label, sizeof label, "resolution, FSC %s", name);
-    line(out, label, "%.2f Angstrom%s", 1.0 / found.s / ANGSTROM,
-         found.crossed ? "" : " or better: the curve stays above");
+    sp_findings_line(&out->found, label, "%.2f Angstrom%s", 1.0 / found.s / ANGSTROM,
+                     found.crossed ? "" : " or better: the curve stays above");
     snprintf(label, sizeof label, "resolution_%s_angstrom", name);
-    sp_json_real(&out->json, label, 1.0 / found.s / ANGSTROM);
+    sp_json_real(&out->found.json, label, 1.0 / found.s / ANGSTROM);
     snprintf(label, sizeof label, "crossed_%s", name);
-    sp_json_flag(&out->json, label, found.crossed);
+    sp_json_flag(&out->found.json, label, found.crossed);
 }
 
 /* Shell correlation of reference and aligned map, which lie on the same grid. */
@@ -439,20 +426,20 @@ static sp_status show_fsc(const cube *reference, const cube *aligned, double s_m
     SP_TRY(sp_fft_new(reference->n, &plan));
     SP_TRY(SP_ARRAY(fsc, sp_radial_shells(reference->n)));
     SP_TRY(sp_fsc_maps(plan, reference->value, aligned->value, fsc));
-    sp_json_object(&out->json, "fsc");
+    sp_json_object(&out->found.json, "fsc");
     show_resolution(fsc, shells, step, 0.5, "0.5", out);
     show_resolution(fsc, shells, step, 0.143, "0.143", out);
-    sp_json_array(&out->json, "curve");
+    sp_json_array(&out->found.json, "curve");
     for (ptrdiff_t k = 1; k < shells; k++) {
         const double s = (double)k * step * ANGSTROM, pair[2] = {s, fsc[k]};
 
-        sp_json_reals(&out->json, NULL, pair, 2);
+        sp_json_reals(&out->found.json, NULL, pair, 2);
         if ((k - 1) % (1 + shells / CURVE_LINES) == 0) {
-            line(out, "", "%7.2f Angstrom  %6.3f", 1.0 / s, fsc[k]);
+            sp_findings_line(&out->found, "", "%7.2f Angstrom  %6.3f", 1.0 / s, fsc[k]);
         }
     }
-    sp_json_end(&out->json);
-    sp_json_end(&out->json);
+    sp_json_end(&out->found.json);
+    sp_json_end(&out->found.json);
 done:
     sp_array_free(fsc);
     sp_fft_free(plan);
@@ -471,16 +458,16 @@ static void show_alignment(const sp_alignment *found, const cube *reference, con
     for (int axis = 0; axis < 3; axis++) {
         shift[axis] = (found->shift[axis] + reference->centre[axis] - found->hand * turned[axis]) / ANGSTROM;
     }
-    line(out, "alignment", "rotation %.5f %.5f %.5f %.5f (w x y z), shift %.2f %.2f %.2f Angstrom", q.w, q.x, q.y, q.z,
-         shift[0], shift[1], shift[2]);
-    line(out, "hand", "%s; the other hand correlates by %.4f", found->hand > 0 ? "as it is" : "inverted",
-         found->other_hand_correlation);
-    sp_json_object(&out->json, "alignment");
-    sp_json_reals(&out->json, "rotation", rotation, 4);
-    sp_json_reals(&out->json, "shift_angstrom", shift, 3);
-    sp_json_integer(&out->json, "hand", found->hand);
-    sp_json_real(&out->json, "other_hand_correlation", found->other_hand_correlation);
-    sp_json_end(&out->json);
+    sp_findings_line(&out->found, "alignment", "rotation %.5f %.5f %.5f %.5f (w x y z), shift %.2f %.2f %.2f Angstrom",
+                     q.w, q.x, q.y, q.z, shift[0], shift[1], shift[2]);
+    sp_findings_line(&out->found, "hand", "%s; the other hand correlates by %.4f",
+                     found->hand > 0 ? "as it is" : "inverted", found->other_hand_correlation);
+    sp_json_object(&out->found.json, "alignment");
+    sp_json_reals(&out->found.json, "rotation", rotation, 4);
+    sp_json_reals(&out->found.json, "shift_angstrom", shift, 3);
+    sp_json_integer(&out->found.json, "hand", found->hand);
+    sp_json_real(&out->found.json, "other_hand_correlation", found->other_hand_correlation);
+    sp_json_end(&out->found.json);
 }
 
 /* Write the whole map (not only the band) in the frame of the reference. The format places voxels at whole multiples
@@ -523,10 +510,10 @@ static sp_status compare_cubes(const sp_arguments *args, const cube *map, const 
     SP_TRY(sp_align_apply(&moving, &found, s_max, n, reference->voxel, aligned.value));
     SP_TRY(sp_align_apply(&fixed, NULL, s_max, n, reference->voxel, limited.value));
     correlation = sp_pearson(aligned.value, limited.value, count);
-    sp_json_real(&out->json, "band_angstrom", 1.0 / s_max / ANGSTROM);
-    sp_json_real(&out->json, "map_correlation", correlation);
-    line(out, "band", "%.2f Angstrom and coarser", 1.0 / s_max / ANGSTROM);
-    line(out, "map correlation", "%.4f", correlation);
+    sp_json_real(&out->found.json, "band_angstrom", 1.0 / s_max / ANGSTROM);
+    sp_json_real(&out->found.json, "map_correlation", correlation);
+    sp_findings_line(&out->found, "band", "%.2f Angstrom and coarser", 1.0 / s_max / ANGSTROM);
+    sp_findings_line(&out->found, "map correlation", "%.4f", correlation);
     SP_TRY(show_fsc(&limited, &aligned, s_max, out));
     show_alignment(&found, reference, map, out);
     if (atoms) {
@@ -568,9 +555,9 @@ static sp_status compare_map_with_molecule(const sp_arguments *args, const char 
     const double s_max = choose_band(args, &map, &map, out);
 
     SP_TRY(draw_molecule(&atoms, &map, s_max, &reference));
-    sp_json_text(&out->json, "kind", "map and molecule");
-    sp_json_integer(&out->json, "atoms", atoms.count);
-    line(out, "atoms", "%td", atoms.count);
+    sp_json_text(&out->found.json, "kind", "map and molecule");
+    sp_json_integer(&out->found.json, "atoms", atoms.count);
+    sp_findings_line(&out->found, "atoms", "%td", atoms.count);
     SP_TRY(compare_cubes(args, &map, &reference, s_max, &atoms, out));
 done:
     sp_atoms_clear(&atoms);
@@ -586,7 +573,7 @@ static sp_status compare_maps(const sp_arguments *args, const char *map_path, co
 
     SP_TRY(read_cube(map_path, &map));
     SP_TRY(read_cube(reference_path, &reference));
-    sp_json_text(&out->json, "kind", "two maps");
+    sp_json_text(&out->found.json, "kind", "two maps");
     SP_TRY(compare_cubes(args, &map, &reference, choose_band(args, &map, &reference, out), NULL, out));
 done:
     sp_array_free(reference.value);
@@ -641,16 +628,11 @@ static sp_status run(const sp_arguments *args, sp_log *log)
     sp_status status = SP_OK;
     report out = {.log = log};
 
-    out.json = sp_json_start(&out.json_text);
-    sp_json_object(&out.json, NULL);
+    sp_findings_begin(&out.found, "", LABEL_WIDTH);
     SP_TRY(compare_files(args, sp_arguments_text(args, "result"), sp_arguments_text(args, "truth"), &out));
-    sp_json_end(&out.json);
-    SP_TRY(sp_text_check(&out.lines));
-    SP_TRY(sp_text_check(&out.json_text));
-    fputs(sp_text_string(sp_arguments_flag(args, "json") ? &out.json_text : &out.lines), stdout);
+    SP_TRY(sp_findings_print(&out.found, sp_arguments_flag(args, "json")));
 done:
-    sp_text_clear(&out.lines);
-    sp_text_clear(&out.json_text);
+    sp_findings_clear(&out.found);
     return status;
 }
 

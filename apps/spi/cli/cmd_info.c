@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* spica info -- what a file contains, for people or, with --json, for programs. */
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/files.h"
-#include "base/json.h"
 #include "base/memory.h"
 #include "cli/commands.h"
+#include "cli/findings.h"
 #include "io/h5.h"
 #include "io/images.h"
 #include "io/mrc.h"
@@ -19,32 +18,18 @@ static const double HC = 1.23984198433e-6;  /* [eV m] Planck's constant times th
 static const ptrdiff_t SAMPLED_IMAGES = 64; /* read to tell how many photons an image has */
 enum { LABEL_WIDTH = 14, TREE_LINES = 40, LAST_ELEMENT = 98, SHAPE_LENGTH = 160 };
 
-/* The same facts twice: lines for people (Angstrom) and JSON for programs (SI units). */
+/* What is looked at, and what was found: lines in Angstrom, JSON in SI units. */
 typedef struct report {
+    sp_findings found;
     const char *path;
-    sp_text lines;
-    sp_text json_text;
-    sp_json json;
     int datasets; /* counted by show_dataset() */
     sp_h5 *h5;    /* the file whose datasets are shown */
 } report;
 
 static void title(report *out, const char *kind, const char *words)
 {
-    sp_text_append(&out->lines, "%s: %s\n", out->path, words);
-    sp_json_text(&out->json, "kind", kind);
-}
-
-/* "  label         text" */
-static __attribute__((format(printf, 3, 4))) void line(report *out, const char *label, const char *format, ...)
-{
-    char text[512];
-    va_list arguments;
-
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    sp_text_append(&out->lines, "  %-*s %s\n", LABEL_WIDTH, label, text);
+    sp_text_append(&out->found.lines, "%s: %s\n", out->path, words);
+    sp_json_text(&out->found.json, "kind", kind);
 }
 
 /* ---- images ---- */
@@ -116,12 +101,13 @@ static void show_detector(const sp_detector_map *map, report *out)
     for (ptrdiff_t i = 0; i < map->pixels; i++) {
         bad += map->bad[i];
     }
-    line(out, "detector", "%td panel%s of %td x %td pixels (rows x columns), %td bad (%.2g %%)", map->panels,
-         map->panels == 1 ? "" : "s", map->height, map->width, bad, 100.0 * (double)bad / (double)map->pixels);
-    sp_json_integer(&out->json, "panels", map->panels);
-    sp_json_integer(&out->json, "height", map->height);
-    sp_json_integer(&out->json, "width", map->width);
-    sp_json_integer(&out->json, "bad_pixels", bad);
+    sp_findings_line(&out->found, "detector", "%td panel%s of %td x %td pixels (rows x columns), %td bad (%.2g %%)",
+                     map->panels, map->panels == 1 ? "" : "s", map->height, map->width, bad,
+                     100.0 * (double)bad / (double)map->pixels);
+    sp_json_integer(&out->found.json, "panels", map->panels);
+    sp_json_integer(&out->found.json, "height", map->height);
+    sp_json_integer(&out->found.json, "width", map->width);
+    sp_json_integer(&out->found.json, "bad_pixels", bad);
 }
 
 static void show_optics(const sp_detector_map *map, report *out)
@@ -131,33 +117,35 @@ static void show_optics(const sp_detector_map *map, report *out)
 
     find_resolution(map, &edge, &corner);
     if (map->wavelength > 0.0) {
-        line(out, "wavelength", "%.4g Angstrom, %.0f eV", map->wavelength / ANGSTROM, HC / map->wavelength);
+        sp_findings_line(&out->found, "wavelength", "%.4g Angstrom, %.0f eV", map->wavelength / ANGSTROM,
+                         HC / map->wavelength);
     } else {
-        line(out, "wavelength", "not in the file: the pixels lie in a plane through the origin");
+        sp_findings_line(&out->found, "wavelength", "not in the file: the pixels lie in a plane through the origin");
     }
     if (edge > 0.0) {
         snprintf(text, sizeof text, "%.3g Angstrom at the edge", edge / ANGSTROM);
     }
-    line(out, "resolution", "%s, %.3g at the corner", text, corner / ANGSTROM);
-    sp_json_real(&out->json, "wavelength", map->wavelength > 0.0 ? map->wavelength : NAN);
-    sp_json_real(&out->json, "energy_eV", map->wavelength > 0.0 ? HC / map->wavelength : NAN);
-    sp_json_real(&out->json, "resolution_edge", edge > 0.0 ? edge : NAN);
-    sp_json_real(&out->json, "resolution_corner", corner);
+    sp_findings_line(&out->found, "resolution", "%s, %.3g at the corner", text, corner / ANGSTROM);
+    sp_json_real(&out->found.json, "wavelength", map->wavelength > 0.0 ? map->wavelength : NAN);
+    sp_json_real(&out->found.json, "energy_eV", map->wavelength > 0.0 ? HC / map->wavelength : NAN);
+    sp_json_real(&out->found.json, "resolution_edge", edge > 0.0 ? edge : NAN);
+    sp_json_real(&out->found.json, "resolution_corner", corner);
 }
 
 static void show_photons(const photons *sum, const char *type, report *out)
 {
-    line(out, "numbers", "%s, %s", type, sum->whole ? "whole numbers: photon counts" : "with fractions");
-    line(out, "per image", "%.4g (%.4g to %.4g, from %td image%s)", sum->mean, sum->least, sum->most, sum->sampled,
-         sum->sampled == 1 ? "" : "s");
-    sp_json_text(&out->json, "type", type);
-    sp_json_flag(&out->json, "whole_numbers", sum->whole);
-    sp_json_object(&out->json, "sum_per_image");
-    sp_json_integer(&out->json, "images_sampled", sum->sampled);
-    sp_json_real(&out->json, "mean", sum->mean);
-    sp_json_real(&out->json, "least", sum->least);
-    sp_json_real(&out->json, "most", sum->most);
-    sp_json_end(&out->json);
+    sp_findings_line(&out->found, "numbers", "%s, %s", type,
+                     sum->whole ? "whole numbers: photon counts" : "with fractions");
+    sp_findings_line(&out->found, "per image", "%.4g (%.4g to %.4g, from %td image%s)", sum->mean, sum->least,
+                     sum->most, sum->sampled, sum->sampled == 1 ? "" : "s");
+    sp_json_text(&out->found.json, "type", type);
+    sp_json_flag(&out->found.json, "whole_numbers", sum->whole);
+    sp_json_object(&out->found.json, "sum_per_image");
+    sp_json_integer(&out->found.json, "images_sampled", sum->sampled);
+    sp_json_real(&out->found.json, "mean", sum->mean);
+    sp_json_real(&out->found.json, "least", sum->least);
+    sp_json_real(&out->found.json, "most", sum->most);
+    sp_json_end(&out->found.json);
 }
 
 /* Which of these datasets the file has: "a, b" or `none`. */
@@ -165,17 +153,17 @@ static void show_present(sp_h5 *h5, const char *label, const char *key, const ch
 {
     char text[128] = "";
 
-    sp_json_array(&out->json, key);
+    sp_json_array(&out->found.json, key);
     for (; *names; names++) {
         if (sp_h5_exists(h5, *names)) {
             const size_t used = strlen(text);
 
             snprintf(text + used, sizeof text - used, "%s%s", used > 0 ? ", " : "", *names);
-            sp_json_text(&out->json, NULL, *names);
+            sp_json_text(&out->found.json, NULL, *names);
         }
     }
-    sp_json_end(&out->json);
-    line(out, label, "%s", *text ? text : "none");
+    sp_json_end(&out->found.json);
+    sp_findings_line(&out->found, label, "%s", *text ? text : "none");
 }
 
 static sp_status show_images(report *out)
@@ -192,8 +180,8 @@ static sp_status show_images(report *out)
     SP_TRY(sp_h5_get_info(out->h5, sp_h5_exists(out->h5, "intensities") ? "intensities" : "photons", &info));
     SP_TRY(sample_photons(file, &sum));
     title(out, "images", "diffraction images");
-    line(out, "images", "%td", sp_image_file_count(file));
-    sp_json_integer(&out->json, "images", sp_image_file_count(file));
+    sp_findings_line(&out->found, "images", "%td", sp_image_file_count(file));
+    sp_json_integer(&out->found.json, "images", sp_image_file_count(file));
     show_detector(sp_image_file_map(file), out);
     show_optics(sp_image_file_map(file), out);
     show_photons(&sum, info.type, out);
@@ -217,17 +205,17 @@ static sp_status show_dataset(void *context, const char *name, const sp_h5_info 
     for (int i = 0; i < info->rank; i++) {
         extent[i] = (double)info->shape[i];
     }
-    sp_json_object(&out->json, NULL);
-    sp_json_text(&out->json, "name", name);
-    sp_json_text(&out->json, "type", info->type);
-    sp_json_reals(&out->json, "shape", extent, info->rank);
+    sp_json_object(&out->found.json, NULL);
+    sp_json_text(&out->found.json, "name", name);
+    sp_json_text(&out->found.json, "type", info->type);
+    sp_json_reals(&out->found.json, "shape", extent, info->rank);
     if (info->rank == 0 && sp_h5_read_double(out->h5, name, 0, NULL, &value) == SP_OK) {
         snprintf(text, sizeof text, " = %g", value);
-        sp_json_real(&out->json, "value", value);
+        sp_json_real(&out->found.json, "value", value);
     }
-    sp_json_end(&out->json);
+    sp_json_end(&out->found.json);
     if (out->datasets++ < TREE_LINES) {
-        sp_text_append(&out->lines, "  %-8s %-20s %s%s\n", info->type,
+        sp_text_append(&out->found.lines, "  %-8s %-20s %s%s\n", info->type,
                        sp_h5_shape_text(info->rank, info->shape, sizeof shape, shape), name, text);
     }
     return SP_OK;
@@ -240,12 +228,12 @@ static sp_status show_config(const char *name, report *out)
     char *config = NULL;
 
     SP_TRY(sp_h5_read_string(out->h5, name, &config));
-    sp_json_text(&out->json, "config", config);
-    sp_text_append(&out->lines, "  %s:\n", name);
+    sp_json_text(&out->found.json, "config", config);
+    sp_text_append(&out->found.lines, "  %s:\n", name);
     for (const char *text = config; *text;) {
         const int length = (int)strcspn(text, "\n");
 
-        sp_text_append(&out->lines, "    %.*s\n", length, text);
+        sp_text_append(&out->found.lines, "    %.*s\n", length, text);
         text += length + (text[length] == '\n');
     }
 done:
@@ -261,11 +249,11 @@ static sp_status show_tree(report *out)
 
     title(out, result ? "result" : "hdf5",
           result ? "result of a reconstruction" : "HDF5 file of a kind that spica does not read");
-    sp_json_array(&out->json, "datasets");
+    sp_json_array(&out->found.json, "datasets");
     SP_TRY(sp_h5_visit(out->h5, show_dataset, out));
-    sp_json_end(&out->json);
+    sp_json_end(&out->found.json);
     if (out->datasets > TREE_LINES) {
-        sp_text_append(&out->lines, "  ... and %d more, see --json\n", out->datasets - TREE_LINES);
+        sp_text_append(&out->found.lines, "  ... and %d more, see --json\n", out->datasets - TREE_LINES);
     }
     for (int i = 0; i < 2; i++) {
         if (sp_h5_exists(out->h5, configs[i])) {
@@ -312,14 +300,14 @@ static statistics map_statistics(const sp_map *map)
 
 static void show_labels(const sp_map *map, report *out)
 {
-    sp_json_array(&out->json, "labels");
+    sp_json_array(&out->found.json, "labels");
     for (int i = 0; i < SP_MAP_LABELS; i++) {
         if (*map->label[i]) {
-            line(out, "label", "%s", map->label[i]);
-            sp_json_text(&out->json, NULL, map->label[i]);
+            sp_findings_line(&out->found, "label", "%s", map->label[i]);
+            sp_json_text(&out->found.json, NULL, map->label[i]);
         }
     }
-    sp_json_end(&out->json);
+    sp_json_end(&out->found.json);
 }
 
 static void show_map(const sp_map *map, report *out)
@@ -330,23 +318,25 @@ static void show_map(const sp_map *map, report *out)
     const double box[] = {grid[0] * voxel[0], grid[1] * voxel[1], grid[2] * voxel[2]};
 
     title(out, "map", "density map (MRC)");
-    line(out, "grid", "%td x %td x %td voxels, %s", map->n[0], map->n[1], map->n[2], map->number);
-    line(out, "voxel", "%.4g x %.4g x %.4g Angstrom%s", voxel[0] / ANGSTROM, voxel[1] / ANGSTROM, voxel[2] / ANGSTROM,
-         map->scaled ? "" : " (assumed: the file gives no cell)");
-    line(out, "box", "%.4g x %.4g x %.4g Angstrom", box[0] / ANGSTROM, box[1] / ANGSTROM, box[2] / ANGSTROM);
-    line(out, "first voxel", "at %.4g, %.4g, %.4g Angstrom", origin[0] / ANGSTROM, origin[1] / ANGSTROM,
-         origin[2] / ANGSTROM);
-    line(out, "values", "%.4g to %.4g, mean %.4g, sigma %.4g", value.least, value.most, value.mean, value.rms);
-    sp_json_reals(&out->json, "grid", grid, 3);
-    sp_json_text(&out->json, "type", map->number);
-    sp_json_reals(&out->json, "voxel", voxel, 3);
-    sp_json_flag(&out->json, "voxel_known", map->scaled);
-    sp_json_reals(&out->json, "box", box, 3);
-    sp_json_reals(&out->json, "origin", origin, 3);
-    sp_json_real(&out->json, "least", value.least);
-    sp_json_real(&out->json, "most", value.most);
-    sp_json_real(&out->json, "mean", value.mean);
-    sp_json_real(&out->json, "rms", value.rms);
+    sp_findings_line(&out->found, "grid", "%td x %td x %td voxels, %s", map->n[0], map->n[1], map->n[2], map->number);
+    sp_findings_line(&out->found, "voxel", "%.4g x %.4g x %.4g Angstrom%s", voxel[0] / ANGSTROM, voxel[1] / ANGSTROM,
+                     voxel[2] / ANGSTROM, map->scaled ? "" : " (assumed: the file gives no cell)");
+    sp_findings_line(&out->found, "box", "%.4g x %.4g x %.4g Angstrom", box[0] / ANGSTROM, box[1] / ANGSTROM,
+                     box[2] / ANGSTROM);
+    sp_findings_line(&out->found, "first voxel", "at %.4g, %.4g, %.4g Angstrom", origin[0] / ANGSTROM,
+                     origin[1] / ANGSTROM, origin[2] / ANGSTROM);
+    sp_findings_line(&out->found, "values", "%.4g to %.4g, mean %.4g, sigma %.4g", value.least, value.most, value.mean,
+                     value.rms);
+    sp_json_reals(&out->found.json, "grid", grid, 3);
+    sp_json_text(&out->found.json, "type", map->number);
+    sp_json_reals(&out->found.json, "voxel", voxel, 3);
+    sp_json_flag(&out->found.json, "voxel_known", map->scaled);
+    sp_json_reals(&out->found.json, "box", box, 3);
+    sp_json_reals(&out->found.json, "origin", origin, 3);
+    sp_json_real(&out->found.json, "least", value.least);
+    sp_json_real(&out->found.json, "most", value.most);
+    sp_json_real(&out->found.json, "mean", value.mean);
+    sp_json_real(&out->found.json, "rms", value.rms);
     show_labels(map, out);
 }
 
@@ -414,29 +404,29 @@ static void show_elements(const sp_atoms *atoms, report *out)
     for (ptrdiff_t i = 0; i < atoms->count; i++) {
         count[atoms->atom[i].element]++;
     }
-    sp_json_object(&out->json, "elements");
+    sp_json_object(&out->found.json, "elements");
     for (int z = 1; z <= LAST_ELEMENT; z++) {
         const size_t used = strlen(text);
 
         if (count[z] > 0) {
             element_text(z, sizeof name, name);
             snprintf(text + used, sizeof text - used, "%s%s %td", used > 0 ? ", " : "", name, count[z]);
-            sp_json_integer(&out->json, name, count[z]);
+            sp_json_integer(&out->found.json, name, count[z]);
         }
     }
-    sp_json_end(&out->json);
-    line(out, "elements", "%s", text);
+    sp_json_end(&out->found.json);
+    sp_findings_line(&out->found, "elements", "%s", text);
 }
 
 static void show_atoms(const char *label, const char *key, const sp_atoms *atoms, report *out)
 {
     const double diameter = find_diameter(atoms);
 
-    line(out, label, "%td atoms, diameter %.4g Angstrom", atoms->count, diameter / ANGSTROM);
-    sp_json_object(&out->json, key);
-    sp_json_integer(&out->json, "atoms", atoms->count);
-    sp_json_real(&out->json, "diameter", diameter);
-    sp_json_end(&out->json);
+    sp_findings_line(&out->found, label, "%td atoms, diameter %.4g Angstrom", atoms->count, diameter / ANGSTROM);
+    sp_json_object(&out->found.json, key);
+    sp_json_integer(&out->found.json, "atoms", atoms->count);
+    sp_json_real(&out->found.json, "diameter", diameter);
+    sp_json_end(&out->found.json);
 }
 
 static sp_status show_pdb(report *out)
@@ -451,7 +441,7 @@ static sp_status show_pdb(report *out)
     if (sp_pdb_read(out->path, 1, &assembly) == SP_OK) {
         show_atoms("assembly 1", "assembly_1", &assembly, out);
     } else {
-        line(out, "assembly 1", "not in the file"); /* REMARK 350 is optional */
+        sp_findings_line(&out->found, "assembly 1", "not in the file"); /* REMARK 350 is optional */
     }
 done:
     sp_atoms_clear(&atoms);
@@ -509,17 +499,12 @@ static sp_status run(const sp_arguments *args, sp_log *log)
     report out = {.path = sp_arguments_text(args, "file")};
 
     (void)log;
-    out.json = sp_json_start(&out.json_text);
-    sp_json_object(&out.json, NULL);
-    sp_json_text(&out.json, "file", out.path);
+    sp_findings_begin(&out.found, "  ", LABEL_WIDTH);
+    sp_json_text(&out.found.json, "file", out.path);
     SP_TRY(show_file(&out));
-    sp_json_end(&out.json);
-    SP_TRY(sp_text_check(&out.lines));
-    SP_TRY(sp_text_check(&out.json_text));
-    fputs(sp_text_string(sp_arguments_flag(args, "json") ? &out.json_text : &out.lines), stdout);
+    SP_TRY(sp_findings_print(&out.found, sp_arguments_flag(args, "json")));
 done:
-    sp_text_clear(&out.lines);
-    sp_text_clear(&out.json_text);
+    sp_findings_clear(&out.found);
     return status;
 }
 

@@ -64,7 +64,8 @@ static double hidden_centre(const sp_loop *l)
 
 sp_merge_result sp_loop_merge(sp_loop *l)
 {
-    return sp_merger_run(l->merger, &l->patterns, l->state->orientation, LAMBDA, CG_ITERATIONS, l->autocorrelation);
+    return sp_merger_run(l->merger, &l->patterns, l->state->orientation, l->reach, LAMBDA, CG_ITERATIONS,
+                         l->autocorrelation);
 }
 
 sp_phase_result sp_loop_phase(sp_loop *l)
@@ -160,7 +161,7 @@ double sp_loop_best_score(const sp_loop *l)
 {
     double best = -1.0;
 
-    for (int g = l->first; g < l->state->generations; g++) {
+    for (int g = l->scored_from; g < l->state->generations; g++) {
         const sp_generation *h = &l->state->history[g];
 
         if (h->accepted && sp_loop_same_stage(l, h)) {
@@ -170,23 +171,32 @@ double sp_loop_best_score(const sp_loop *l)
     return best;
 }
 
+void sp_loop_keep_scores(sp_loop *l)
+{
+    for (ptrdiff_t n = 0; n < l->state->images; n++) {
+        l->state->score[n] = l->patterns.scale[n] > 0.0f ? l->score[n] : NAN;
+    }
+}
+
 void sp_loop_accept_or_refuse(sp_loop *l)
 {
     const ptrdiff_t images = l->state->images, cube = l->state->edge * l->state->edge * l->state->edge;
+    const bool worse = l->now.score < sp_loop_best_score(l) - WORSE;
 
-    l->now.accepted = !(l->now.score < sp_loop_best_score(l) - WORSE) || l->refused >= MAX_REFUSED;
+    l->now.accepted = !worse || l->refused >= MAX_REFUSED;
     if (!l->now.accepted) {
         l->refused++;
         return;
+    }
+    if (worse) { /* the best score was a stroke of luck in the phasing: it is no measure any more */
+        l->scored_from = l->now.generation;
     }
     l->refused = 0;
     l->refined += l->refining;
     memcpy(l->state->density, l->density, (size_t)cube * sizeof *l->density);
     memcpy(l->last_model, l->model, (size_t)cube * sizeof *l->model);
     memcpy(l->state->orientation, l->orientation, (size_t)images * sizeof *l->orientation);
-    for (ptrdiff_t n = 0; n < images; n++) {
-        l->state->score[n] = l->patterns.scale[n] > 0.0f ? l->score[n] : NAN;
-    }
+    sp_loop_keep_scores(l);
     if (l->refining && l->state->settings.fit_scale) {
         memcpy(l->patterns.scale, l->scale, (size_t)images * sizeof *l->scale);
         memcpy(l->state->scale, l->scale, (size_t)images * sizeof *l->scale);

@@ -15,7 +15,11 @@ enum {
 static const double BOX = 2.3;             /* edge of the box in diameters: the autocorrelation needs 2 */
 static const double NYQUIST_MARGIN = 1.02; /* the voxel is this much finer than resolution / 2 */
 static const double SPECKLES_PER_BIN = 0.34;
-static const double SEARCH_REACH = 20.0; /* speckles along the radius that the search compares: bounds its cost */
+/* Speckles along the radius that the search compares. Finer detail makes every image fit best where it was put before,
+ * right or wrong; it comes in with refinement, once the coarse orientation is right. */
+static const double SEARCH_REACH = 5.0;
+static const double GRID_STEP = 2.0; /* speckles: the climb covers the rest */
+static const double MIN_ORIENTATIONS = 2000.0, MAX_ORIENTATIONS = 2e5;
 
 static double radius_of(const double *s)
 {
@@ -139,6 +143,12 @@ double sp_loop_speckle(const sp_loop *l)
     return fmax(l->state->edge_resolution, 1.0 / l->reach) / l->state->settings.diameter;
 }
 
+int sp_loop_orientations(double speckle)
+{
+    return (int)fmin(fmax((double)sp_rotation_grid_count_for_step(GRID_STEP * speckle), MIN_ORIENTATIONS),
+                     MAX_ORIENTATIONS);
+}
+
 /* Diameter, resolution, grid, binning, orientations: what the user left open, from the data. */
 static sp_status choose_settings(sp_loop *l, const double *mean)
 {
@@ -175,9 +185,9 @@ static sp_status choose_settings(sp_loop *l, const double *mean)
     l->state->edge = s->grid;
     l->state->speckle = fmax(l->state->edge_resolution, s->resolution) / s->diameter;
     l->reach = sp_loop_first_reach(l);
-    if (s->orientations == 0) { /* steps of two speckles: the climb covers the rest */
-        s->orientations =
-            (int)fmin(fmax((double)sp_rotation_grid_count_for_step(2.0 * l->state->speckle), 2000.0), 2e5);
+    l->grid_follows = s->orientations == 0;
+    if (l->grid_follows) {
+        s->orientations = sp_loop_orientations(l->state->speckle);
     }
 done:
     return status;

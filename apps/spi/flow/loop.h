@@ -18,7 +18,7 @@
 enum {
     BLOCK_BYTES = 64 << 20, /* images are read in blocks of this size */
     CG_ITERATIONS = 20,     /* the residual is 1e-3 then; more only fits noise */
-    FINAL_STARTS = 2,       /* times the starts of a generation, in rounds, for the final phasing */
+    FINAL_STARTS = 3,       /* times the starts of a generation, in rounds, for the final phasing */
     KEEP = 3,               /* candidates of the search that are refined */
     MIN_IMAGES = 10,
     MAX_REFUSED = 3, /* in a row */
@@ -37,7 +37,8 @@ typedef struct sp_loop {
     sp_merger *merger;
     sp_phaser *phaser;
     sp_matcher *matcher;
-    sp_rotation_grid grid;
+    sp_rotation_grid grid; /* of the search */
+    bool grid_follows;     /* the reach; else the user chose its size */
     sp_phase_settings phasing;
     sp_reconstruction *state;
     double s_max;           /* [1/m] of the reconstruction */
@@ -61,6 +62,7 @@ typedef struct sp_loop {
     int refused;            /* in a row */
     int attempt;            /* 0 based */
     int first;              /* generation of this attempt */
+    int scored_from;        /* the first generation whose score is a measure for the next */
     double kept_score;      /* of the best attempt before this one; 0: none */
     sp_quat *kept;          /* [images] its orientations */
     double wall, cpu;       /* clocks at the last lap */
@@ -82,7 +84,15 @@ double sp_loop_first_reach(const sp_loop *l);
 /* Angle of a speckle at the finest detail of this generation that the detector covers all round [rad]. */
 double sp_loop_speckle(const sp_loop *l);
 
+/* Orientations of a search that tells speckles of this angle [rad] apart. */
+int sp_loop_orientations(double speckle);
+
 /* ---- workspace ---- */
+
+/* The grid of the search for the present reach, while searching turned at random for each generation: on a grid that
+ * stands still, images lock each other in. Once refining that is wanted: the images of a nearly symmetric particle then
+ * choose one of its near equivalents each and stay. Fails with SP_ERR_MEMORY, SP_ERR_USAGE. */
+sp_status sp_loop_make_grid(sp_loop *l);
 
 /* Everything that a generation needs, and the first attempt. Fails with SP_ERR_MEMORY, SP_ERR_USAGE. */
 sp_status sp_loop_make_workspace(sp_loop *l);
@@ -119,6 +129,9 @@ bool sp_loop_same_stage(const sp_loop *l, const sp_generation *h);
 
 /* The best accepted score of this stage and attempt; -1: none. */
 double sp_loop_best_score(const sp_loop *l);
+
+/* The scores of the images become the state's; NAN for images without signal. */
+void sp_loop_keep_scores(sp_loop *l);
 
 /* Keeps the generation, unless it explains the images worse than an earlier one. */
 void sp_loop_accept_or_refuse(sp_loop *l);

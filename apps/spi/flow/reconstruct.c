@@ -19,18 +19,19 @@ enum {
 };
 
 static const double LAST_DISPERSION = 10.0; /* more does not sharpen the orientations any more */
-static const double MARCH = 1.25;           /* refinement lets in that much more of the radius each generation */
+static const double MARCH = 1.25;           /* refinement lets in that much more of the radius at a time, ... */
+static const double STILL = 0.25;           /* ... when the median image turns by less than this part of a speckle */
 /* Share of the amplitudes that no density can explain. Right orientations leave 0.01 to 0.05, photon noise included;
- * a particle that is nearly symmetric and was caught in that symmetry leaves 0.1 to 0.2 (GroEL: two rings of seven). */
+ * images that have settled in one another's wrong places leave 0.1 to 0.2. */
 static const double CONTRADICTION = 0.08;
-static const double SLOW_RISE = 0.02; /* in one generation of search: sharpening a model that still grows locks it in */
-static const double RISE = 0.002;     /* of the mean score over SCAN_SPAN generations: less is no progress */
+static const double RISE = 0.002;       /* of the mean score over SCAN_SPAN generations: less is no progress, ... */
+static const double SEARCH_RISE = 0.01; /* ... less than this in the search, whose grid makes scores jump */
 
 sp_reconstruct_settings sp_reconstruct_defaults(void)
 {
     return (sp_reconstruct_settings){.seed = 1,
-                                     .generations = 60,
-                                     .starts = 12,
+                                     .generations = 100,
+                                     .starts = 4,
                                      .match = SP_MATCH_LIKELIHOOD,
                                      .refine = true,
                                      .fit_scale = true,
@@ -38,27 +39,26 @@ sp_reconstruct_settings sp_reconstruct_defaults(void)
 }
 
 /* Has the mean score stopped rising over the last generations of this stage? */
-static bool score_stands(const sp_loop *l)
+static bool score_stands(const sp_loop *l, double rise)
 {
     const int last = l->state->generations - 1, before = last - SCAN_SPAN;
     double best = -1.0;
 
-    for (int g = l->first; g <= before; g++) {
+    for (int g = l->scored_from; g <= before; g++) {
         const sp_generation *h = &l->state->history[g];
 
         if (h->accepted && sp_loop_same_stage(l, h)) {
             best = fmax(best, h->score);
         }
     }
-    return best > 0.0 && sp_loop_best_score(l) < best + RISE;
+    return best > 0.0 && sp_loop_best_score(l) < best + rise;
 }
 
-/* How much the last generation improved the mean score. */
-static double last_rise(const sp_loop *l)
+/* Does this generation belong on disk? Not while an earlier attempt explains the images better, or saw finer detail. */
+static bool worth_writing(const sp_loop *l)
 {
-    const int last = l->state->generations - 1;
-
-    return last > l->first ? l->state->history[last].score - l->state->history[last - 1].score : 1.0;
+    return l->now.accepted &&
+           (l->kept_score == 0.0 || (l->now.resolution <= 1.0 / l->s_max && l->now.score > l->kept_score));
 }
 
 /* Keeps this attempt if it is the best so far. */
@@ -93,20 +93,21 @@ static bool again(sp_loop *l)
 static bool next_stage(sp_loop *l, double dispersion)
 {
     sp_reconstruction *state = l->state;
-    const bool stands = score_stands(l);
+    const bool stands = score_stands(l, l->refining ? RISE : SEARCH_RISE);
 
     if (sp_loop_climbs(&state->settings) && !l->refining) {
-        l->refining =
-            (l->now.settled > 0.6 && last_rise(l) < SLOW_RISE) || stands || state->generations >= MAX_SEARCHED;
+        l->refining = l->now.settled > 0.5 || stands || state->generations - l->first >= MAX_SEARCHED;
     } else if (l->refining && l->now.accepted) {
         l->dispersion = fmin(fmax(dispersion, FIRST_DISPERSION), LAST_DISPERSION);
         sp_matcher_set_dispersion(l->matcher, l->dispersion);
         state->converged = l->reach == l->s_max && l->refined >= MIN_REFINED && stands && l->now.settled > 0.5;
-        l->reach = fmin(l->reach * MARCH, l->s_max);
+        if (l->now.orientation_change < STILL * sp_loop_speckle(l) || stands) {
+            l->reach = fmin(l->reach * MARCH, l->s_max);
+        }
     } else if (!l->refining) {
         state->converged = stands && l->now.settled > 0.9;
     }
-    if (l->refined >= MIN_REFINED && again(l)) {
+    if (state->converged && again(l)) {
         state->converged = false;
         return false;
     }
@@ -137,7 +138,8 @@ static sp_status run_generation(sp_loop *l, sp_generation_hook *hook, void *cont
     double dispersion = 0.0;
 
     l->now = (sp_generation){.generation = l->state->generations, .resolution = 1.0 / l->reach};
-    sp_matcher_limit(l->matcher, l->reach * 1.0001);
+    SP_TRY(sp_loop_make_grid(l));
+    sp_matcher_limit(l->matcher, l->reach);
     sp_loop_merge_and_phase(l);
     SP_REQUIRE(!sp_interrupted(), SP_ERR_INTERRUPT, "interrupted in generation %d", l->now.generation + 1);
     sp_loop_match(l);
@@ -151,7 +153,7 @@ static sp_status run_generation(sp_loop *l, sp_generation_hook *hook, void *cont
     l->state->history[l->state->generations++] = l->now;
     report_generation(l);
     *ended = next_stage(l, dispersion);
-    if (hook && l->now.accepted) {
+    if (hook && worth_writing(l)) {
         SP_TRY(hook(context, l->state));
     }
 done:
@@ -172,9 +174,10 @@ static void restore_best_attempt(sp_loop *l)
     sp_log_write(l->log, SP_LOG_INFO, "an earlier attempt explained the images better: its orientations are taken");
     memcpy(l->state->orientation, l->kept, (size_t)l->state->images * sizeof *l->kept);
     l->reach = l->s_max;
-    sp_matcher_limit(l->matcher, l->reach * 1.0001);
+    sp_matcher_limit(l->matcher, l->reach);
     sp_loop_merge_and_phase(l);
-    sp_matcher_assess(l->matcher, l->state->orientation, l->state->score, l->scale, &dispersion);
+    sp_matcher_assess(l->matcher, l->state->orientation, l->score, l->scale, &dispersion);
+    sp_loop_keep_scores(l);
 }
 
 /* Merge in the final orientations, phase with many starts, and take the mean of those that agree. */

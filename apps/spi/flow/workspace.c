@@ -6,6 +6,8 @@
 
 enum {
     RNG_ORIENTATION = 301, /* purpose of the random first orientations */
+    RNG_GRID = 401,        /* purpose of the turns of the search grid */
+    GRID_SAMPLES = 1000,   /* that measure the spacing of the search grid */
     KERNEL_WIDTH = 4,      /* of both NUFFTs: 4e-4 of the local intensity, below the noise of any image */
 };
 
@@ -72,7 +74,7 @@ void sp_loop_begin_attempt(sp_loop *l)
 
         l->state->orientation[i] = sp_quat_random(&rng);
     }
-    l->first = l->state->generations;
+    l->first = l->scored_from = l->state->generations;
     l->reach = sp_loop_first_reach(l);
     l->refining = false;
     l->refined = l->refused = 0;
@@ -80,12 +82,39 @@ void sp_loop_begin_attempt(sp_loop *l)
     sp_matcher_set_dispersion(l->matcher, l->dispersion);
 }
 
+sp_status sp_loop_make_grid(sp_loop *l)
+{
+    const int wanted = l->state->settings.orientations;
+    const int count = l->grid_follows ? sp_loop_orientations(sp_loop_speckle(l)) : wanted;
+    const int turns = l->refining ? l->attempt : l->state->generations;
+    sp_rng rng = sp_rng_stream(l->state->settings.seed, RNG_GRID, (uint64_t)turns);
+    const sp_quat turn = sp_loop_climbs(&l->state->settings) ? sp_quat_random(&rng) : sp_quat_identity();
+    sp_rotation_grid grid = {0};
+    sp_status status = SP_OK;
+
+    SP_TRY(sp_rotation_grid_init(count < wanted ? count : wanted, &grid));
+    if (grid.count == l->grid.count) {
+        grid.covering = l->grid.covering;
+        grid.typical = l->grid.typical;
+    } else {
+        SP_TRY(sp_rotation_grid_measure(&grid, GRID_SAMPLES));
+    }
+    for (ptrdiff_t i = 0; i < grid.count; i++) {
+        grid.q[i] = sp_quat_multiply(grid.q[i], turn);
+    }
+    sp_rotation_grid_clear(&l->grid);
+    l->grid = grid;
+    l->state->grid_spacing = l->grid.typical;
+done:
+    return status;
+}
+
 sp_status sp_loop_make_workspace(sp_loop *l)
 {
     const sp_reconstruct_settings *s = &l->state->settings;
     const ptrdiff_t n = l->state->edge, cube = n * n * n, images = l->state->images;
     const sp_match_settings match = {
-        .kind = s->match, .dispersion = FIRST_DISPERSION, .floor = FLOOR, .s_max = l->s_max * 1.0001};
+        .kind = s->match, .dispersion = FIRST_DISPERSION, .floor = FLOOR, .s_max = l->s_max};
     sp_status status = SP_OK;
 
     SP_TRY(check_memory(l));
@@ -94,9 +123,6 @@ sp_status sp_loop_make_workspace(sp_loop *l)
                          &l->merger));
     SP_TRY(sp_phaser_new(n, l->state->voxel, s->starts * FINAL_STARTS, &l->phaser));
     SP_TRY(sp_matcher_new(&l->patterns, l->slicer, &match, &l->matcher));
-    SP_TRY(sp_rotation_grid_init(s->orientations, &l->grid));
-    SP_TRY(sp_rotation_grid_measure(&l->grid, 1000));
-    l->state->grid_spacing = l->grid.typical;
     l->phasing = phasing_schedule(s);
     SP_TRY(SP_ARRAY(l->autocorrelation, cube));
     SP_TRY(SP_ARRAY(l->model, cube));
@@ -116,6 +142,7 @@ sp_status sp_loop_make_workspace(sp_loop *l)
     SP_TRY(SP_ARRAY(l->state->prtf, n / 2 + 1));
     SP_TRY(SP_ARRAY(l->state->prtf_s, n / 2 + 1));
     sp_loop_begin_attempt(l);
+    SP_TRY(sp_loop_make_grid(l));
 done:
     return status;
 }

@@ -183,8 +183,10 @@ void sp_matcher_free(sp_matcher *matcher)
 
 double sp_matcher_bytes(ptrdiff_t images, ptrdiff_t pixels, int threads)
 {
+    const double residue = 16.0 * (double)images * sqrt((double)pixels); /* shells: at most a radius' worth of pixels */
+
     return 4.0 * (double)pixels * ((double)images + ORIENTATION_TILE + SCRATCH * threads) +
-           4.0 * threads * IMAGE_TILE * ORIENTATION_TILE;
+           4.0 * threads * IMAGE_TILE * ORIENTATION_TILE + residue;
 }
 
 void sp_matcher_limit(sp_matcher *matcher, double s_max)
@@ -192,10 +194,9 @@ void sp_matcher_limit(sp_matcher *matcher, double s_max)
     const sp_patterns *patterns = matcher->patterns;
     const ptrdiff_t room = matcher->stride > 0 ? matcher->stride : patterns->pixels;
 
-    matcher->pixels = 0;
-    while (matcher->pixels < room && patterns->radius[matcher->pixels] <= s_max) {
-        matcher->pixels++;
-    }
+    const ptrdiff_t within = sp_patterns_within(patterns, s_max);
+
+    matcher->pixels = within < room ? within : room;
     matcher->shells = matcher->pixels > 0 ? patterns->shell[matcher->pixels - 1] + 1 : 0;
     matcher->pixels = patterns->shell_start[matcher->shells];
 }

@@ -108,10 +108,11 @@ size_t sp_merger_bytes(ptrdiff_t edge)
 }
 
 /* Spreads the images of one lane: images lane, lane + LANES, ... */
-static void spread_lane(const sp_merger *self, const sp_patterns *patterns, const sp_quat *orientation, int lane)
+static void spread_lane(const sp_merger *self, const sp_patterns *patterns, const sp_quat *orientation,
+                        ptrdiff_t pixels, int lane)
 {
     float *value = self->scratch[lane], *weight = value + patterns->pixels;
-    const double s_max = patterns->radius[patterns->pixels - 1];
+    const double s_max = patterns->radius[pixels - 1];
 
     memset(self->pair[lane], 0, 2 * (size_t)sp_nufft_grid_count(self->nufft) * sizeof(float));
     for (ptrdiff_t n = lane; n < patterns->images && !sp_interrupted(); n += LANES) {
@@ -121,7 +122,7 @@ static void spread_lane(const sp_merger *self, const sp_patterns *patterns, cons
         if (!(patterns->scale[n] > 0.0f)) {
             continue;
         }
-        for (ptrdiff_t p = 0; p < patterns->pixels; p++) {
+        for (ptrdiff_t p = 0; p < pixels; p++) {
             const double s = patterns->radius[p] / s_max;
             const double floor = 0.5 * patterns->shell_width / s_max; /* the innermost bins count too */
             const double ramp = s * s + floor * floor;
@@ -129,19 +130,19 @@ static void spread_lane(const sp_merger *self, const sp_patterns *patterns, cons
             weight[p] = (float)(patterns->scale[n] * patterns->exposure[p] * ramp);
             value[p] = (float)(count[p] * ramp); /* weight * count / (scale exposure) */
         }
-        sp_nufft_spread_pair(self->nufft, &rotation, 2.0 * self->box, (const float *const *)patterns->s,
-                             patterns->pixels, value, weight, self->pair[lane]);
+        sp_nufft_spread_pair(self->nufft, &rotation, 2.0 * self->box, (const float *const *)patterns->s, pixels, value,
+                             weight, self->pair[lane]);
     }
 }
 
 /* All lanes, then their sum in lane 0. */
-static void spread_all(sp_merger *self, const sp_patterns *patterns, const sp_quat *orientation)
+static void spread_all(sp_merger *self, const sp_patterns *patterns, const sp_quat *orientation, ptrdiff_t pixels)
 {
     const ptrdiff_t count = 2 * sp_nufft_grid_count(self->nufft);
 
 #pragma omp parallel for schedule(dynamic, 1)
     for (int lane = 0; lane < LANES; lane++) {
-        spread_lane(self, patterns, orientation, lane);
+        spread_lane(self, patterns, orientation, pixels, lane);
     }
 #pragma omp parallel for schedule(static)
     for (ptrdiff_t i = 0; i < count; i++) {
@@ -189,15 +190,17 @@ static void apply_normal(void *context, const float *in, float *out)
 }
 
 /* From the spread pair: right-hand side A^T W y on the support, and the transform of the Toeplitz kernel. Both are
- * divided by the eigenvalue that a frequency has when the weights fill the sphere of radius edge/2 evenly. */
-static void make_system(sp_merger *self)
+ * divided by the eigenvalue that a frequency has when the weights fill the sphere of radius s_max [1/m] evenly. */
+static void make_system(sp_merger *self, double s_max)
 {
+    const double radius = fmin(s_max * self->box / (double)self->edge, 0.5); /* of the sphere, in edges */
+    const double sphere = 4.0 / 3.0 * M_PI * pow(radius, 3.0);
     const ptrdiff_t n = self->edge, m = self->padded, cube = n * n * n;
     double weights = 0.0, eigenvalue = 0.0;
 
     sp_nufft_collect(self->nufft, self->pair[0], 1, m, self->real);
     weights = self->real[0]; /* sum of all weights: the kernel at r = 0 */
-    eigenvalue = weights * 6.0 / M_PI;
+    eigenvalue = weights / sphere;
     sp_fft_forward(self->fft, self->real, self->half);
     for (ptrdiff_t i = 0; i < sp_fft_complex_count(self->fft); i++) {
         self->kernel[i] = (float)(crealf(self->half[i]) / (eigenvalue * (double)m * (double)m * (double)m));
@@ -208,13 +211,15 @@ static void make_system(sp_merger *self)
     }
 }
 
-sp_merge_result sp_merger_run(sp_merger *merger, const sp_patterns *patterns, const sp_quat *orientation, double lambda,
-                              int iterations, float *autocorrelation)
+sp_merge_result sp_merger_run(sp_merger *merger, const sp_patterns *patterns, const sp_quat *orientation, double s_max,
+                              double lambda, int iterations, float *autocorrelation)
 {
     const ptrdiff_t cube = merger->edge * merger->edge * merger->edge;
 
-    spread_all(merger, patterns, orientation);
-    make_system(merger);
+    const ptrdiff_t pixels = sp_patterns_within(patterns, s_max);
+
+    spread_all(merger, patterns, orientation, pixels);
+    make_system(merger, patterns->radius[pixels - 1]);
     merger->lambda = lambda;
     memset(autocorrelation, 0, (size_t)cube * sizeof *autocorrelation);
     const sp_cg_result result =

@@ -31,10 +31,11 @@ size_t sp_merger_bytes(ptrdiff_t edge); /* memory it will take, for planning ahe
 
 /* Merges every image with scale > 0.
  *   orientation      in   [images]
+ *   s_max            bins beyond it [1/m] are left out; at least one must lie within
  *   lambda           regularisation, relative to the eigenvalue of a fully measured frequency
  *   iterations       at most
  *   autocorrelation  out  [edge][edge][edge], FFT order
  * The same bits for any number of threads: images are summed in fixed lanes. Ends early when the user
  * interrupts: the result is then not to be used. Cannot fail. */
-sp_merge_result sp_merger_run(sp_merger *merger, const sp_patterns *patterns, const sp_quat *orientation, double lambda,
-                              int iterations, float *autocorrelation);
+sp_merge_result sp_merger_run(sp_merger *merger, const sp_patterns *patterns, const sp_quat *orientation, double s_max,
+                              double lambda, int iterations, float *autocorrelation);

@@ -11,7 +11,7 @@
 
 enum {
     WITNESSES = 400, /* images whose G is tried; half of them wrong still leaves 200 that are right */
-    POOL = 200,      /* best supported rotations: they tell where the axes of the group lie */
+    POOL = 200,      /* best supported rotations, none near another: they tell where the axes of the group lie */
     ROUNDS = 20,     /* of the final fit; it settles in three to five */
 };
 static const double DEGREE = M_PI / 180.0;
@@ -100,6 +100,26 @@ static int hear_witnesses(const fit *what, witness *witnesses)
     }
     qsort(witnesses, 2 * (size_t)images, sizeof *witnesses, by_support_downwards);
     return 2 * images;
+}
+
+/* Keeps the best supported of rotations that lie together: an equivalent that most images chose must not drown the
+ * others, which show the axes. Returns how many are left, at most POOL; the order stays. */
+static int thin_out(witness *witnesses, int count)
+{
+    const double together = cos(0.5 * SUPPORT_WIDTH * DEGREE);
+    int kept = 0;
+
+    for (int w = 0; w < count && kept < POOL; w++) {
+        bool near = false;
+
+        for (int k = 0; k < kept && !near; k++) {
+            near = dot(witnesses[w].q, witnesses[k].q) > together;
+        }
+        if (!near) {
+            witnesses[kept++] = witnesses[w];
+        }
+    }
+    return kept;
 }
 
 /* How well rotations h (relative to one of them) are elements of the group in these axes. */
@@ -287,7 +307,7 @@ sp_status sp_orientation_errors(ptrdiff_t count, const sp_quat *found, const sp_
 
     what.global = witnesses[0].q;
     if (group->order > 1) {
-        const int pool = heard < POOL ? heard : POOL;
+        const int pool = thin_out(witnesses, heard);
 
         for (int j = 0; j < pool; j++) {
             witnesses[j].q = sp_quat_multiply(witnesses[j].q, sp_quat_conjugate(what.global));

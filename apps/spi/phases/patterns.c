@@ -182,6 +182,16 @@ done:
     return status;
 }
 
+ptrdiff_t sp_patterns_within(const sp_patterns *patterns, double s_max)
+{
+    ptrdiff_t count = 0;
+
+    while (count < patterns->pixels && patterns->radius[count] <= s_max * 1.0001) {
+        count++;
+    }
+    return count;
+}
+
 void sp_patterns_clear(sp_patterns *patterns)
 {
     for (int i = 0; i < 3; i++) {

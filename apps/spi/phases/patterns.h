@@ -45,6 +45,9 @@ sp_status sp_patterns_init(const sp_pixels *pixels, ptrdiff_t images, ptrdiff_t 
                            sp_patterns *patterns);
 void sp_patterns_clear(sp_patterns *patterns);
 
+/* Bins, from the first, whose |s| does not exceed s_max [1/m] by more than rounding: 1e-4 of it. */
+ptrdiff_t sp_patterns_within(const sp_patterns *patterns, double s_max);
+
 /* Sums one image [panels][height][width] into its bins. Different images may be added by different threads. */
 void sp_patterns_add(sp_patterns *patterns, ptrdiff_t image, const float *value);
 

@@ -123,8 +123,10 @@ static void warn_of_grids(const sp_reconstruction *state, sp_text *text)
 {
     const sp_reconstruct_settings *chosen = &state->settings;
     const double box = state->voxel * (double)state->edge;
+    const bool all_detail = state->generations == 0 || /* the grid grows with the detail in use */
+                            state->history[state->generations - 1].resolution <= 1.001 * chosen->resolution;
 
-    if (state->grid_spacing > COARSE_GRID * state->speckle && state->speckle > 0.0) {
+    if (all_detail && state->grid_spacing > COARSE_GRID * state->speckle && state->speckle > 0.0) {
         sp_text_append(
             text,
             "orientation grid too coarse: its nearest point is typically %.1f degrees away, a speckle at the edge "

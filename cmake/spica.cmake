@@ -5,14 +5,28 @@ set(CMAKE_C_STANDARD 17)
 set(CMAKE_C_EXTENSIONS ON) # gnu17: headers of task engines refuse strict C17
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 
-add_library(sp_flags INTERFACE)
-target_compile_options(sp_flags INTERFACE
+add_library(sp_portable_flags INTERFACE)
+target_compile_options(sp_portable_flags INTERFACE
     -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Wformat=2
     $<$<BOOL:${SPICA_WERROR}>:-Werror>
-    -fno-math-errno -fno-trapping-math
-    $<$<AND:$<BOOL:${SPICA_NATIVE}>,$<CONFIG:Release>>:-march=native>)
-target_compile_definitions(sp_flags INTERFACE SPICA_VERSION="${PROJECT_VERSION}" _GNU_SOURCE)
-target_include_directories(sp_flags INTERFACE ${CMAKE_SOURCE_DIR}/lib ${CMAKE_SOURCE_DIR}/apps/spi)
+    -fno-math-errno -fno-trapping-math)
+target_compile_definitions(sp_portable_flags INTERFACE SPICA_VERSION="${PROJECT_VERSION}" _GNU_SOURCE)
+target_include_directories(sp_portable_flags INTERFACE ${CMAKE_SOURCE_DIR}/lib ${CMAKE_SOURCE_DIR}/apps/spi)
+
+add_library(sp_flags INTERFACE)
+target_compile_options(sp_flags INTERFACE $<$<AND:$<BOOL:${SPICA_NATIVE}>,$<CONFIG:Release>>:-march=native>)
+target_link_libraries(sp_flags INTERFACE sp_portable_flags)
+
+# The instruction sets that kernels are compiled for, each with the floats of its vectors and its flags; which one runs is
+# chosen at run time (lib/num/isa.h). All optimised in every build type: a test of unoptimised vector code takes minutes.
+set(SPICA_ISA_plain 4 "")
+set(SPICA_ISA_avx2 8 "-march=x86-64-v3")
+set(SPICA_ISA_avx512 16 "-march=x86-64-v4;-mprefer-vector-width=512")
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    set(SPICA_ISAS plain avx2 avx512)
+else()
+    set(SPICA_ISAS plain)
+endif()
 
 # sp_library(NAME PARENT NEEDS layers... USES external targets...): every .c file of PARENT/NAME, as static library sp_NAME
 function(sp_library name parent)
@@ -21,6 +35,25 @@ function(sp_library name parent)
     add_library(sp_${name} STATIC ${sources})
     list(TRANSFORM ARG_NEEDS PREPEND sp_)
     target_link_libraries(sp_${name} PUBLIC ${ARG_NEEDS} ${ARG_USES} sp_flags)
+    sp_variants(${name} ${parent})
+endfunction()
+
+# sp_variants(NAME PARENT): every .c file of PARENT/NAME/variants, once for each instruction set, into sp_NAME
+function(sp_variants name parent)
+    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${parent}/${name}/variants/*.c)
+    if(NOT sources)
+        return()
+    endif()
+    foreach(isa ${SPICA_ISAS})
+        list(GET SPICA_ISA_${isa} 0 lanes)
+        list(SUBLIST SPICA_ISA_${isa} 1 -1 flags)
+        add_library(sp_${name}_${isa} OBJECT ${sources})
+        target_link_libraries(sp_${name}_${isa} PRIVATE sp_portable_flags)
+        target_compile_options(sp_${name}_${isa} PRIVATE -O3 ${flags})
+        target_compile_definitions(sp_${name}_${isa} PRIVATE SP_ISA=${isa} SP_LANES=${lanes})
+        target_sources(sp_${name} PRIVATE $<TARGET_OBJECTS:sp_${name}_${isa}>)
+        target_compile_definitions(sp_${name} PUBLIC SP_HAS_${isa}=1)
+    endforeach()
 endfunction()
 
 # Labels for ctest -L: the layer; `threads` where it uses OpenMP; `slow` for pipelines; `house` for checks of the source tree.

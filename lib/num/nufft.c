@@ -9,28 +9,34 @@
 
 #include "base/memory.h"
 #include "num/fft.h"
+#include "num/nufft_kernels.h"
 
 enum {
     MAX_WIDTH = 6,
-    MAX_DEGREE = 10,
     LANES = 8, /* kernel weights of one axis, padded to a vector */
     PAD = 4,   /* [cell] beyond each end of an axis: half the widest stencil, and one for rounding */
+    TILE = 16, /* edge of the squares in which planes are transposed */
 };
+
+/* Larger replicated grids [byte] lose more by leaving the last-level cache, which other threads use too, than they
+ * gain: break-even was measured between 12 and 24 MB with 32 MB of cache. */
+static const size_t MOST_REPLICATED = 12000000;
 
 typedef float vec4 __attribute__((vector_size(16), aligned(4)));
 typedef float vec8 __attribute__((vector_size(32), aligned(4)));
 
 struct sp_nufft {
-    ptrdiff_t n;  /* edge of the volume */
-    ptrdiff_t nf; /* edge of the fine grid, about sigma n */
-    int width;
-    int degree; /* of the polynomial that stands for the kernel */
-    float coefficient[MAX_DEGREE + 1][LANES] __attribute__((aligned(32))); /* [power][cell of the stencil] */
-    ptrdiff_t size[3];                                                     /* of the padded half-space grid */
-    ptrdiff_t origin[3];                                                   /* cell of k = 0 */
+    ptrdiff_t n;         /* edge of the volume */
+    ptrdiff_t nf;        /* edge of the fine grid, about sigma n */
+    int depth;           /* of the layout of grids, num/nufft_kernels.h */
+    ptrdiff_t size[3];   /* of the padded half-space grid */
+    ptrdiff_t origin[3]; /* cell of k = 0 */
+    const sp_nufft_kernels *kernels;
+    sp_nufft_stencil stencil;
+    float weight[SP_NUFFT_DEGREE + 1][SP_NUFFT_PACKED] __attribute__((aligned(64)));
     sp_fft *fft;
     float *factor;       /* [n/2+1] 1 / transform of the kernel, per axis */
-    float *real;         /* [nf^3] work space */
+    float *real;         /* [nf^3] or one grid with depth 1, the larger: work space */
     float complex *half; /* [nf][nf][nf/2+1] work space */
 };
 
@@ -44,7 +50,7 @@ static double kernel(double x, int width, double beta)
 /* Polynomial of the given degree through the kernel at Chebyshev nodes of one cell; x in -1..1 across the cell. */
 static void fit_cell(int width, double beta, int cell, int degree, double *coefficient)
 {
-    double a[MAX_DEGREE + 1][MAX_DEGREE + 2];
+    double a[SP_NUFFT_DEGREE + 1][SP_NUFFT_DEGREE + 2];
     const int terms = degree + 1;
 
     for (int i = 0; i < terms; i++) {
@@ -85,58 +91,91 @@ static void fit_cell(int width, double beta, int cell, int degree, double *coeff
 static void make_kernel(sp_nufft *self)
 {
     enum { PANELS = 32 };
+    const int width = self->stencil.width, degree = self->stencil.degree, cells = width == 4 ? 4 : 8;
     const double sigma = (double)self->nf / (double)self->n;
-    const double beta = 0.976 * M_PI * self->width * (1.0 - 0.5 / sigma); /* Barnett et al., section 3.3 */
-    double coefficient[MAX_WIDTH][MAX_DEGREE + 1] = {{0.0}};
+    const double beta = 0.976 * M_PI * width * (1.0 - 0.5 / sigma); /* Barnett et al., section 3.3 */
+    double coefficient[MAX_WIDTH][SP_NUFFT_DEGREE + 1] = {{0.0}};
 
-    for (int cell = 0; cell < self->width; cell++) {
-        fit_cell(self->width, beta, cell, self->degree, coefficient[cell]);
-        for (int d = 0; d <= self->degree; d++) {
-            self->coefficient[d][cell] = (float)coefficient[cell][d];
+    for (int cell = 0; cell < width; cell++) {
+        fit_cell(width, beta, cell, degree, coefficient[cell]);
+        for (int d = 0; d <= degree; d++) {
+            for (int axis = 0; axis < 3; axis++) {
+                self->weight[d][axis * cells + cell] = (float)coefficient[cell][d];
+            }
         }
     }
     for (ptrdiff_t r = 0; r <= self->n / 2; r++) {
         static const double node[2] = {-0.5773502691896257, 0.5773502691896257}; /* Gauss-Legendre, 2 points */
         double sum = 0.0;
 
-        for (int cell = 0; cell < self->width; cell++) {
+        for (int cell = 0; cell < width; cell++) {
             for (int i = 0; i < 2 * PANELS; i++) {
                 const double t = (i / 2 + 0.5 + 0.5 * node[i % 2]) / PANELS;
                 double value = 0.0;
 
-                for (int d = self->degree; d >= 0; d--) {
+                for (int d = degree; d >= 0; d--) {
                     value = value * (2.0 * t - 1.0) + coefficient[cell][d];
                 }
-                sum += value * cos(2.0 * M_PI * (double)r * (t + 0.5 * self->width - 1.0 - cell) / (double)self->nf);
+                sum += value * cos(2.0 * M_PI * (double)r * (t + 0.5 * width - 1.0 - cell) / (double)self->nf);
             }
         }
         self->factor[r] = (float)(2.0 * PANELS / sum);
     }
 }
 
-sp_status sp_nufft_new(ptrdiff_t n, int width, double sigma, sp_nufft **plan)
+static ptrdiff_t cell_count(const sp_nufft *plan)
 {
-    sp_status status = SP_OK;
-    sp_nufft *self = NULL;
-    ptrdiff_t nf = 0;
+    return plan->size[0] * plan->size[1] * plan->size[2];
+}
 
-    SP_REQUIRE(n >= 4 && n <= 1024 && n % 2 == 0, SP_ERR_USAGE, "NUFFT edge %td is not an even number in 4..1024", n);
-    SP_REQUIRE(width == 4 || width == 6, SP_ERR_USAGE, "NUFFT kernel width %d is not 4 or 6", width);
-    SP_REQUIRE(sigma >= 1.25 && sigma <= 4.0, SP_ERR_USAGE, "NUFFT oversampling %g is not in 1.25..4", sigma);
-    SP_TRY(SP_ARRAY(self, 1));
-    nf = sp_fft_good_size((ptrdiff_t)ceil(sigma * (double)n));
-    self->n = n;
-    self->nf = nf;
-    self->width = width;
-    self->degree = width + 3;
+static ptrdiff_t work_count(const sp_nufft *plan)
+{
+    const ptrdiff_t cube = plan->nf * plan->nf * plan->nf, cells = cell_count(plan);
+
+    return cube > cells ? cube : cells;
+}
+
+/* Sizes of the padded grid, and the layout that the kernels want it in. */
+static void make_layout(sp_nufft *self, const sp_nufft_kernels *kernels, size_t most_replicated)
+{
+    sp_nufft_stencil *stencil = &self->stencil;
+    const ptrdiff_t nf = self->nf;
+
     self->size[0] = nf / 2 + 1 + 2 * PAD;
     self->size[1] = nf + 1 + 2 * PAD;
     self->size[2] = (nf + 1 + 2 * PAD + LANES + 3) / 4 * 4; /* a vector may reach beyond its stencil */
     self->origin[0] = PAD;
     self->origin[1] = self->origin[2] = nf / 2 + PAD;
-    SP_TRY(sp_fft_new(nf, &self->fft));
+    self->kernels = kernels;
+    self->depth = kernels->depth[stencil->width == 6];
+    stencil->replicated = self->depth == 1 || 4 * (size_t)(self->depth * cell_count(self)) <= most_replicated;
+    stencil->blocks = (int32_t)(stencil->replicated ? self->size[1] : self->size[1] / self->depth + 2);
+    stencil->columns = (int32_t)self->size[2];
+    for (int i = 0; i < 3; i++) {
+        stencil->first[i] = (int32_t)self->origin[i] - (stencil->width / 2 - 1);
+    }
+}
+
+sp_status sp_nufft_new_with(ptrdiff_t n, int width, double sigma, const sp_nufft_kernels *kernels,
+                            size_t most_replicated, sp_nufft **plan)
+{
+    sp_status status = SP_OK;
+    sp_nufft *self = NULL;
+
+    SP_REQUIRE(n >= 4 && n <= 1024 && n % 2 == 0, SP_ERR_USAGE, "NUFFT edge %td is not an even number in 4..1024", n);
+    SP_REQUIRE(width == 4 || width == 6, SP_ERR_USAGE, "NUFFT kernel width %d is not 4 or 6", width);
+    SP_REQUIRE(sigma >= 1.25 && sigma <= 4.0, SP_ERR_USAGE, "NUFFT oversampling %g is not in 1.25..4", sigma);
+    SP_TRY(SP_ARRAY(self, 1));
+    self->n = n;
+    self->nf = sp_fft_good_size((ptrdiff_t)ceil(sigma * (double)n));
+    self->stencil.width = width;
+    self->stencil.degree = width == 4 ? 5 : 8;
+    self->stencil.weight = self->weight;
+    make_layout(self, kernels, most_replicated);
+    SP_REQUIRE(cell_count(self) <= INT32_MAX, SP_ERR_USAGE, "NUFFT grid of edge %td has too many cells", self->nf);
+    SP_TRY(sp_fft_new(self->nf, &self->fft));
     SP_TRY(SP_ARRAY(self->factor, n / 2 + 1));
-    SP_TRY(SP_ARRAY(self->real, nf * nf * nf));
+    SP_TRY(SP_ARRAY(self->real, work_count(self)));
     SP_TRY(SP_ARRAY(self->half, sp_fft_complex_count(self->fft)));
     make_kernel(self);
     *plan = self;
@@ -144,6 +183,11 @@ sp_status sp_nufft_new(ptrdiff_t n, int width, double sigma, sp_nufft **plan)
 done:
     sp_nufft_free(self);
     return status;
+}
+
+sp_status sp_nufft_new(ptrdiff_t n, int width, double sigma, sp_nufft **plan)
+{
+    return sp_nufft_new_with(n, width, sigma, sp_nufft_kernels_for(sp_isa_best()), MOST_REPLICATED, plan);
 }
 
 void sp_nufft_free(sp_nufft *plan)
@@ -160,7 +204,12 @@ void sp_nufft_free(sp_nufft *plan)
 
 ptrdiff_t sp_nufft_grid_count(const sp_nufft *plan)
 {
-    return plan->size[0] * plan->size[1] * plan->size[2];
+    return plan->size[0] * plan->stencil.blocks * plan->size[2] * plan->depth;
+}
+
+ptrdiff_t sp_nufft_pair_count(const sp_nufft *plan)
+{
+    return 2 * cell_count(plan);
 }
 
 size_t sp_nufft_bytes(ptrdiff_t n, double sigma)
@@ -186,6 +235,61 @@ static ptrdiff_t half_index(const sp_nufft *plan, ptrdiff_t a, ptrdiff_t b, ptrd
     return (x * nf + y) * (nf / 2 + 1) + z;
 }
 
+/* Row b of every plane a, from the half-complex array, in squares: both sides are read and written along cache lines.
+ */
+static void unfold_row(const sp_nufft *plan, ptrdiff_t b, float *cells)
+{
+    const ptrdiff_t *size = plan->size, *origin = plan->origin;
+
+    for (ptrdiff_t c = 0; c < size[2]; c += TILE) {
+        for (ptrdiff_t a = 0; a < size[0]; a += TILE) {
+            for (ptrdiff_t i = c; i < c + TILE && i < size[2]; i++) {
+                const float complex *up = plan->half + half_index(plan, 0, b - origin[1], i - origin[2]);
+                const float complex *down = plan->half + half_index(plan, -1, b - origin[1], i - origin[2]) - 1;
+
+                for (ptrdiff_t j = a; j < a + TILE && j < size[0]; j++) {
+                    const ptrdiff_t k = j - origin[0];
+
+                    cells[(j * size[1] + b) * size[2] + i] =
+                        crealf(k < 0 ? down[-k] : (k > plan->nf / 2 ? down[plan->nf - k] : up[k]));
+                }
+            }
+        }
+    }
+}
+
+/* cells = the padded half space with depth 1, every cell of it defined. */
+static void unfold(const sp_nufft *plan, float *cells)
+{
+#pragma omp parallel for schedule(static)
+    for (ptrdiff_t b = 0; b < plan->size[1]; b++) {
+        unfold_row(plan, b, cells);
+    }
+}
+
+/* grid = cells in blocks of rows. Rows beyond the last have weight 0 in any stencil; the last one stands for them. */
+static void interleave(const sp_nufft *plan, const float *cells, float *grid)
+{
+    const ptrdiff_t *size = plan->size, blocks = plan->stencil.blocks;
+    const int depth = plan->depth, step = plan->stencil.replicated ? 1 : depth;
+
+#pragma omp parallel for schedule(static)
+    for (ptrdiff_t a = 0; a < size[0]; a++) {
+        for (ptrdiff_t block = 0; block < blocks; block++) {
+            float *out = grid + (a * blocks + block) * size[2] * depth;
+
+            for (int d = 0; d < depth; d++) {
+                const ptrdiff_t b = block * step + d < size[1] ? block * step + d : size[1] - 1;
+                const float *row = cells + (a * size[1] + b) * size[2];
+
+                for (ptrdiff_t c = 0; c < size[2]; c++) {
+                    out[c * depth + d] = row[c];
+                }
+            }
+        }
+    }
+}
+
 void sp_nufft_prepare(sp_nufft *plan, const float *volume, float *grid)
 {
     const ptrdiff_t n = plan->n, nf = plan->nf, h = n / 2 - 1;
@@ -203,15 +307,11 @@ void sp_nufft_prepare(sp_nufft *plan, const float *volume, float *grid)
         }
     }
     sp_fft_forward(plan->fft, plan->real, plan->half);
-    for (ptrdiff_t a = 0; a < plan->size[0]; a++) {
-        for (ptrdiff_t b = 0; b < plan->size[1]; b++) {
-            float *row = grid + (a * plan->size[1] + b) * plan->size[2];
-
-            for (ptrdiff_t c = 0; c < plan->size[2]; c++) {
-                row[c] =
-                    crealf(plan->half[half_index(plan, a - plan->origin[0], b - plan->origin[1], c - plan->origin[2])]);
-            }
-        }
+    if (plan->depth == 1) {
+        unfold(plan, grid);
+    } else {
+        unfold(plan, plan->real);
+        interleave(plan, plan->real, grid);
     }
 }
 
@@ -248,52 +348,22 @@ static inline ptrdiff_t locate(const sp_nufft *plan, const cell_map *map, float 
         const float floored = floorf(sign * u[i]);
 
         fraction[i] = 2.0f * (sign * u[i] - floored) - 1.0f;
-        cell[i] = (ptrdiff_t)(int)floored + plan->origin[i] - (plan->width / 2 - 1);
+        cell[i] = (ptrdiff_t)(int)floored + plan->origin[i] - (plan->stencil.width / 2 - 1);
     }
     return (cell[0] * plan->size[1] + cell[1]) * plan->size[2] + cell[2];
 }
 
-/* One point interpolated, and one point spread onto two interleaved grids, for a width and the vector that holds it.
+/* One point spread onto two interleaved grids, for a width and the vector that holds it.
  * Rows of the stencil along the fastest axis are one vector; the lanes beyond the width have weight 0. */
-#define DEFINE_STENCIL(WIDTH, DEGREE, VECTOR, VLANES)                                                                  \
+#define DEFINE_STENCIL(WIDTH, DEGREE, VECTOR)                                                                          \
     static inline void weights_##WIDTH(const sp_nufft *plan, float x, VECTOR *weights)                                 \
     {                                                                                                                  \
-        VECTOR value = *(const VECTOR *)plan->coefficient[DEGREE];                                                     \
+        VECTOR value = *(const VECTOR *)plan->weight[DEGREE];                                                          \
                                                                                                                        \
         for (int d = (DEGREE)-1; d >= 0; d--) {                                                                        \
-            value = value * x + *(const VECTOR *)plan->coefficient[d];                                                 \
+            value = value * x + *(const VECTOR *)plan->weight[d];                                                      \
         }                                                                                                              \
         *weights = value;                                                                                              \
-    }                                                                                                                  \
-                                                                                                                       \
-    static void interpolate_##WIDTH(const sp_nufft *plan, const float *grid, const cell_map *map,                      \
-                                    const float *const s[3], ptrdiff_t count, float *value)                            \
-    {                                                                                                                  \
-        for (ptrdiff_t j = 0; j < count; j++) {                                                                        \
-            float fraction[3];                                                                                         \
-            const float *cell = grid + locate(plan, map, s[0][j], s[1][j], s[2][j], fraction);                         \
-            VECTOR wx, wy, wz;                                                                                         \
-            VECTOR sum = {0.0f};                                                                                       \
-            float total = 0.0f;                                                                                        \
-                                                                                                                       \
-            weights_##WIDTH(plan, fraction[0], &wx);                                                                   \
-            weights_##WIDTH(plan, fraction[1], &wy);                                                                   \
-            weights_##WIDTH(plan, fraction[2], &wz);                                                                   \
-            for (int a = 0; a < (WIDTH); a++) {                                                                        \
-                const float *plane = cell + a * plan->size[1] * plan->size[2];                                         \
-                VECTOR part = {0.0f};                                                                                  \
-                                                                                                                       \
-                for (int b = 0; b < (WIDTH); b++) {                                                                    \
-                    part += wy[b] * *(const VECTOR *)(plane + b * plan->size[2]);                                      \
-                }                                                                                                      \
-                sum += wx[a] * part;                                                                                   \
-            }                                                                                                          \
-            sum *= wz;                                                                                                 \
-            for (int c = 0; c < (VLANES); c++) {                                                                       \
-                total += sum[c];                                                                                       \
-            }                                                                                                          \
-            value[j] = total;                                                                                          \
-        }                                                                                                              \
     }                                                                                                                  \
                                                                                                                        \
     static void spread_pair_##WIDTH(const sp_nufft *plan, const cell_map *map, const float *const s[3],                \
@@ -325,19 +395,15 @@ static inline ptrdiff_t locate(const sp_nufft *plan, const cell_map *map, float 
         }                                                                                                              \
     }
 
-DEFINE_STENCIL(4, 7, vec4, 4)
-DEFINE_STENCIL(6, 9, vec8, 8)
+DEFINE_STENCIL(4, 5, vec4)
+DEFINE_STENCIL(6, 8, vec8)
 
 void sp_nufft_interpolate(const sp_nufft *plan, const float *grid, const sp_mat3 *rotation, double scale,
                           const float *const s[3], ptrdiff_t count, float *value)
 {
     const cell_map map = make_cell_map(plan, rotation, scale);
 
-    if (plan->width == 4) {
-        interpolate_4(plan, grid, &map, s, count, value);
-    } else {
-        interpolate_6(plan, grid, &map, s, count, value);
-    }
+    plan->kernels->interpolate(&plan->stencil, grid, map.m, s, count, value);
 }
 
 void sp_nufft_spread_pair(const sp_nufft *plan, const sp_mat3 *rotation, double scale, const float *const s[3],
@@ -345,7 +411,7 @@ void sp_nufft_spread_pair(const sp_nufft *plan, const sp_mat3 *rotation, double 
 {
     const cell_map map = make_cell_map(plan, rotation, scale);
 
-    if (plan->width == 4) {
+    if (plan->stencil.width == 4) {
         spread_pair_4(plan, &map, s, count, first, second, pair);
     } else {
         spread_pair_6(plan, &map, s, count, first, second, pair);

@@ -12,7 +12,7 @@
  * volume that fills its box: below 1e-3 at width 4, 2e-5 at width 6; several times less for one that fills half of it.
  *
  * Volumes: [n][n][n] floats in FFT order, [x][y][z], z fastest. Grids are opaque arrays of sp_nufft_grid_count()
- * floats from sp_array_new(); they hold x >= 0 only and are padded so that no stencil needs a test.
+ * floats from sp_array_new(); they hold one half of the space and are padded so that no stencil needs a test.
  *
  * Patterns: pixel j of a pattern lies at k = scale * R^T s_j, where R is the orientation and s_j the pixel in the
  * laboratory frame. Coordinates come as three arrays s[0..2][count]. */
@@ -24,11 +24,20 @@
 typedef struct sp_nufft sp_nufft;
 
 /* Plan for n*n*n volumes (even n, 4..1024), kernel width 4 or 6, oversampling sigma 1.25..4 (rounded up to a good FFT
- * size). Free with sp_nufft_free(). Fails with SP_ERR_USAGE, SP_ERR_MEMORY. */
+ * size), at most 2^31 cells in the half-space grid. Picks the inner loops for this processor (num/isa.h). Free with
+ * sp_nufft_free(). Fails with SP_ERR_USAGE, SP_ERR_MEMORY. */
 sp_status sp_nufft_new(ptrdiff_t n, int width, double sigma, sp_nufft **plan);
 void sp_nufft_free(sp_nufft *plan); /* NULL is fine */
 
-ptrdiff_t sp_nufft_grid_count(const sp_nufft *plan); /* floats in one grid */
+/* The same with given inner loops (num/nufft_kernels.h) instead of the best ones for this processor.
+ *   most_replicated  [byte] grids up to this size hold every row several times, which is faster while they stay in the
+ *                    cache */
+typedef struct sp_nufft_kernels sp_nufft_kernels;
+sp_status sp_nufft_new_with(ptrdiff_t n, int width, double sigma, const sp_nufft_kernels *kernels,
+                            size_t most_replicated, sp_nufft **plan);
+
+ptrdiff_t sp_nufft_grid_count(const sp_nufft *plan); /* floats in one grid to interpolate from */
+ptrdiff_t sp_nufft_pair_count(const sp_nufft *plan); /* floats in one pair of grids to spread onto */
 size_t sp_nufft_bytes(ptrdiff_t n, double sigma);    /* memory of one plan with one grid, for planning ahead */
 
 /* grid = what type 2 interpolates from: one FFT of the volume. Uses the plan's work space: one thread at a time. */
@@ -39,7 +48,7 @@ void sp_nufft_interpolate(const sp_nufft *plan, const float *grid, const sp_mat3
                           const float *const s[3], ptrdiff_t count, float *value);
 
 /* Type 1 of two sets of values on the same points, first half: adds each point to both grids (interleaved:
- * 2 * sp_nufft_grid_count() floats, zeroed by the caller). One grid per thread. */
+ * sp_nufft_pair_count() floats, zeroed by the caller). One grid per thread. */
 void sp_nufft_spread_pair(const sp_nufft *plan, const sp_mat3 *rotation, double scale, const float *const s[3],
                           ptrdiff_t count, const float *first, const float *second, float *pair);
 

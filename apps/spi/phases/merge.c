@@ -62,7 +62,7 @@ sp_status sp_merger_new(ptrdiff_t edge, double voxel, double support_radius, int
     SP_TRY(sp_nufft_new(self->padded, width, OVERSAMPLING, &self->nufft));
     SP_TRY(sp_fft_new(self->padded, &self->fft));
     for (int lane = 0; lane < LANES; lane++) {
-        SP_TRY(SP_ARRAY(self->pair[lane], 2 * sp_nufft_grid_count(self->nufft)));
+        SP_TRY(SP_ARRAY(self->pair[lane], sp_nufft_pair_count(self->nufft)));
         SP_TRY(SP_ARRAY(self->scratch[lane], 2 * pixels));
     }
     SP_TRY(SP_ARRAY(self->support, edge * edge * edge));
@@ -114,7 +114,7 @@ static void spread_lane(const sp_merger *self, const sp_patterns *patterns, cons
     float *value = self->scratch[lane], *weight = value + patterns->pixels;
     const double s_max = patterns->radius[pixels - 1];
 
-    memset(self->pair[lane], 0, 2 * (size_t)sp_nufft_grid_count(self->nufft) * sizeof(float));
+    memset(self->pair[lane], 0, (size_t)sp_nufft_pair_count(self->nufft) * sizeof(float));
     for (ptrdiff_t n = lane; n < patterns->images && !sp_interrupted(); n += LANES) {
         const float *count = patterns->count + n * patterns->pixels;
         const sp_mat3 rotation = sp_quat_to_matrix(orientation[n]);
@@ -138,7 +138,7 @@ static void spread_lane(const sp_merger *self, const sp_patterns *patterns, cons
 /* All lanes, then their sum in lane 0. */
 static void spread_all(sp_merger *self, const sp_patterns *patterns, const sp_quat *orientation, ptrdiff_t pixels)
 {
-    const ptrdiff_t count = 2 * sp_nufft_grid_count(self->nufft);
+    const ptrdiff_t count = sp_nufft_pair_count(self->nufft);
 
 #pragma omp parallel for schedule(dynamic, 1)
     for (int lane = 0; lane < LANES; lane++) {

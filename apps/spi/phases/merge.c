@@ -150,42 +150,16 @@ static void spread_all(sp_merger *self, const sp_patterns *patterns, const sp_qu
     }
 }
 
-/* out = S T S in + lambda in, T the Toeplitz operator. */
+/* out = S T in + lambda in, T the Toeplitz operator. S T S in truth: what CG hands in are sums of the right-hand side
+ * and of former results, all 0 outside the support. */
 static void apply_normal(void *context, const float *in, float *out)
 {
     sp_merger *self = context;
-    const ptrdiff_t n = self->edge, m = self->padded, h = n / 2 - 1;
+    const float lambda = (float)self->lambda;
 
-    memset(self->real, 0, (size_t)(m * m * m) * sizeof *self->real);
-    for (ptrdiff_t x = -h; x <= h; x++) {
-        for (ptrdiff_t y = -h; y <= h; y++) {
-            const ptrdiff_t row = (((x + n) % n) * n + (y + n) % n) * n;
-            float *wide = self->real + (((x + m) % m) * m + (y + m) % m) * m;
-
-            for (ptrdiff_t z = -h; z <= h; z++) {
-                const ptrdiff_t i = row + (z + n) % n;
-
-                wide[(z + m) % m] = self->support[i] ? in[i] : 0.0f;
-            }
-        }
-    }
-    sp_fft_forward(self->fft, self->real, self->half);
-    for (ptrdiff_t i = 0; i < sp_fft_complex_count(self->fft); i++) {
-        self->half[i] *= self->kernel[i];
-    }
-    sp_fft_backward(self->fft, self->half, self->real);
-    memset(out, 0, (size_t)(n * n * n) * sizeof *out);
-    for (ptrdiff_t x = -h; x <= h; x++) {
-        for (ptrdiff_t y = -h; y <= h; y++) {
-            const ptrdiff_t row = (((x + n) % n) * n + (y + n) % n) * n;
-            const float *wide = self->real + (((x + m) % m) * m + (y + m) % m) * m;
-
-            for (ptrdiff_t z = -h; z <= h; z++) {
-                const ptrdiff_t i = row + (z + n) % n;
-
-                out[i] = self->support[i] ? wide[(z + m) % m] + (float)self->lambda * in[i] : 0.0f;
-            }
-        }
+    sp_fft_multiply_padded(self->fft, in, self->kernel, self->half, out);
+    for (ptrdiff_t i = 0; i < self->edge * self->edge * self->edge; i++) {
+        out[i] = self->support[i] ? out[i] + lambda * in[i] : 0.0f;
     }
 }
 

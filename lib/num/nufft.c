@@ -403,7 +403,15 @@ void sp_nufft_interpolate(const sp_nufft *plan, const float *grid, const sp_mat3
 {
     const cell_map map = make_cell_map(plan, rotation, scale);
 
-    plan->kernels->interpolate(&plan->stencil, grid, map.m, s, count, value);
+    plan->kernels->interpolate(&plan->stencil, grid, map.m, s, count, value, NULL);
+}
+
+void sp_nufft_interpolate_turns(const sp_nufft *plan, const float *grid, const sp_mat3 *rotation, double scale,
+                                const float *const s[3], ptrdiff_t count, float *value, float *const turn[3])
+{
+    const cell_map map = make_cell_map(plan, rotation, scale);
+
+    plan->kernels->interpolate(&plan->stencil, grid, map.m, s, count, value, turn);
 }
 
 void sp_nufft_spread_pair(const sp_nufft *plan, const sp_mat3 *rotation, double scale, const float *const s[3],

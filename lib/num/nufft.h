@@ -47,6 +47,14 @@ void sp_nufft_prepare(sp_nufft *plan, const float *volume, float *grid);
 void sp_nufft_interpolate(const sp_nufft *plan, const float *grid, const sp_mat3 *rotation, double scale,
                           const float *const s[3], ptrdiff_t count, float *value);
 
+/* The same, and how each value changes when the molecule turns further by a small rotation vector t [rad], that is with
+ * the orientation R(t) R:
+ *   turn[i][j] = d value_j / d t_i = (g x s_j)_i,   g = gradient of the value with respect to s_j
+ * from the kernel's derivative: about `width` times less accurate than the values. Less than twice their time.
+ *   turn  out  three arrays [count] */
+void sp_nufft_interpolate_turns(const sp_nufft *plan, const float *grid, const sp_mat3 *rotation, double scale,
+                                const float *const s[3], ptrdiff_t count, float *value, float *const turn[3]);
+
 /* Type 1 of two sets of values on the same points, first half: adds each point to both grids (interleaved:
  * sp_nufft_pair_count() floats, zeroed by the caller). One grid per thread. */
 void sp_nufft_spread_pair(const sp_nufft *plan, const sp_mat3 *rotation, double scale, const float *const s[3],

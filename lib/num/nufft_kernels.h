@@ -33,12 +33,14 @@ typedef struct sp_nufft_stencil {
 } sp_nufft_stencil;
 
 /* value[j] = sum over the stencil around u_j of grid * kernel, u_j = map s_j in cells; a point with u_a < 0 stands at
- * -u_j, since the transform is even.
+ * -u_j, since the transform is even. Unless turn is NULL, also turn[i][j] = (g x s_j)_i with the gradient g of the
+ * value with respect to s_j: the kernel's polynomials are differentiated.
  *   map     in   [3][3] pixel coordinates -> cells (a, b, c)
  *   s       in   three arrays [count]
- *   value   out  [count]                                                                                           */
+ *   value   out  [count]
+ *   turn    out  three arrays [count], or NULL                                                                     */
 typedef void sp_nufft_interpolate_kernel(const sp_nufft_stencil *stencil, const float *grid, const float map[3][3],
-                                         const float *const s[3], ptrdiff_t count, float *value);
+                                         const float *const s[3], ptrdiff_t count, float *value, float *const turn[3]);
 
 struct sp_nufft_kernels {
     const char *name;

@@ -6,10 +6,12 @@
 
 enum { MAX_WIDTH = 6 };
 
-/* The stencil of one point: its first cell as offset into the grid, and weights for axes a, b, c. */
+/* The stencil of one point: its first cell as offset into the grid, weights for axes a, b, c, and their derivatives
+ * with respect to the point's coordinates in cells. */
 typedef struct footprint {
     ptrdiff_t offset;
-    double weight[3][MAX_WIDTH];
+    double sign; /* -1 if the point stands at -u */
+    double weight[3][MAX_WIDTH], slope[3][MAX_WIDTH];
 } footprint;
 
 static double polynomial(const sp_nufft_stencil *stencil, int cell, double x)
@@ -18,6 +20,16 @@ static double polynomial(const sp_nufft_stencil *stencil, int cell, double x)
 
     for (int d = stencil->degree; d >= 0; d--) {
         value = value * x + (double)stencil->weight[d][cell];
+    }
+    return value;
+}
+
+static double derivative(const sp_nufft_stencil *stencil, int cell, double x)
+{
+    double value = 0.0;
+
+    for (int d = stencil->degree; d >= 1; d--) {
+        value = value * x + d * (double)stencil->weight[d][cell];
     }
     return value;
 }
@@ -32,36 +44,59 @@ static footprint footprint_of(const sp_nufft_stencil *stencil, const float map[3
     for (int i = 0; i < 3; i++) {
         u[i] = map[i][0] * s[0][j] + map[i][1] * s[1][j] + map[i][2] * s[2][j];
     }
-    const float sign = u[0] < 0.0f ? -1.0f : 1.0f;
+    f.sign = u[0] < 0.0f ? -1.0 : 1.0;
     for (int i = 0; i < 3; i++) {
-        const double place = (double)(sign * u[i]), whole = floor(place);
+        const double place = f.sign * (double)u[i], whole = floor(place), x = 2.0 * (place - whole) - 1.0;
 
         cell[i] = (ptrdiff_t)whole + stencil->first[i];
         for (int c = 0; c < stencil->width; c++) {
-            f.weight[i][c] = polynomial(stencil, c, 2.0 * (place - whole) - 1.0);
+            f.weight[i][c] = polynomial(stencil, c, x);
+            f.slope[i][c] = 2.0 * f.sign * derivative(stencil, c, x);
         }
     }
     f.offset = (cell[0] * stencil->blocks + cell[1]) * stencil->columns + cell[2];
     return f;
 }
 
+/* sum over the stencil of grid * a * b * c */
+static double sum_stencil(const sp_nufft_stencil *stencil, const float *cell, const double *wa, const double *wb,
+                          const double *wc)
+{
+    double sum = 0.0;
+
+    for (int a = 0; a < stencil->width; a++) {
+        for (int b = 0; b < stencil->width; b++) {
+            for (int c = 0; c < stencil->width; c++) {
+                sum += wa[a] * wb[b] * wc[c] * (double)cell[(a * stencil->blocks + b) * stencil->columns + c];
+            }
+        }
+    }
+    return sum;
+}
+
 static void interpolate(const sp_nufft_stencil *stencil, const float *grid, const float map[3][3],
-                        const float *const s[3], ptrdiff_t count, float *value)
+                        const float *const s[3], ptrdiff_t count, float *value, float *const turn[3])
 {
     for (ptrdiff_t j = 0; j < count; j++) {
         const footprint f = footprint_of(stencil, map, s, j);
-        double sum = 0.0;
+        const float *cell = grid + f.offset;
+        double u[3], g[3];
 
-        for (int a = 0; a < stencil->width; a++) {
-            for (int b = 0; b < stencil->width; b++) {
-                const float *row = grid + f.offset + (a * stencil->blocks + b) * stencil->columns;
-
-                for (int c = 0; c < stencil->width; c++) {
-                    sum += f.weight[0][a] * f.weight[1][b] * f.weight[2][c] * (double)row[c];
-                }
-            }
+        value[j] = (float)sum_stencil(stencil, cell, f.weight[0], f.weight[1], f.weight[2]);
+        if (!turn) {
+            continue;
         }
-        value[j] = (float)sum;
+        u[0] = sum_stencil(stencil, cell, f.slope[0], f.weight[1], f.weight[2]);
+        u[1] = sum_stencil(stencil, cell, f.weight[0], f.slope[1], f.weight[2]);
+        u[2] = sum_stencil(stencil, cell, f.weight[0], f.weight[1], f.slope[2]);
+        for (int i = 0; i < 3; i++) {
+            g[i] = map[0][i] * u[0] + map[1][i] * u[1] + map[2][i] * u[2];
+        }
+        for (int i = 0; i < 3; i++) {
+            const int next = (i + 1) % 3, last = (i + 2) % 3;
+
+            turn[i][j] = (float)(g[next] * s[last][j] - g[last] * s[next][j]);
+        }
     }
 }
 

@@ -130,6 +130,21 @@ static void interpolate(const setting *how, double sigma, const problem *p, floa
     sp_nufft_free(plan);
 }
 
+/* Values and turns of the problem's points. */
+static void interpolate_turns(const setting *how, double sigma, const problem *p, ptrdiff_t count, float *value,
+                              float *const turn[3])
+{
+    sp_nufft *plan = NULL;
+    float *grid = NULL;
+
+    assert_int_equal(sp_nufft_new_with(EDGE, how->width, sigma, how->kernels, how->most_replicated, &plan), SP_OK);
+    assert_int_equal(SP_ARRAY(grid, sp_nufft_grid_count(plan)), SP_OK);
+    sp_nufft_prepare(plan, p->volume, grid);
+    sp_nufft_interpolate_turns(plan, grid, &p->rotation, p->scale, (const float *const *)p->s, count, value, turn);
+    sp_array_free(grid);
+    sp_nufft_free(plan);
+}
+
 static void direct_sum(const problem *p, ptrdiff_t count, double *value)
 {
     for (ptrdiff_t j = 0; j < count; j++) {
@@ -237,6 +252,70 @@ static void a_point_does_not_depend_on_its_neighbours(void **state)
             assert_memory_equal(some, all + first, (size_t)(2 * first) * sizeof *some);
             assert_true(isnan(some[2 * first])); /* nothing written beyond */
         }
+    }
+    clear_problem(&p);
+}
+
+/* Against differences of the direct sum, with the molecule turned by R(t) after its orientation: the order and the
+ * signs of the three turns are part of the claim. */
+static void turns_equal_differences_of_the_direct_sum(void **state)
+{
+    (void)state;
+    const double delta = 1e-4;
+    setting settings[MAX_SETTINGS];
+    problem p;
+    float value[POINTS], got[3][POINTS];
+    double want[3][POINTS], other[POINTS];
+
+    make_problem(&p, 12);
+    const sp_mat3 rotation = p.rotation;
+
+    for (int i = 0; i < 3; i++) {
+        const double axis[3] = {i == 0, i == 1, i == 2};
+        const sp_quat q = sp_quat_from_matrix(&rotation);
+
+        p.rotation = sp_quat_to_matrix(sp_quat_multiply(sp_quat_from_axis_angle(axis, delta), q));
+        direct_sum(&p, POINTS, want[i]);
+        p.rotation = sp_quat_to_matrix(sp_quat_multiply(sp_quat_from_axis_angle(axis, -delta), q));
+        direct_sum(&p, POINTS, other);
+        for (ptrdiff_t j = 0; j < POINTS; j++) {
+            want[i][j] = (want[i][j] - other[j]) / (2.0 * delta);
+        }
+    }
+    p.rotation = rotation;
+    for (int k = 0; k < all_settings(settings); k++) {
+        interpolate_turns(&settings[k], 2.0, &p, POINTS, value, (float *const[3]){got[0], got[1], got[2]});
+        for (int i = 0; i < 3; i++) {
+            assert_true(relative_error(got[i], want[i], POINTS) < (settings[k].width == 4 ? 4e-3 : 1e-4));
+        }
+    }
+    clear_problem(&p);
+}
+
+static void turns_of_all_inner_loops_agree_with_the_plain_ones(void **state)
+{
+    (void)state;
+    setting settings[MAX_SETTINGS];
+    problem p;
+    float value[POINTS], alone[POINTS], plain[2][3][POINTS], got[3][POINTS];
+    double want[POINTS];
+
+    make_problem(&p, 13);
+    for (int k = 0; k < all_settings(settings); k++) {
+        float(*out)[POINTS] = k < 2 ? plain[k] : got;
+
+        interpolate(&settings[k], 1.6, &p, p.s, POINTS, alone);
+        interpolate_turns(&settings[k], 1.6, &p, POINTS, value, (float *const[3]){out[0], out[1], out[2]});
+        for (int i = 0; i < 3; i++) {
+            for (ptrdiff_t j = 0; j < POINTS; j++) {
+                want[j] = plain[k % 2][i][j];
+            }
+            assert_true(relative_error(out[i], want, POINTS) < 1e-5);
+        }
+        for (ptrdiff_t j = 0; j < POINTS; j++) {
+            want[j] = alone[j];
+        }
+        assert_true(relative_error(value, want, POINTS) < 1e-6); /* the values are the same beside the turns */
     }
     clear_problem(&p);
 }
@@ -382,6 +461,8 @@ int main(void)
         cmocka_unit_test(all_inner_loops_agree_with_the_plain_ones),
         cmocka_unit_test(points_on_the_border_of_the_grid_are_as_good_as_others),
         cmocka_unit_test(a_point_does_not_depend_on_its_neighbours),
+        cmocka_unit_test(turns_equal_differences_of_the_direct_sum),
+        cmocka_unit_test(turns_of_all_inner_loops_agree_with_the_plain_ones),
         cmocka_unit_test(tiny_volumes_keep_their_shape),
         cmocka_unit_test(a_voxel_that_is_no_number_shows_in_every_value),
         cmocka_unit_test(type_1_equals_the_direct_sum_for_both_values),

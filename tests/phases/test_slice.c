@@ -144,6 +144,7 @@ static void negative_intensities_become_zero(void **state)
 {
     (void)state;
     scene s = make_scene(blobs_random(7, 3.0, 0.8), 4);
+    float turn[3][SIDE * SIDE];
 
     for (int i = 0; i < EDGE * EDGE * EDGE; i++) {
         s.autocorrelation[i] = -s.autocorrelation[i];
@@ -153,6 +154,40 @@ static void negative_intensities_become_zero(void **state)
     for (ptrdiff_t p = 0; p < s.patterns.pixels; p++) {
         assert_true(s.pattern[p] >= 0.0f && s.pattern[p] < 0.01f * s.patterns.count[0]);
     }
+    sp_slicer_cut_turns(s.slicer, sp_quat_identity(), s.patterns.s, s.patterns.pixels, s.pattern,
+                        (float *const[3]){turn[0], turn[1], turn[2]});
+    for (ptrdiff_t p = 0; p < s.patterns.pixels; p++) {
+        assert_true(s.pattern[p] > 0.0f || (turn[0][p] == 0.0f && turn[1][p] == 0.0f && turn[2][p] == 0.0f));
+    }
+    clear_scene(&s);
+}
+
+/* Turned by R(t) after the orientation, as phases/match does. */
+static void turns_are_differences_between_patterns(void **state)
+{
+    (void)state;
+    const double delta = 2e-3;
+    scene s = make_scene(blobs_random(8, 3.5, 0.8), 6);
+    sp_quat *q = random_orientations(1, 9);
+    float turn[3][SIDE * SIDE], want[SIDE * SIDE], alone[SIDE * SIDE];
+
+    sp_slicer_cut_turns(s.slicer, q[0], s.patterns.s, s.patterns.pixels, s.pattern,
+                        (float *const[3]){turn[0], turn[1], turn[2]});
+    sp_slicer_cut(s.slicer, q[0], s.patterns.s, s.patterns.pixels, alone);
+    assert_true(relative_difference(s.pattern, alone, s.patterns.pixels) < 1e-6);
+    for (int i = 0; i < 3; i++) {
+        const double axis[3] = {i == 0, i == 1, i == 2};
+        const sp_quat up = sp_quat_multiply(sp_quat_from_axis_angle(axis, delta), q[0]);
+        const sp_quat down = sp_quat_multiply(sp_quat_from_axis_angle(axis, -delta), q[0]);
+
+        sp_slicer_cut(s.slicer, up, s.patterns.s, s.patterns.pixels, want);
+        sp_slicer_cut(s.slicer, down, s.patterns.s, s.patterns.pixels, alone);
+        for (ptrdiff_t p = 0; p < s.patterns.pixels; p++) {
+            want[p] = (want[p] - alone[p]) / (float)(2.0 * delta);
+        }
+        assert_true(relative_difference(turn[i], want, s.patterns.pixels) < 2e-3);
+    }
+    sp_array_free(q);
     clear_scene(&s);
 }
 
@@ -173,6 +208,7 @@ int main(void)
         cmocka_unit_test(an_orientation_turns_the_molecule),
         cmocka_unit_test(opposite_points_have_the_same_intensity),
         cmocka_unit_test(negative_intensities_become_zero),
+        cmocka_unit_test(turns_are_differences_between_patterns),
         cmocka_unit_test(an_odd_edge_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,11 +12,13 @@
 #include "base/interrupt.h"
 #include "base/memory.h"
 #include "num/sums.h"
+#include "phases/likelihood.h"
 
 enum {
     ORIENTATION_TILE = 256, /* model patterns made and compared at a time */
     IMAGE_TILE = 128,       /* images compared at a time by one thread */
-    SCRATCH = 8,            /* patterns that a thread may hold */
+    SCRATCH = 4,            /* patterns that a thread may hold */
+    CHUNK = 1024,           /* pixels predicted and compared at a time: they stay in the first-level cache */
     FINALISTS = 2,          /* candidates of an image that are refined to the end */
 };
 
@@ -27,6 +29,7 @@ static const double BRIGHTEST = 10.0;
 struct sp_matcher {
     const sp_patterns *patterns;
     const sp_slicer *slicer;
+    const sp_likelihood_kernels *kernels;
     sp_match_settings settings;
     ptrdiff_t stride;         /* pixels held per image: up to the settings' s_max */
     ptrdiff_t pixels, shells; /* compared: the first of them, up to the present limit */
@@ -69,11 +72,6 @@ static double likelihood_feature(const sp_matcher *self, float *m, float *scratc
         m[p] = -sp_fast_log1p(r / mean);
     }
     return -(double)r * sp_sum(scratch, self->pixels);
-}
-
-static double likelihood_of_image(const sp_matcher *self, ptrdiff_t image, const float *feature, double bias)
-{
-    return sp_dot(self->data + image * self->stride, feature, self->pixels) + self->patterns->scale[image] * bias;
 }
 
 static float *thread_scratch(const sp_matcher *self)
@@ -140,6 +138,7 @@ sp_status sp_matcher_new(const sp_patterns *patterns, const sp_slicer *slicer, c
     SP_TRY(SP_ARRAY(self, 1));
     self->patterns = patterns;
     self->slicer = slicer;
+    self->kernels = sp_likelihood_kernels_for(sp_isa_best());
     self->settings = *settings;
     sp_matcher_limit(self, settings->s_max);
     SP_REQUIRE(self->pixels > 0, SP_ERR_USAGE, "no pixel lies within %.4g Angstrom", 1e10 / settings->s_max);
@@ -315,15 +314,9 @@ void sp_matcher_search(sp_matcher *matcher, const sp_rotation_grid *grid, int ke
 typedef struct climber {
     sp_quat q;
     double score;
+    bool led;    /* whether there is a step to take: */
+    double t[3]; /* [rad] the turn that Fisher scoring proposes */
 } climber;
-
-static double score_of(const sp_matcher *self, ptrdiff_t image, sp_quat q, float *scratch)
-{
-    predict(self, q, scratch);
-    const double bias = likelihood_feature(self, scratch, scratch + self->pixels);
-
-    return likelihood_of_image(self, image, scratch, bias);
-}
 
 /* The turn of the molecule by the rotation vector t [rad], after q. */
 static sp_quat turned(sp_quat q, const double t[3])
@@ -333,11 +326,15 @@ static sp_quat turned(sp_quat q, const double t[3])
     return sp_quat_normalize(sp_quat_multiply(sp_quat_from_axis_angle(t, angle), q));
 }
 
-/* Solves the symmetric 3 x 3 system a t = b by the adjoint matrix; false if a is (nearly) singular. */
+/* Solves the symmetric 3 x 3 system a t = b by the adjoint matrix; false if a is (nearly) singular. Only i >= j of a is
+ * read. */
 static bool solve3(double a[3][3], const double b[3], double t[3])
 {
     double adjoint[3][3];
 
+    a[0][1] = a[1][0];
+    a[0][2] = a[2][0];
+    a[1][2] = a[2][1];
     for (int i = 0; i < 3; i++) {
         for (int j = 0; j < 3; j++) {
             const int r = (j + 1) % 3, s = (j + 2) % 3, u = (i + 1) % 3, v = (i + 2) % 3;
@@ -356,73 +353,56 @@ static bool solve3(double a[3][3], const double b[3], double t[3])
     return true;
 }
 
-/* One step of Fisher scoring for the rotation vector t at q:
- *   gradient_i = sum_p (k - m) d_i m / v,  information_ij = sum_p d_i m d_j m / v,  v = m (1 + m/r)   (scale in both)
- */
-static bool fisher_step(const sp_matcher *self, ptrdiff_t image, sp_quat q, double delta, float *scratch, double t[3])
+/* Score of an orientation and, on request, the step of Fisher scoring from there (eq. 9). */
+static climber look(const sp_matcher *self, ptrdiff_t image, sp_quat q, bool lead)
 {
-    const ptrdiff_t count = self->pixels;
-    const float *k = self->data + image * self->stride;
-    const float scale = self->patterns->scale[image], inverse = (float)(1.0 / self->settings.dispersion);
-    const float half = (float)(0.5 / delta);
-    float *side[6], *pull = scratch + 6 * count, *weight = scratch + 7 * count;
-    double information[3][3], gradient[3];
+    const sp_likelihood_model model = {.base = self->base,
+                                       .expected = self->expected,
+                                       .share = (float)(1.0 / (1.0 + self->settings.floor)),
+                                       .dispersion = (float)self->settings.dispersion};
+    const ptrdiff_t room = self->stride < CHUNK ? self->stride : CHUNK;
+    float *pattern = thread_scratch(self);
+    float *const turn[3] = {pattern + room, pattern + 2 * room, pattern + 3 * room};
+    sp_likelihood_sums sums = {0};
+    climber c = {.q = q};
 
-    for (int i = 0; i < 6; i++) {
-        double turn[3] = {0.0};
+    for (ptrdiff_t p = 0; p < self->pixels; p += room) {
+        const ptrdiff_t count = self->pixels - p < room ? self->pixels - p : room;
+        float *const s[3] = {self->patterns->s[0] + p, self->patterns->s[1] + p, self->patterns->s[2] + p};
 
-        side[i] = scratch + i * count;
-        turn[i / 2] = i % 2 ? -delta : delta;
-        predict(self, turned(q, turn), side[i]);
-    }
-    predict(self, q, weight); /* not the mean of its neighbours: over this distance that is a blurred pattern */
-    for (ptrdiff_t p = 0; p < count; p++) {
-        const float m = weight[p];
-
-        weight[p] = m > 0.0f ? 1.0f / (m * (1.0f + m * inverse)) : 0.0f;
-        pull[p] = weight[p] * (k[p] - scale * m);
-        weight[p] *= scale;
-        for (int i = 0; i < 3; i++) {
-            side[2 * i][p] = (side[2 * i][p] - side[2 * i + 1][p]) * half;
+        if (lead) {
+            sp_slicer_cut_turns(self->slicer, q, s, count, pattern, turn);
+        } else {
+            sp_slicer_cut(self->slicer, q, s, count, pattern);
         }
+        self->kernels->add(&model, p, count, self->data + image * self->stride + p, self->patterns->scale[image],
+                           pattern, lead ? (const float *const *)turn : NULL, &sums);
     }
-    for (int i = 0; i < 3; i++) {
-        gradient[i] = sp_dot(pull, side[2 * i], count);
-        for (int j = 0; j <= i; j++) {
-            information[i][j] = information[j][i] = sp_dot3(weight, side[2 * i], side[2 * j], count);
-        }
-    }
-    return solve3(information, gradient, t);
+    c.score = sums.score;
+    c.led = lead && solve3(sums.information, sums.slope, c.t);
+    return c;
 }
 
-/* Climbs up to `steps` steps; returns whether there is hope for more. */
-static bool climb(const sp_matcher *self, ptrdiff_t image, int steps, double delta, float *scratch, climber *c)
+/* Climbs up to `steps` steps. */
+static void climb(const sp_matcher *self, ptrdiff_t image, int steps, double delta, climber *c)
 {
     const double limit = 3.0 * delta; /* the derivative is not trusted beyond */
 
-    for (int step = 0; step < steps; step++) {
-        double t[3];
-
-        if (!fisher_step(self, image, c->q, delta, scratch, t)) {
-            return false;
-        }
-        const double length = sqrt(t[0] * t[0] + t[1] * t[1] + t[2] * t[2]);
+    for (int step = 0; step < steps && c->led; step++) {
+        const double length = sqrt(c->t[0] * c->t[0] + c->t[1] * c->t[1] + c->t[2] * c->t[2]);
 
         for (int i = 0; i < 3 && length > limit; i++) {
-            t[i] *= limit / length;
+            c->t[i] *= limit / length;
         }
-        const sp_quat next = turned(c->q, t);
-        const double score = score_of(self, image, next, scratch);
+        const climber next = look(self, image, turned(c->q, c->t), true);
 
-        if (!(score > c->score)) {
-            return false;
+        if (!(next.score > c->score)) {
+            c->led = false; /* it would be proposed again */
+            return;
         }
-        *c = (climber){next, score};
-        if (length < 0.02 * delta) {
-            return false;
-        }
+        *c = next;
+        c->led = c->led && length >= 0.02 * delta;
     }
-    return true;
 }
 
 static int compare_climbers(const void *a, const void *b)
@@ -436,23 +416,24 @@ static sp_quat refine_image(const sp_matcher *self, ptrdiff_t image, const sp_qu
                             double delta)
 {
     const sp_quat half_turn = {0.0, 0.0, 0.0, 1.0}; /* about the beam */
-    float *scratch = thread_scratch(self);
     climber climbers[2 * SP_MATCH_CANDIDATES];
     const int all = 2 * count;
 
     for (int c = 0; c < all; c++) {
-        climbers[c].q = c % 2 ? sp_quat_multiply(half_turn, candidates[c / 2]) : candidates[c / 2];
-        climbers[c].score = score_of(self, image, climbers[c].q, scratch);
+        const sp_quat q = candidates[c / 2];
+
+        climbers[c] = look(self, image, c % 2 ? sp_quat_multiply(half_turn, q) : q, false);
     }
     qsort(climbers, (size_t)all, sizeof *climbers, compare_climbers);
     const int first_round = all < 2 * FINALISTS ? all : 2 * FINALISTS;
 
     for (int c = 0; c < first_round && steps > 0; c++) {
-        climb(self, image, 1, delta, scratch, &climbers[c]);
+        climbers[c] = look(self, image, climbers[c].q, true);
+        climb(self, image, 1, delta, &climbers[c]);
     }
     qsort(climbers, (size_t)first_round, sizeof *climbers, compare_climbers);
     for (int c = 0; c < FINALISTS && c < first_round; c++) {
-        climb(self, image, steps - 1, delta, scratch, &climbers[c]);
+        climb(self, image, steps - 1, delta, &climbers[c]);
     }
     qsort(climbers, FINALISTS < first_round ? FINALISTS : (size_t)first_round, sizeof *climbers, compare_climbers);
     return climbers[0].q;

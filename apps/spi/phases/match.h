@@ -61,7 +61,7 @@ void sp_matcher_search(sp_matcher *matcher, const sp_rotation_grid *grid, int ke
 /* Improves each image's orientation by Fisher scoring (eq. 9); likelihood kind only.
  *   candidates   in   [images][count] where to start; the half turn about the beam of each is tried too
  *   steps        at most, for the best candidates; a step that does not improve ends the climb
- *   delta        [rad] step of the numerical derivative: a third of a speckle at the edge
+ *   delta        [rad] a third of a speckle at the edge: steps are cut at three times that
  *   orientation  out  [images] the best orientation found */
 void sp_matcher_refine(sp_matcher *matcher, const sp_quat *candidates, int count, int steps, double delta,
                        sp_quat *orientation);

@@ -52,3 +52,20 @@ void sp_slicer_cut(const sp_slicer *slicer, sp_quat q, float *const s[3], ptrdif
         pattern[p] = pattern[p] > 0.0f ? pattern[p] : 0.0f;
     }
 }
+
+void sp_slicer_cut_turns(const sp_slicer *slicer, sp_quat q, float *const s[3], ptrdiff_t pixels, float *pattern,
+                         float *const turn[3])
+{
+    const sp_mat3 rotation = sp_quat_to_matrix(q);
+
+    sp_nufft_interpolate_turns(slicer->nufft, slicer->grid, &rotation, slicer->box, (const float *const *)s, pixels,
+                               pattern, turn);
+    for (int i = 0; i < 3; i++) {
+        for (ptrdiff_t p = 0; p < pixels; p++) {
+            turn[i][p] = pattern[p] > 0.0f ? turn[i][p] : 0.0f;
+        }
+    }
+    for (ptrdiff_t p = 0; p < pixels; p++) {
+        pattern[p] = pattern[p] > 0.0f ? pattern[p] : 0.0f;
+    }
+}

@@ -26,3 +26,9 @@ void sp_slicer_load(sp_slicer *slicer, const float *autocorrelation);
  *   pattern  out  [pixels] unit of intensity
  * Any number of threads may cut from one slicer. */
 void sp_slicer_cut(const sp_slicer *slicer, sp_quat q, float *const s[3], ptrdiff_t pixels, float *pattern);
+
+/* The same, and turn[i][p] = d pattern[p] / d t_i: how the pattern changes when the molecule turns further by a small
+ * rotation vector t [rad], R(t) R(q). 0 where the value was set to 0.
+ *   turn  out  three arrays [pixels] unit of intensity per rad */
+void sp_slicer_cut_turns(const sp_slicer *slicer, sp_quat q, float *const s[3], ptrdiff_t pixels, float *pattern,
+                         float *const turn[3]);

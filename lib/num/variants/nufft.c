@@ -50,6 +50,7 @@ typedef struct places {
     float x[3][SP_LANES];     /* axes a, b, c: -1 .. 1 across the cell */
     int32_t offset[SP_LANES]; /* of the stencil in the grid, in units of depth floats */
     int32_t shift[SP_LANES];  /* row of the first block where the stencil begins (interleaved) */
+    int32_t sign[SP_LANES];   /* sign bit of those that stand at -u */
 } places;
 
 INLINE sp_ints floor_of(sp_floats u)
@@ -74,6 +75,7 @@ INLINE void locate(const sp_nufft_stencil *stencil, const float map[3][3], const
         sp_store(p->x[i], 2.0f * (u - __builtin_convertvector(cell[i], sp_floats)) - 1.0f);
         cell[i] += stencil->first[i];
     }
+    *(sp_ints *)p->sign = sign;
     if (!replicated) {
         *(sp_ints *)p->shift = cell[1] & (depth - 1);
         cell[1] = cell[1] >> depth / 2; /* depth is 1, 2 or 4 */
@@ -118,12 +120,20 @@ INLINE void pack_places(const places *p, int i, int width, sp_floats *x)
     }
 }
 
-INLINE void evaluate(sp_floats (*coefficient)[MAX_PACKS], const sp_floats *x, int width, sp_floats *weight)
+/* Horner's scheme for the weights and, on request, their derivatives with respect to x. */
+INLINE void evaluate(sp_floats (*coefficient)[MAX_PACKS], const sp_floats *x, int width, sp_floats *weight,
+                     sp_floats *slope)
 {
     for (int v = 0; v < packs(width); v++) {
-        weight[v] = coefficient[degree_of(width)][v];
+        sp_floats value = coefficient[degree_of(width)][v], rise = {0.0f};
+
         for (int d = degree_of(width) - 1; d >= 0; d--) {
-            weight[v] = weight[v] * x[v] + coefficient[d][v];
+            rise = rise * x[v] + value;
+            value = value * x[v] + coefficient[d][v];
+        }
+        weight[v] = value;
+        if (slope) {
+            slope[v] = rise;
         }
     }
 }
@@ -187,96 +197,168 @@ INLINE sp_floats across(const sp_floats *weight, int width, const pattern *p, in
 
 /* ---- type 2 ---- */
 
-/* Sums of grid * weight over a, for every row and cell of the stencil. */
-INLINE void sum_planes(const sp_floats *weight, const float *cell, ptrdiff_t plane, ptrdiff_t block, int blocks,
-                       int width, sp_floats (*sum)[MAX_SPANS])
+/* What stays the same for all points of a call. */
+typedef struct reader {
+    const sp_nufft_stencil *stencil;
+    const float *grid;
+    int width;
+    bool replicated, slopes;
+    sp_floats coefficient[SP_NUFFT_DEGREE + 1][MAX_PACKS];
+    pattern lanes;
+} reader;
+
+/* Sums over a of grid * weight, for every row and cell of the stencil; with slopes also of grid * slope. */
+INLINE void sum_planes(const reader *r, const float *cell, const sp_floats *weight, const sp_floats *slope,
+                       sp_floats (*sum)[MAX_SPANS], sp_floats (*rise)[MAX_SPANS])
 {
-    for (int a = 0; a < width; a++) {
-        const sp_floats w = pick(weight, width, 0, a);
+    const ptrdiff_t row = (ptrdiff_t)r->stencil->columns * depth_of(r->width), plane = r->stencil->blocks * row;
+    const ptrdiff_t block = r->replicated ? depth_of(r->width) * row : row;
 
-        for (int r = 0; r < blocks; r++) {
-            for (int v = 0; v < spans(width); v++) {
-                const sp_floats grid = sp_load(cell + a * plane + r * block + v * SP_LANES);
+    for (int a = 0; a < r->width; a++) {
+        const sp_floats w = pick(weight, r->width, 0, a);
+        const sp_floats dw = r->slopes ? pick(slope, r->width, 0, a) : w;
 
-                sum[r][v] = a == 0 ? w * grid : sum[r][v] + w * grid;
+        for (int i = 0; i < blocks_of(r->width, r->replicated); i++) {
+            for (int v = 0; v < spans(r->width); v++) {
+                const sp_floats grid = sp_load(cell + a * plane + i * block + v * SP_LANES);
+
+                sum[i][v] = a == 0 ? w * grid : sum[i][v] + w * grid;
+                if (r->slopes) {
+                    rise[i][v] = a == 0 ? dw * grid : rise[i][v] + dw * grid;
+                }
             }
         }
     }
 }
 
-/* Lanes whose sum is the value at point i. */
-INLINE sp_floats read_point(const sp_nufft_stencil *stencil, const float *grid, const places *p, int i,
-                            sp_floats (*coefficient)[MAX_PACKS], const pattern *lanes, int width, bool replicated)
+/* Sums over the rows of the stencil: part[v] = sum_i weight of block i * sum[i][v] */
+INLINE void sum_rows(const reader *r, const sp_floats *weight, int shift, sp_floats (*sum)[MAX_SPANS], sp_floats *part)
 {
-    const int depth = depth_of(width), blocks = blocks_of(width, replicated);
-    const ptrdiff_t row = (ptrdiff_t)stencil->columns * depth;
-    const int shift = replicated ? 0 : p->shift[i];
-    sp_floats x[MAX_PACKS], weight[MAX_PACKS], c[MAX_SPANS], sum[MAX_BLOCKS][MAX_SPANS], total = {0.0f};
+    for (int i = 0; i < blocks_of(r->width, r->replicated); i++) {
+        const sp_floats w = across(weight, r->width, &r->lanes, shift, i);
 
-    pack_places(p, i, width, x);
-    evaluate(coefficient, x, width, weight);
-    sum_planes(weight, grid + (ptrdiff_t)p->offset[i] * depth, stencil->blocks * row, replicated ? depth * row : row,
-               blocks, width, sum);
-    along(weight, width, lanes, c);
-    for (int v = 0; v < spans(width); v++) {
-        sp_floats part = across(weight, width, lanes, shift, 0) * sum[0][v];
-
-        for (int r = 1; r < blocks; r++) {
-            part += across(weight, width, lanes, shift, r) * sum[r][v];
+        for (int v = 0; v < spans(r->width); v++) {
+            part[v] = i == 0 ? w * sum[i][v] : part[v] + w * sum[i][v];
         }
-        total += c[v] * part;
     }
-    return total;
+}
+
+INLINE sp_floats sum_spans(const sp_floats *c, const sp_floats *part, int width)
+{
+    return spans(width) == 1 ? c[0] * part[0] : c[0] * part[0] + c[1] * part[1];
+}
+
+/* Lanes whose sum is the value at point i; then, with slopes, its derivatives with respect to x of axes a, b, c. */
+INLINE void read_point(const reader *r, const places *p, int i, sp_floats (*out)[SP_LANES])
+{
+    const float *cell = r->grid + (ptrdiff_t)p->offset[i] * depth_of(r->width);
+    const int shift = r->replicated ? 0 : p->shift[i];
+    sp_floats x[MAX_PACKS], weight[MAX_PACKS], slope[MAX_PACKS];
+    sp_floats sum[MAX_BLOCKS][MAX_SPANS], rise[MAX_BLOCKS][MAX_SPANS], part[MAX_SPANS], c[MAX_SPANS], dc[MAX_SPANS];
+
+    pack_places(p, i, r->width, x);
+    evaluate((sp_floats(*)[MAX_PACKS])r->coefficient, x, r->width, weight, r->slopes ? slope : NULL);
+    sum_planes(r, cell, weight, slope, sum, rise);
+    sum_rows(r, weight, shift, sum, part);
+    along(weight, r->width, &r->lanes, c);
+    out[0][i] = sum_spans(c, part, r->width);
+    if (!r->slopes) {
+        return;
+    }
+    along(slope, r->width, &r->lanes, dc);
+    out[3][i] = sum_spans(dc, part, r->width);
+    sum_rows(r, slope, shift, sum, part);
+    out[2][i] = sum_spans(c, part, r->width);
+    sum_rows(r, weight, shift, rise, part);
+    out[1][i] = sum_spans(c, part, r->width);
+}
+
+/* Derivatives with respect to x of axes a, b, c -> with respect to a turn of the molecule: g = gradient with respect to
+ * s, turn = g x s (num/nufft.h). */
+INLINE void store_turns(const float map[3][3], const float *const s[3], ptrdiff_t j, const places *p,
+                        const sp_floats slope[3], float *const turn[3])
+{
+    const sp_floats s0 = sp_load(s[0] + j), s1 = sp_load(s[1] + j), s2 = sp_load(s[2] + j);
+    sp_floats u[3], g[3];
+
+    for (int i = 0; i < 3; i++) {
+        u[i] = (sp_floats)((sp_ints)(2.0f * slope[i]) ^ *(const sp_ints *)p->sign); /* two x to a cell */
+    }
+    for (int i = 0; i < 3; i++) {
+        g[i] = map[0][i] * u[0] + map[1][i] * u[1] + map[2][i] * u[2];
+    }
+    sp_store(turn[0] + j, g[1] * s2 - g[2] * s1);
+    sp_store(turn[1] + j, g[2] * s0 - g[0] * s2);
+    sp_store(turn[2] + j, g[0] * s1 - g[1] * s0);
 }
 
 INLINE void interpolate(const sp_nufft_stencil *stencil, const float *grid, const float map[3][3],
-                        const float *const s[3], ptrdiff_t count, float *value, int width, bool replicated)
+                        const float *const s[3], ptrdiff_t count, float *value, float *const turn[3], int width,
+                        bool replicated, bool slopes)
 {
-    sp_floats coefficient[SP_NUFFT_DEGREE + 1][MAX_PACKS], sum[SP_LANES];
+    reader r = {.stencil = stencil, .grid = grid, .width = width, .replicated = replicated, .slopes = slopes};
+    sp_floats sum[4][SP_LANES];
     places p __attribute__((aligned(64)));
-    pattern lanes;
 
-    load_coefficients(stencil->weight, width, coefficient);
-    make_pattern(width, replicated, &lanes);
+    load_coefficients(stencil->weight, width, r.coefficient);
+    make_pattern(width, replicated, &r.lanes);
     for (ptrdiff_t j = 0; j < count; j += SP_LANES) {
         locate(stencil, map, s, j, depth_of(width), replicated, &p);
         for (int i = 0; i < SP_LANES; i++) {
-            sum[i] = read_point(stencil, grid, &p, i, coefficient, &lanes, width, replicated);
+            read_point(&r, &p, i, sum);
         }
-        sp_store(value + j, sp_reduce(sum));
+        sp_store(value + j, sp_reduce(sum[0]));
+        if (slopes) {
+            const sp_floats slope[3] = {sp_reduce(sum[1]), sp_reduce(sum[2]), sp_reduce(sum[3])};
+
+            store_turns(map, s, j, &p, slope, turn);
+        }
     }
 }
 
 /* ---- the table ---- */
 
-/* One body for each width and layout; count is a multiple of SP_LANES. */
-static void interpolate_whole(const sp_nufft_stencil *stencil, const float *grid, const float map[3][3],
-                              const float *const s[3], ptrdiff_t count, float *value)
-{
-    if (stencil->width == 4 && stencil->replicated) {
-        interpolate(stencil, grid, map, s, count, value, 4, true);
-    } else if (stencil->width == 4) {
-        interpolate(stencil, grid, map, s, count, value, 4, false);
-    } else if (stencil->replicated) {
-        interpolate(stencil, grid, map, s, count, value, 6, true);
-    } else {
-        interpolate(stencil, grid, map, s, count, value, 6, false);
+/* One body for each width, layout and purpose; count is a multiple of SP_LANES. */
+#define BODY(width, replicated, slopes)                                                                                \
+    static void interpolate_##width##_##replicated##_##slopes(const sp_nufft_stencil *stencil, const float *grid,      \
+                                                              const float map[3][3], const float *const s[3],          \
+                                                              ptrdiff_t count, float *value, float *const turn[3])     \
+    {                                                                                                                  \
+        interpolate(stencil, grid, map, s, count, value, turn, width, replicated, slopes);                             \
     }
-}
+BODY(4, 0, 0)
+BODY(4, 0, 1)
+BODY(4, 1, 0)
+BODY(4, 1, 1)
+BODY(6, 0, 0)
+BODY(6, 0, 1)
+BODY(6, 1, 0)
+BODY(6, 1, 1)
+
+static sp_nufft_interpolate_kernel *const bodies[2][2][2] = {
+    {{interpolate_4_0_0, interpolate_4_0_1}, {interpolate_4_1_0, interpolate_4_1_1}},
+    {{interpolate_6_0_0, interpolate_6_0_1}, {interpolate_6_1_0, interpolate_6_1_1}},
+};
 
 static void interpolate_all(const sp_nufft_stencil *stencil, const float *grid, const float map[3][3],
-                            const float *const s[3], ptrdiff_t count, float *value)
+                            const float *const s[3], ptrdiff_t count, float *value, float *const turn[3])
 {
-    const ptrdiff_t whole = count / SP_LANES * SP_LANES;
-    float rest[3][SP_LANES] = {{0.0f}}, last[SP_LANES];
+    const ptrdiff_t whole = count / SP_LANES * SP_LANES, rest = count - whole;
+    sp_nufft_interpolate_kernel *const body = bodies[stencil->width == 6][stencil->replicated][turn != NULL];
+    float point[3][SP_LANES] = {{0.0f}}, result[4][SP_LANES];
 
-    interpolate_whole(stencil, grid, map, s, whole, value);
-    if (whole < count) { /* the points that do not fill a vector, filled up with k = 0 */
-        for (int i = 0; i < 3; i++) {
-            memcpy(rest[i], s[i] + whole, (size_t)(count - whole) * sizeof **s);
-        }
-        interpolate_whole(stencil, grid, map, (const float *const[3]){rest[0], rest[1], rest[2]}, SP_LANES, last);
-        memcpy(value + whole, last, (size_t)(count - whole) * sizeof *value);
+    body(stencil, grid, map, s, whole, value, turn);
+    if (rest == 0) {
+        return;
+    }
+    for (int i = 0; i < 3; i++) { /* the points that do not fill a vector, filled up with k = 0 */
+        memcpy(point[i], s[i] + whole, (size_t)rest * sizeof **s);
+    }
+    body(stencil, grid, map, (const float *const[3]){point[0], point[1], point[2]}, SP_LANES, result[0],
+         (float *const[3]){result[1], result[2], result[3]});
+    memcpy(value + whole, result[0], (size_t)rest * sizeof *value);
+    for (int i = 0; turn && i < 3; i++) {
+        memcpy(turn[i] + whole, result[1 + i], (size_t)rest * sizeof *value);
     }
 }
 

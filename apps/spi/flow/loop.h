@@ -41,6 +41,8 @@ typedef struct sp_loop {
     bool grid_follows;     /* the reach; else the user chose its size */
     sp_phase_settings phasing;
     sp_reconstruction *state;
+    double box;             /* [m] edge of the density, on any grid */
+    int phaser_starts;      /* that the phaser has room for */
     double s_max;           /* [1/m] of the reconstruction */
     double reach;           /* [1/m] of the present generation: the search begins with less */
     float *autocorrelation; /* [edge^3] merged */
@@ -89,10 +91,12 @@ int sp_loop_orientations(double speckle);
 
 /* ---- workspace ---- */
 
-/* The grid of the search for the present reach, while searching turned at random for each generation: on a grid that
- * stands still, images lock each other in. Once refining that is wanted: the images of a nearly symmetric particle then
- * choose one of its near equivalents each and stay. Fails with SP_ERR_MEMORY, SP_ERR_USAGE. */
-sp_status sp_loop_make_grid(sp_loop *l);
+/* Brings the tools of a generation to the present reach: the grid of the search, the grid of the density (in a box that
+ * stays), slicer, merger and phaser, what is compared. While searching, the grid of orientations is turned at random
+ * for each generation: on a grid that stands still, images lock each other in. Once refining that is wanted: the images
+ * of a nearly symmetric particle then choose one of its near equivalents each and stay. Fails with SP_ERR_MEMORY,
+ * SP_ERR_USAGE. */
+sp_status sp_loop_make_stage(sp_loop *l);
 
 /* Everything that a generation needs, and the first attempt. Fails with SP_ERR_MEMORY, SP_ERR_USAGE. */
 sp_status sp_loop_make_workspace(sp_loop *l);

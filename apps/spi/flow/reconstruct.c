@@ -138,8 +138,7 @@ static sp_status run_generation(sp_loop *l, sp_generation_hook *hook, void *cont
     double dispersion = 0.0;
 
     l->now = (sp_generation){.generation = l->state->generations, .resolution = 1.0 / l->reach};
-    SP_TRY(sp_loop_make_grid(l));
-    sp_matcher_limit(l->matcher, l->reach);
+    SP_TRY(sp_loop_make_stage(l));
     sp_loop_merge_and_phase(l);
     SP_REQUIRE(!sp_interrupted(), SP_ERR_INTERRUPT, "interrupted in generation %d", l->now.generation + 1);
     sp_loop_match(l);
@@ -163,37 +162,50 @@ done:
 /* ---- the end ---- */
 
 /* An earlier attempt that explained the images better takes the place of the last one. */
-static void restore_best_attempt(sp_loop *l)
+static sp_status restore_best_attempt(sp_loop *l)
 {
     const int last = l->state->generations - 1;
     double dispersion = 0.0;
+    sp_status status = SP_OK;
 
     if (l->kept_score <= l->state->history[last].score) {
-        return;
+        return SP_OK;
     }
     sp_log_write(l->log, SP_LOG_INFO, "an earlier attempt explained the images better: its orientations are taken");
     memcpy(l->state->orientation, l->kept, (size_t)l->state->images * sizeof *l->kept);
-    l->reach = l->s_max;
-    sp_matcher_limit(l->matcher, l->reach);
+    SP_TRY(sp_loop_make_stage(l));
     sp_loop_merge_and_phase(l);
     sp_matcher_assess(l->matcher, l->state->orientation, l->score, l->scale, &dispersion);
     sp_loop_keep_scores(l);
+done:
+    return status;
+}
+
+/* Where the transfer function falls below 1/e for the first time [m], interpolated; 0: nowhere. */
+static double prtf_crossing(const sp_reconstruction *state, double box)
+{
+    for (ptrdiff_t k = 1; k < state->prtf_shells; k++) {
+        if (state->prtf[k] < exp(-1.0)) {
+            return box / ((double)k - 1.0 + (state->prtf[k - 1] - exp(-1.0)) / (state->prtf[k - 1] - state->prtf[k]));
+        }
+    }
+    return 0.0;
 }
 
 /* Merge in the final orientations, phase with many starts, and take the mean of those that agree. */
 static sp_status finish(sp_loop *l)
 {
     sp_reconstruction *state = l->state;
-    const double box = (double)state->edge * state->voxel;
     sp_status status = SP_OK;
 
     l->now = (sp_generation){.generation = state->generations};
-    restore_best_attempt(l);
     l->reach = l->s_max;
-    sp_loop_merge(l);
-    sp_loop_lap(l, SP_PHASE_MERGE);
+    SP_TRY(restore_best_attempt(l));
     l->phasing.starts = state->settings.starts * FINAL_STARTS;
     l->phasing.seed = state->settings.seed;
+    SP_TRY(sp_loop_make_stage(l));
+    sp_loop_merge(l);
+    sp_loop_lap(l, SP_PHASE_MERGE);
     const sp_phase_result phased = sp_loop_phase(l);
 
     SP_REQUIRE(!sp_interrupted(), SP_ERR_INTERRUPT, "interrupted in the final phasing");
@@ -203,13 +215,9 @@ static sp_status finish(sp_loop *l)
                  l->phasing.starts);
     state->prtf_shells = state->edge / 2 + 1;
     for (ptrdiff_t k = 0; k < state->prtf_shells; k++) {
-        state->prtf_s[k] = (double)k / box;
-        if (k > 0 && state->prtf_resolution == 0.0 && state->prtf[k] < exp(-1.0)) { /* first crossing, interpolated */
-            const double share = (state->prtf[k - 1] - exp(-1.0)) / (state->prtf[k - 1] - state->prtf[k]);
-
-            state->prtf_resolution = box / ((double)k - 1.0 + share);
-        }
+        state->prtf_s[k] = (double)k / l->box;
     }
+    state->prtf_resolution = prtf_crossing(state, l->box);
     sp_loop_lap(l, SP_PHASE_PHASE);
 done:
     return status;
@@ -252,11 +260,11 @@ sp_status sp_reconstruct(sp_image_file *file, const sp_reconstruct_settings *set
     sp_loop_lap(&l, SP_PHASE_READ);
     SP_TRY(sp_loop_make_workspace(&l));
     sp_log_write(log, SP_LOG_INFO,
-                 "%td images, %td bins each (%d x %d pixels), particle about %.0f Angstrom, grid %td^3 voxels of %.2f "
-                 "Angstrom, %td orientations (%.1f deg apart), %s",
+                 "%td images, %td bins each (%d x %d pixels), particle about %.0f Angstrom, grid %d^3 voxels of %.2f "
+                 "Angstrom, %d orientations in the end, %s",
                  l.state->used, l.patterns.pixels, l.state->settings.binning, l.state->settings.binning,
-                 l.state->settings.diameter * 1e10, l.state->edge, l.state->voxel * 1e10, l.grid.count,
-                 2.0 * l.grid.typical * 180.0 / M_PI, l.state->quantum > 0.0 ? "photon noise" : "no noise");
+                 l.state->settings.diameter * 1e10, l.state->settings.grid, l.box / l.state->settings.grid * 1e10,
+                 l.state->settings.orientations, l.state->quantum > 0.0 ? "photon noise" : "no noise");
     sp_loop_lap(&l, SP_PHASE_OTHER);
     while (!ended) {
         SP_TRY(run_generation(&l, hook, context, &ended));

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <math.h>
 #include <omp.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "flow/loop.h"
+#include "num/fft.h"
 
 enum {
     RNG_ORIENTATION = 301, /* purpose of the random first orientations */
@@ -11,6 +14,8 @@ enum {
     KERNEL_WIDTH = 4,      /* of both NUFFTs: 4e-4 of the local intensity, below the noise of any image */
 };
 
+static const ptrdiff_t LEAST_EDGE = 36; /* coarser grids cut the support too roughly */
+static const double BEYOND = 2.0; /* cycles per box between the reach and the end of the grid: whole shells, blur */
 static const double AUTOCORRELATION_REACH = 1.05; /* support of the autocorrelation, in diameters */
 static const double BALL = 0.525;                 /* radius of the first support, in diameters */
 static const double FLOOR = 0.3;                  /* share of the shell mean in the model pattern: see match.h */
@@ -82,7 +87,8 @@ void sp_loop_begin_attempt(sp_loop *l)
     sp_matcher_set_dispersion(l->matcher, l->dispersion);
 }
 
-sp_status sp_loop_make_grid(sp_loop *l)
+/* The grid of the search, while searching turned at random for each generation. */
+static sp_status make_grid(sp_loop *l)
 {
     const int wanted = l->state->settings.orientations;
     const int count = l->grid_follows ? sp_loop_orientations(sp_loop_speckle(l)) : wanted;
@@ -109,20 +115,72 @@ done:
     return status;
 }
 
+static void free_model(sp_loop *l)
+{
+    sp_slicer_free(l->slicer);
+    sp_merger_free(l->merger);
+    sp_phaser_free(l->phaser);
+    l->slicer = NULL;
+    l->merger = NULL;
+    l->phaser = NULL;
+}
+
+/* Edge of the density that holds the detail within reach, in the same box. */
+static ptrdiff_t edge_within_reach(const sp_loop *l)
+{
+    const ptrdiff_t full = l->state->settings.grid;
+    const ptrdiff_t wanted = sp_fft_good_size((ptrdiff_t)ceil(2.0 * (l->reach * l->box + BEYOND)));
+    const ptrdiff_t edge = wanted > LEAST_EDGE ? wanted : LEAST_EDGE;
+
+    return l->reach < l->s_max && edge < full ? edge : full;
+}
+
+/* Slicer, merger and phaser for the detail within reach and so many starts, unless they are there already. */
+static sp_status make_model(sp_loop *l)
+{
+    const ptrdiff_t edge = edge_within_reach(l);
+    const double voxel = l->box / (double)edge;
+    sp_status status = SP_OK;
+
+    if (l->phaser && edge == l->state->edge && l->phasing.starts == l->phaser_starts) {
+        return SP_OK;
+    }
+    free_model(l);
+    SP_TRY(sp_slicer_new(edge, voxel, KERNEL_WIDTH, &l->slicer));
+    SP_TRY(sp_merger_new(edge, voxel, AUTOCORRELATION_REACH * l->state->settings.diameter, KERNEL_WIDTH,
+                         l->patterns.pixels, &l->merger));
+    SP_TRY(sp_phaser_new(edge, voxel, l->phasing.starts, &l->phaser));
+    sp_matcher_use(l->matcher, l->slicer);
+    memset(l->last_model, 0, (size_t)(edge * edge * edge) * sizeof *l->last_model);
+    l->phaser_starts = l->phasing.starts;
+    l->state->edge = edge;
+    l->state->voxel = voxel;
+done:
+    return status;
+}
+
+sp_status sp_loop_make_stage(sp_loop *l)
+{
+    sp_status status = SP_OK;
+
+    SP_TRY(make_grid(l));
+    SP_TRY(make_model(l));
+    sp_matcher_limit(l->matcher, l->reach);
+done:
+    return status;
+}
+
 sp_status sp_loop_make_workspace(sp_loop *l)
 {
     const sp_reconstruct_settings *s = &l->state->settings;
-    const ptrdiff_t n = l->state->edge, cube = n * n * n, images = l->state->images;
+    const ptrdiff_t n = s->grid, cube = n * n * n, images = l->state->images;
     const sp_match_settings match = {
         .kind = s->match, .dispersion = FIRST_DISPERSION, .floor = FLOOR, .s_max = l->s_max};
     sp_status status = SP_OK;
 
     SP_TRY(check_memory(l));
-    SP_TRY(sp_slicer_new(n, l->state->voxel, KERNEL_WIDTH, &l->slicer));
-    SP_TRY(sp_merger_new(n, l->state->voxel, AUTOCORRELATION_REACH * s->diameter, KERNEL_WIDTH, l->patterns.pixels,
-                         &l->merger));
-    SP_TRY(sp_phaser_new(n, l->state->voxel, s->starts * FINAL_STARTS, &l->phaser));
-    SP_TRY(sp_matcher_new(&l->patterns, l->slicer, &match, &l->matcher));
+    l->box = (double)n * l->state->voxel;
+    SP_TRY(sp_matcher_new(&l->patterns, NULL, &match, &l->matcher));
     l->phasing = phasing_schedule(s);
     SP_TRY(SP_ARRAY(l->autocorrelation, cube));
     SP_TRY(SP_ARRAY(l->model, cube));
@@ -142,7 +200,7 @@ sp_status sp_loop_make_workspace(sp_loop *l)
     SP_TRY(SP_ARRAY(l->state->prtf, n / 2 + 1));
     SP_TRY(SP_ARRAY(l->state->prtf_s, n / 2 + 1));
     sp_loop_begin_attempt(l);
-    SP_TRY(sp_loop_make_grid(l));
+    SP_TRY(sp_loop_make_stage(l));
 done:
     return status;
 }
@@ -151,9 +209,7 @@ void sp_loop_clear(sp_loop *l)
 {
     sp_array_free(l->correction);
     sp_patterns_clear(&l->patterns);
-    sp_slicer_free(l->slicer);
-    sp_merger_free(l->merger);
-    sp_phaser_free(l->phaser);
+    free_model(l);
     sp_matcher_free(l->matcher);
     sp_rotation_grid_clear(&l->grid);
     sp_array_free(l->autocorrelation);

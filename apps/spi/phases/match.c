@@ -188,6 +188,11 @@ double sp_matcher_bytes(ptrdiff_t images, ptrdiff_t pixels, int threads)
            4.0 * threads * IMAGE_TILE * ORIENTATION_TILE + residue;
 }
 
+void sp_matcher_use(sp_matcher *matcher, const sp_slicer *slicer)
+{
+    matcher->slicer = slicer;
+}
+
 void sp_matcher_limit(sp_matcher *matcher, double s_max)
 {
     const sp_patterns *patterns = matcher->patterns;

@@ -44,6 +44,9 @@ sp_status sp_matcher_new(const sp_patterns *patterns, const sp_slicer *slicer, c
 void sp_matcher_free(sp_matcher *matcher);                                /* NULL is fine */
 double sp_matcher_bytes(ptrdiff_t images, ptrdiff_t pixels, int threads); /* memory of a matcher */
 
+/* Another slicer, with a grid of its own, takes the place of the first (which may have been NULL). Borrowed. */
+void sp_matcher_use(sp_matcher *matcher, const sp_slicer *slicer);
+
 /* Compare only pixels up to s_max [1/m], at most the settings', rounded up to whole shells, from now on. */
 void sp_matcher_limit(sp_matcher *matcher, double s_max);
 

@@ -3,15 +3,7 @@
 
 #include <math.h>
 
-static double dot(const float *a, const float *b, ptrdiff_t count)
-{
-    double sum = 0.0;
-
-    for (ptrdiff_t i = 0; i < count; i++) {
-        sum += (double)a[i] * b[i];
-    }
-    return sum;
-}
+#include "num/sums.h"
 
 /* residual = b - A x; returns its squared norm. */
 static double fresh_residual(sp_cg_operator *apply, void *context, ptrdiff_t count, const float *b, const float *x,
@@ -21,14 +13,14 @@ static double fresh_residual(sp_cg_operator *apply, void *context, ptrdiff_t cou
     for (ptrdiff_t i = 0; i < count; i++) {
         residual[i] = b[i] - residual[i];
     }
-    return dot(residual, residual, count);
+    return sp_dot(residual, residual, count);
 }
 
 sp_cg_result sp_cg_solve(sp_cg_operator *apply, void *context, ptrdiff_t count, const float *b, float *x,
                          double tolerance, int iterations, float *work)
 {
     float *residual = work, *direction = work + count, *product = work + 2 * count;
-    const double goal = tolerance * tolerance * dot(b, b, count);
+    const double goal = tolerance * tolerance * sp_dot(b, b, count);
     double square = fresh_residual(apply, context, count, b, x, residual);
     sp_cg_result result = {0};
 
@@ -39,7 +31,7 @@ sp_cg_result sp_cg_solve(sp_cg_operator *apply, void *context, ptrdiff_t count, 
         double curvature = 0.0, next = 0.0;
 
         apply(context, direction, product);
-        curvature = dot(direction, product, count);
+        curvature = sp_dot(direction, product, count);
         if (!(curvature > 0.0)) { /* A is not positive here, or a NaN: stop with what there is */
             break;
         }
@@ -48,7 +40,7 @@ sp_cg_result sp_cg_solve(sp_cg_operator *apply, void *context, ptrdiff_t count, 
             x[i] += alpha * direction[i];
             residual[i] -= alpha * product[i];
         }
-        next = dot(residual, residual, count);
+        next = sp_dot(residual, residual, count);
         const float beta = (float)(next / square);
         for (ptrdiff_t i = 0; i < count; i++) {
             direction[i] = residual[i] + beta * direction[i];

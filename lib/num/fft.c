@@ -7,9 +7,9 @@
 #include "num/fft_kernels.h"
 
 enum {
-    CHUNK = 64,        /* [column] along x that one thread takes at a time: a multiple of every SP_LANES */
-    MANY_THREADS = 32, /* edge from which starting threads is worth it */
-    LARGEST_RADIX = 5  /* with a transform of its own */
+    CHUNK = 64,      /* [column] along x that one thread takes at a time: a multiple of every SP_LANES */
+    FEW_PLANES = 30, /* up to here starting threads costs more than it gives */
+    FEW_CHUNKS = 8   /* likewise */
 };
 
 extern const sp_fft_kernels sp_fft_kernels_plain;
@@ -38,30 +38,55 @@ const sp_fft_kernels *sp_fft_kernels_for(sp_isa isa)
 
 /* ---- plans ---- */
 
-/* Fours, then 2, 3, 5, then what is left, the other way round where `reversed`; 1 alone for n = 1. Returns how many. */
-static int factorise(ptrdiff_t n, bool reversed, int *radix)
-{
-    int count = 0;
-    ptrdiff_t rest = n;
+typedef enum edge_pass { ANY, FOUR_FIRST, FOUR_LAST } edge_pass;
 
-    while (rest % 4 == 0) {
-        radix[count++] = 4;
-        rest /= 4;
+/* One factor of n, such that passes are few and none has radix 2 if that can be. */
+static int next_radix(ptrdiff_t n)
+{
+    int radix = 7;
+
+    if (n % 6 == 0 && !(n % 4 == 0 && n % 8 != 0 && n % 9 != 0)) { /* 12 is 4 * 3 */
+        return 6;
     }
-    for (int factor = 2; rest > 1; factor++) {
-        while (rest % factor == 0) {
-            radix[count++] = factor;
-            rest /= factor;
+    if (n % 32 == 0 || n % 16 == 8) { /* 16 is 4 * 4 */
+        return 8;
+    }
+    for (int small = 5; small > 1; small--) {
+        if (n % small == 0) {
+            return small;
         }
+    }
+    while (n % radix != 0) {
+        radix += 2;
+    }
+    return radix;
+}
+
+/* Radices of passes, the largest last, where most twiddles are saved; 1 alone for n = 1. Returns how many. */
+static int factorise(ptrdiff_t n, edge_pass edge, int *radix)
+{
+    const int fixed = edge == FOUR_FIRST;
+    ptrdiff_t rest = edge == ANY ? n : n / 4;
+    int count = 0;
+
+    if (edge == FOUR_FIRST) {
+        radix[count++] = 4;
+    }
+    while (rest > 1) {
+        const int next = next_radix(rest);
+        int at = count++;
+
+        for (; at > fixed && radix[at - 1] > next; at--) {
+            radix[at] = radix[at - 1];
+        }
+        radix[at] = next;
+        rest /= next;
+    }
+    if (edge == FOUR_LAST) {
+        radix[count++] = 4;
     }
     if (count == 0) {
         radix[count++] = 1;
-    }
-    for (int i = 0; reversed && i < count / 2; i++) {
-        const int swapped = radix[i];
-
-        radix[i] = radix[count - 1 - i];
-        radix[count - 1 - i] = swapped;
     }
     return count;
 }
@@ -75,7 +100,7 @@ static float *put_root(float *at, double sign, ptrdiff_t numerator, ptrdiff_t de
     return at + 2;
 }
 
-static sp_status line_init(ptrdiff_t n, double sign, sp_fft_line *line)
+static sp_status line_init(ptrdiff_t n, double sign, edge_pass edge, sp_fft_line *line)
 {
     sp_status status = SP_OK;
     ptrdiff_t m = n, floats = 0;
@@ -83,7 +108,7 @@ static sp_status line_init(ptrdiff_t n, double sign, sp_fft_line *line)
 
     line->n = n;
     line->sign = (float)sign;
-    line->passes = factorise(n, sign > 0.0, line->radix);
+    line->passes = factorise(n, edge, line->radix);
     for (int i = 0; i < line->passes; i++) { /* room for roots and twiddles */
         floats += 2 * (line->radix[i] + m);
         m /= line->radix[i];
@@ -95,7 +120,7 @@ static sp_status line_init(ptrdiff_t n, double sign, sp_fft_line *line)
         const int radix = line->radix[i];
 
         line->twiddle[i] = at - line->table;
-        for (int j = 0; radix > LARGEST_RADIX && j < radix; j++) {
+        for (int j = 0; sp_fft_any_radix(radix) && j < radix; j++) {
             at = put_root(at, sign, j, radix);
         }
         for (ptrdiff_t p = 0; p < m / radix; p++) {
@@ -113,12 +138,22 @@ static sp_status direction_init(ptrdiff_t n, double sign, sp_fft_direction *dire
 {
     sp_status status = SP_OK;
 
-    SP_TRY(line_init(n, sign, &direction->column));
+    SP_TRY(line_init(n, sign, ANY, &direction->column));
     if (n % 2 == 0) {
-        SP_TRY(line_init(n / 2, sign, &direction->row));
+        SP_TRY(line_init(n / 2, sign, ANY, &direction->row));
+    }
+    if (n % 4 == 0 && n > 4) {
+        SP_TRY(line_init(n, sign, sign < 0.0 ? FOUR_FIRST : FOUR_LAST, &direction->padded));
     }
 done:
     return status;
+}
+
+static void direction_clear(sp_fft_direction *direction)
+{
+    sp_array_free(direction->column.table);
+    sp_array_free(direction->row.table);
+    sp_array_free(direction->padded.table);
 }
 
 sp_status sp_fft_new_for(sp_isa isa, ptrdiff_t n, sp_fft **plan)
@@ -155,10 +190,8 @@ void sp_fft_free(sp_fft *plan)
     if (!plan) {
         return;
     }
-    sp_array_free(plan->forward.column.table);
-    sp_array_free(plan->forward.row.table);
-    sp_array_free(plan->backward.column.table);
-    sp_array_free(plan->backward.row.table);
+    direction_clear(&plan->forward);
+    direction_clear(&plan->backward);
     sp_array_free(plan->turn);
     sp_array_free(plan);
 }
@@ -179,7 +212,7 @@ static void planes_forward(const sp_fft *plan, bool padded, const float *in, flo
 {
     const ptrdiff_t n = plan->n, edge = padded ? n / 2 : n;
 
-#pragma omp parallel for schedule(static) if (n >= MANY_THREADS)
+#pragma omp parallel for schedule(static) if (edge > FEW_PLANES)
     for (ptrdiff_t x = 0; x < edge; x++) {
         plan->kernels->plane_forward(plan, padded, in + x * edge * edge, half + x * 2 * n * (n / 2 + 1));
     }
@@ -189,26 +222,36 @@ static void planes_backward(const sp_fft *plan, bool padded, float *half, float 
 {
     const ptrdiff_t n = plan->n, edge = padded ? n / 2 : n;
 
-#pragma omp parallel for schedule(static) if (n >= MANY_THREADS)
+#pragma omp parallel for schedule(static) if (edge > FEW_PLANES)
     for (ptrdiff_t x = 0; x < edge; x++) {
         plan->kernels->plane_backward(plan, padded, half + x * 2 * n * (n / 2 + 1), out + x * edge * edge);
     }
 }
 
+/* How many columns along x a thread takes from `first` on: CHUNK, the last one what is left, fewer than two of them. A
+ * last chunk of its own could be narrower than a vector, and would then read what another thread writes. */
 static ptrdiff_t columns_from(const sp_fft *plan, ptrdiff_t first)
 {
     const ptrdiff_t rest = plan->n * (plan->n / 2 + 1) - first;
 
-    return rest < CHUNK ? rest : CHUNK;
+    return rest < 2 * CHUNK ? rest : CHUNK;
+}
+
+/* Chunks to take columns in; at least one. */
+static ptrdiff_t chunk_count(const sp_fft *plan)
+{
+    const ptrdiff_t count = plan->n * (plan->n / 2 + 1) / CHUNK;
+
+    return count > 0 ? count : 1;
 }
 
 static void columns(const sp_fft *plan, const sp_fft_direction *direction, float *half)
 {
-    const ptrdiff_t n = plan->n;
+    const ptrdiff_t chunks = chunk_count(plan);
 
-#pragma omp parallel for schedule(static) if (n >= MANY_THREADS)
-    for (ptrdiff_t c = 0; c < n * (n / 2 + 1); c += CHUNK) {
-        plan->kernels->columns(plan, &direction->column, c, columns_from(plan, c), half);
+#pragma omp parallel for schedule(static) if (chunks > FEW_CHUNKS)
+    for (ptrdiff_t i = 0; i < chunks; i++) {
+        plan->kernels->columns(plan, &direction->column, i * CHUNK, columns_from(plan, i * CHUNK), half);
     }
 }
 
@@ -224,26 +267,32 @@ void sp_fft_backward(const sp_fft *plan, float complex *in, float *out)
     planes_backward(plan, false, (float *)in, out);
 }
 
-static void multiply(const sp_fft *plan, bool padded, const float *in, const float *factor, float *work, float *out)
+static void go_through(const sp_fft *plan, sp_fft_through *change, bool padded, const float *in, const float *table,
+                       float *work, float *out)
 {
-    const ptrdiff_t n = plan->n;
+    const ptrdiff_t chunks = chunk_count(plan);
 
     planes_forward(plan, padded, in, work);
-#pragma omp parallel for schedule(static) if (n >= MANY_THREADS)
-    for (ptrdiff_t c = 0; c < n * (n / 2 + 1); c += CHUNK) {
-        plan->kernels->columns_multiply(plan, padded, factor, c, columns_from(plan, c), work);
+#pragma omp parallel for schedule(static) if (chunks > FEW_CHUNKS)
+    for (ptrdiff_t i = 0; i < chunks; i++) {
+        change(plan, padded, table, i * CHUNK, columns_from(plan, i * CHUNK), work);
     }
     planes_backward(plan, padded, work, out);
 }
 
 void sp_fft_multiply(const sp_fft *plan, const float *in, const float *factor, float complex *work, float *out)
 {
-    multiply(plan, false, in, factor, (float *)work, out);
+    go_through(plan, plan->kernels->columns_multiply, false, in, factor, (float *)work, out);
 }
 
 void sp_fft_multiply_padded(const sp_fft *plan, const float *in, const float *factor, float complex *work, float *out)
 {
-    multiply(plan, true, in, factor, (float *)work, out);
+    go_through(plan, plan->kernels->columns_multiply, true, in, factor, (float *)work, out);
+}
+
+void sp_fft_impose(const sp_fft *plan, const float *in, const float *modulus, float complex *work, float *out)
+{
+    go_through(plan, plan->kernels->columns_impose, false, in, modulus, (float *)work, out);
 }
 
 ptrdiff_t sp_fft_good_size(ptrdiff_t n)

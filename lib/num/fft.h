@@ -42,5 +42,12 @@ void sp_fft_multiply(const sp_fft *plan, const float *in, const float *factor, f
  *   work     [n/2][n][n/2+1]       scratch */
 void sp_fft_multiply_padded(const sp_fft *plan, const float *in, const float *factor, float complex *work, float *out);
 
+/* out = the volume whose transform has the phases of that of `in`, and the given moduli.
+ *   in, out  [n][n][n]             may be the same
+ *   modulus  in [n][n][n/2+1]      where negative, the transform of `in` keeps its own; where that is 0, its phase is 0
+ *   work     [n][n][n/2+1]         scratch
+ * Unlike the others, this one is scaled: with all moduli negative, out = in. */
+void sp_fft_impose(const sp_fft *plan, const float *in, const float *modulus, float complex *work, float *out);
+
 /* Smallest even edge >= n of the form 2^a 3^b 5^c: the sizes at which transforms are fast. */
 ptrdiff_t sp_fft_good_size(ptrdiff_t n);

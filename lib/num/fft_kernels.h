@@ -22,16 +22,23 @@ typedef struct sp_fft_line {
     int passes; /* at least 1 */
     int radix[SP_FFT_MAX_PASSES];
     /* For pass i, with length m and q = m / radix: [q][radix - 1][2] exp(sign 2 pi i p j / m), j = 1 .. radix - 1, p <
-     * q. A radix above 5 has its own roots of unity [radix][2] in front. */
+     * q. A radix of sp_fft_any_radix() has its own roots of unity [radix][2] in front. */
     ptrdiff_t twiddle[SP_FFT_MAX_PASSES]; /* where in the table */
     float *table;
 } sp_fft_line;
 
-/* The lines of one direction. Forward begins with radix 4 where that divides n, backward ends with it: the ends at
- * which the zeros of a padded transform are left out. */
+/* Whether passes of this radix go by the definition: all but 2, 3, 4, 5, 6, 8. */
+static inline bool sp_fft_any_radix(int radix)
+{
+    return radix < 2 || radix == 7 || radix > 8;
+}
+
+/* The lines of one direction. */
 typedef struct sp_fft_direction {
     sp_fft_line column; /* n points */
     sp_fft_line row;    /* n / 2 points: rows of n real numbers as n / 2 complex ones; n even */
+    sp_fft_line padded; /* n points; radix 4 comes first (forward) or last (backward): the pass that leaves out what is
+                         * zero or not wanted; n a multiple of 4, at least 8 */
 } sp_fft_direction;
 
 struct sp_fft {
@@ -40,6 +47,10 @@ struct sp_fft {
     float *turn; /* [n/2+1][2] exp(-2 pi i k / n) */
     const struct sp_fft_kernels *kernels;
 };
+
+/* Columns first .. first + count - 1 along x, forward, changed, and backward. */
+typedef void sp_fft_through(const struct sp_fft *plan, bool padded, const float *table, ptrdiff_t first,
+                            ptrdiff_t count, float *half);
 
 /* Complex numbers are pairs of floats here. `padded`: the real side has edge n / 2 and stands in the middle (FFT order)
  * of a cube of edge n that is zero elsewhere, or of which nothing else is wanted; the other rows and planes of the
@@ -53,9 +64,9 @@ typedef struct sp_fft_kernels {
     /* Columns first .. first + count - 1 of the n (n/2 + 1) along x, in place; half [n][n][n/2+1]. */
     void (*columns)(const struct sp_fft *plan, const sp_fft_line *line, ptrdiff_t first, ptrdiff_t count, float *half);
 
-    /* The same forward, times factor [n][n][n/2+1], and backward; padded: half [n/2][n][n/2+1]. */
-    void (*columns_multiply)(const struct sp_fft *plan, bool padded, const float *factor, ptrdiff_t first,
-                             ptrdiff_t count, float *half);
+    /* Padded: half [n/2][n][n/2+1]. `table` [n][n][n/2+1] holds the factors of sp_fft_multiply(), the moduli of
+     * sp_fft_impose(). */
+    sp_fft_through *columns_multiply, *columns_impose;
 } sp_fft_kernels;
 
 /* The table of an instruction set; of plain where the program was not compiled for it. */

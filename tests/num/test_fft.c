@@ -272,6 +272,73 @@ static void multiply_is_forward_then_product_then_backward(void **state)
     }
 }
 
+/* What impose() should give, in double, from the transform in p->half: phases kept, moduli replaced. */
+static void impose_by_definition(problem *p, const float *modulus)
+{
+    for (ptrdiff_t i = 0; i < p->count; i++) {
+        const double complex f = p->half[i];
+        const double own = cabs(f);
+
+        if (modulus[i] >= 0.0f) {
+            p->half[i] = (float complex)(own > 0.0 ? f * (modulus[i] / own) : modulus[i]);
+        }
+        p->half[i] /= (float)p->cube;
+    }
+    sp_fft_backward(p->plan, p->half, p->real);
+}
+
+static void impose_keeps_phases_and_replaces_moduli_unless_negative(void **state)
+{
+    (void)state;
+    for (int isa = 0; isa <= (int)sp_isa_best(); isa++) {
+        for (int e = 0; e < EDGES; e++) {
+            problem p = make_problem((sp_isa)isa, edges[e]);
+            sp_rng rng = sp_rng_stream(9, 4, (uint64_t)p.n);
+            float *modulus = NULL;
+
+            assert_int_equal(SP_ARRAY(modulus, p.count), SP_OK);
+            for (ptrdiff_t i = 0; i < p.count; i++) {
+                const double x = sp_rng_normal(&rng);
+
+                modulus[i] = x < -1.0 ? -1.0f : (x < 0.0 ? 0.0f : (float)(x * sqrt((double)p.cube)));
+            }
+            sp_fft_impose(p.plan, p.real, modulus, p.half, p.back);
+            sp_fft_forward(p.plan, p.real, p.half);
+            impose_by_definition(&p, modulus);
+            assert_true(relative_error(p.back, p.real, p.cube) < 2.0 * ACCURACY);
+            clear_problem(&p);
+            sp_array_free(modulus);
+        }
+    }
+}
+
+/* The transform of nothing, or of next to nothing, has no phase: 0 is taken, which puts everything at voxel 0. */
+static void impose_upon_nothing_gives_a_peak_at_the_origin(void **state)
+{
+    (void)state;
+    const float heights[] = {0.0f, 1e-30f};
+
+    for (int isa = 0; isa <= (int)sp_isa_best(); isa++) {
+        for (int h = 0; h < 2; h++) {
+            problem p = make_problem((sp_isa)isa, 18);
+            float *modulus = NULL;
+
+            assert_int_equal(SP_ARRAY(modulus, p.count), SP_OK);
+            memset(p.real, 0, (size_t)p.cube * sizeof *p.real);
+            p.real[0] = heights[h];
+            for (ptrdiff_t i = 0; i < p.count; i++) {
+                modulus[i] = 3.0f;
+            }
+            sp_fft_impose(p.plan, p.real, modulus, p.half, p.back);
+            for (ptrdiff_t i = 0; i < p.cube; i++) {
+                assert_true(fabsf(p.back[i] - (i == 0 ? 3.0f : 0.0f)) < 1e-5f);
+            }
+            clear_problem(&p);
+            sp_array_free(modulus);
+        }
+    }
+}
+
 /* Voxel i of the small volume in the large one. */
 static ptrdiff_t widened(ptrdiff_t i, ptrdiff_t n)
 {
@@ -327,6 +394,7 @@ static void run_all(const problem *p, const float *factor, float complex *half, 
     sp_fft_backward(p->plan, half, real);
     sp_fft_multiply(p->plan, real, factor, half, real);
     sp_fft_multiply_padded(p->plan, real, factor, half, real);
+    sp_fft_impose(p->plan, real, factor, half, real);
 }
 
 /* The bits of run_all() as one of `callers` callers at once, each with all the threads it gets. */
@@ -404,6 +472,8 @@ int main(void)
         cmocka_unit_test(the_power_is_the_same_on_both_sides),
         cmocka_unit_test(a_plane_wave_lands_in_its_bin_with_its_phase),
         cmocka_unit_test(multiply_is_forward_then_product_then_backward),
+        cmocka_unit_test(impose_keeps_phases_and_replaces_moduli_unless_negative),
+        cmocka_unit_test(impose_upon_nothing_gives_a_peak_at_the_origin),
         cmocka_unit_test(a_padded_product_is_that_of_the_volume_with_its_zeros),
         cmocka_unit_test(threads_do_not_change_a_bit),
         cmocka_unit_test(good_sizes_are_even_and_smooth_and_the_smallest_such),

@@ -21,6 +21,8 @@ typedef struct start {
     float *projected;    /* [edge^3] */
     float complex *half; /* [edge][edge][edge/2+1] */
     uint8_t *support;    /* [edge^3] */
+    double *plane;       /* [3 edge] sums over planes */
+    float *axis;         /* [edge] factors along one axis */
     double residual, volume;
     bool dropped;
 } start;
@@ -91,6 +93,8 @@ sp_status sp_phaser_new(ptrdiff_t edge, double voxel, int starts, sp_phaser **ph
         SP_TRY(SP_ARRAY(self->start[i].projected, self->cube));
         SP_TRY(SP_ARRAY(self->start[i].half, self->half_count));
         SP_TRY(SP_ARRAY(self->start[i].support, self->cube));
+        SP_TRY(SP_ARRAY(self->start[i].plane, 3 * edge));
+        SP_TRY(SP_ARRAY(self->start[i].axis, edge));
     }
     make_tables(self);
     *phaser = self;
@@ -110,6 +114,8 @@ void sp_phaser_free(sp_phaser *phaser)
         sp_array_free(phaser->start[i].projected);
         sp_array_free(phaser->start[i].half);
         sp_array_free(phaser->start[i].support);
+        sp_array_free(phaser->start[i].plane);
+        sp_array_free(phaser->start[i].axis);
     }
     sp_array_free(phaser->start);
     sp_fft_free(phaser->fft);
@@ -150,62 +156,84 @@ static void make_amplitudes(sp_phaser *self, const float *autocorrelation, doubl
     }
 }
 
-/* projected = density with the known amplitudes; returns sum (|F|-A)^2 / sum A^2 before the change. */
-static double project_amplitudes(const sp_phaser *self, start *s)
+/* sum (|F| - A)^2 / sum A^2 over the known amplitudes, F the transform of the density. */
+static double measure_residual(const sp_phaser *self, start *s)
 {
-    const float scale = 1.0f / (float)self->cube;
     double difference = 0.0, norm = 0.0;
 
     sp_fft_forward(self->fft, s->density, s->half);
     for (ptrdiff_t i = 0; i < self->half_count; i++) {
-        const float a = self->amplitude[i];
+        const float a = self->amplitude[i], re = crealf(s->half[i]), im = cimagf(s->half[i]);
+        const float off = sqrtf(re * re + im * im) - a;
 
-        if (a == UNKNOWN) {
-            s->half[i] *= scale;
-            continue;
-        }
-        const float re = crealf(s->half[i]), im = cimagf(s->half[i]);
-        const float length = sqrtf(re * re + im * im);
-
-        difference += (double)((length - a) * (length - a));
-        norm += (double)(a * a);
-        s->half[i] = length > 0.0f ? s->half[i] * (a * scale / length) : a * scale;
+        difference += a == UNKNOWN ? 0.0 : (double)off * off;
+        norm += a == UNKNOWN ? 0.0 : (double)a * a;
     }
-    sp_fft_backward(self->fft, s->half, s->projected);
     return norm > 0.0 ? difference / norm : 0.0;
+}
+
+/* projected = density with the known amplitudes */
+static void project_amplitudes(const sp_phaser *self, start *s)
+{
+    sp_fft_impose(self->fft, s->density, self->amplitude, s->half, s->projected);
+}
+
+/* density = projected where it is in the support and positive after reflection (2 projected > density), elsewhere
+ * relaxed. `&` and not `&&`: without branches it vectorises. */
+static void relax(ptrdiff_t count, float beta, const uint8_t *restrict support, const float *restrict projected,
+                  float *restrict density)
+{
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const float p = projected[i], old = density[i], relaxed = beta * old + (1.0f - 2.0f * beta) * p;
+        const bool keep = (support[i] != 0) & (2.0f * p > old);
+
+        density[i] = keep ? p : relaxed;
+    }
+}
+
+/* density = projected where it is in the support and positive, else 0 */
+static void cut(ptrdiff_t count, const uint8_t *restrict support, const float *restrict projected,
+                float *restrict density)
+{
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const bool keep = (support[i] != 0) & (projected[i] > 0.0f);
+
+        density[i] = keep ? projected[i] : 0.0f;
+    }
 }
 
 static void step_raar(const sp_phaser *self, start *s, float beta)
 {
     project_amplitudes(self, s);
-    for (ptrdiff_t i = 0; i < self->cube; i++) {
-        const float p = s->projected[i], old = s->density[i];
-
-        s->density[i] = s->support[i] && 2.0f * p > old ? p : beta * old + (1.0f - 2.0f * beta) * p;
-    }
+    relax(self->cube, beta, s->support, s->projected, s->density);
 }
 
-static double step_error_reduction(const sp_phaser *self, start *s)
+static void step_error_reduction(const sp_phaser *self, start *s)
 {
-    const double residual = project_amplitudes(self, s);
-
-    for (ptrdiff_t i = 0; i < self->cube; i++) {
-        s->density[i] = s->support[i] && s->projected[i] > 0.0f ? s->projected[i] : 0.0f;
-    }
-    return residual;
+    project_amplitudes(self, s);
+    cut(self->cube, s->support, s->projected, s->density);
 }
 
-/* projected = density blurred by a Gaussian of `blur` [voxel]. */
+/* projected = density blurred by a Gaussian of `sigma` [voxel]. Its transform is a product over the axes. */
 static void blur(const sp_phaser *self, start *s, double sigma)
 {
-    const double n = (double)self->edge;
-    const float k = (float)(-2.0 * M_PI * M_PI * sigma * sigma / (n * n)), scale = 1.0f / (float)self->cube;
+    const ptrdiff_t n = self->edge, row = n / 2 + 1;
+    float complex *half = s->half;
 
-    sp_fft_forward(self->fft, s->density, s->half);
-    for (ptrdiff_t i = 0; i < self->half_count; i++) {
-        s->half[i] *= scale * expf(k * self->square[i]);
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const double k = (double)signed_index(i, n) / (double)n;
+
+        s->axis[i] = (float)(exp(-2.0 * M_PI * M_PI * sigma * sigma * k * k) / (double)n);
     }
-    sp_fft_backward(self->fft, s->half, s->projected);
+    sp_fft_forward(self->fft, s->density, half);
+    for (ptrdiff_t xy = 0; xy < n * n; xy++) {
+        const float factor = s->axis[xy / n] * s->axis[xy % n];
+
+        for (ptrdiff_t z = 0; z < row; z++) {
+            half[xy * row + z] *= factor * s->axis[z];
+        }
+    }
+    sp_fft_backward(self->fft, half, s->projected);
 }
 
 /* New support from the blurred density. A support that vanishes or fills the ball marks the start as dropped. */
@@ -228,30 +256,63 @@ static void shrink_wrap(const sp_phaser *self, start *s, double sigma, const sp_
     s->dropped = volume < 8 || (double)volume > 0.9 * ball;
 }
 
-/* Whole-voxel shift that brings the periodic centre of mass to voxel 0: phase of the first Fourier component. */
-static void recentre(const sp_phaser *self, float *density, float *scratch)
+/* Angle [rad] of the first Fourier component along one axis, from the sums over planes across it. */
+static double first_phase(const double *plane, ptrdiff_t n)
 {
-    const ptrdiff_t n = self->edge, stride[3] = {n * n, n, 1};
-    double complex sum[3] = {0.0};
-    ptrdiff_t shift[3];
+    double re = 0.0, im = 0.0;
 
-    for (ptrdiff_t i = 0; i < self->cube; i++) {
-        for (int axis = 0; axis < 3; axis++) {
-            const double angle = 2.0 * M_PI * (double)(i / stride[axis] % n) / (double)n;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const double angle = 2.0 * M_PI * (double)i / (double)n;
 
-            sum[axis] += density[i] * (cos(angle) + I * sin(angle));
+        re += plane[i] * cos(angle);
+        im += plane[i] * sin(angle);
+    }
+    return atan2(im, re);
+}
+
+/* plane[axis][i] = sum of the density over the plane where that coordinate is i */
+static void sum_planes(const float *density, ptrdiff_t n, double *const plane[3])
+{
+    for (int axis = 0; axis < 3; axis++) {
+        memset(plane[axis], 0, (size_t)n * sizeof **plane);
+    }
+    for (ptrdiff_t x = 0; x < n; x++) {
+        for (ptrdiff_t y = 0; y < n; y++) {
+            const float *row = density + (x * n + y) * n;
+            double sum = 0.0;
+
+            for (ptrdiff_t z = 0; z < n; z++) {
+                plane[2][z] += row[z];
+                sum += row[z];
+            }
+            plane[1][y] += sum;
+            plane[0][x] += sum;
         }
     }
+}
+
+/* Whole-voxel shift that brings the periodic centre of mass to voxel 0: phase of the first Fourier component.
+ *   scratch  [edge^3]      plane  [3 edge] */
+static void recentre(const sp_phaser *self, float *density, float *scratch, double *plane)
+{
+    const ptrdiff_t n = self->edge;
+    ptrdiff_t shift[3];
+
+    sum_planes(density, n, (double *const[3]){plane, plane + n, plane + 2 * n});
     for (int axis = 0; axis < 3; axis++) {
-        const double turns = carg(sum[axis]) / (2.0 * M_PI);
+        const double turns = first_phase(plane + axis * n, n) / (2.0 * M_PI);
 
         shift[axis] = ((ptrdiff_t)lround(turns * (double)n) + n) % n;
     }
     memcpy(scratch, density, (size_t)self->cube * sizeof *density);
-    for (ptrdiff_t i = 0; i < self->cube; i++) {
-        const ptrdiff_t x = (i / (n * n) + shift[0]) % n, y = (i / n % n + shift[1]) % n, z = (i % n + shift[2]) % n;
+    for (ptrdiff_t x = 0; x < n; x++) {
+        for (ptrdiff_t y = 0; y < n; y++) {
+            const float *from = scratch + ((x + shift[0]) % n * n + (y + shift[1]) % n) * n;
+            float *to = density + (x * n + y) * n;
 
-        density[i] = scratch[(x * n + y) * n + z];
+            memcpy(to, from + shift[2], (size_t)(n - shift[2]) * sizeof *to);
+            memcpy(to + n - shift[2], from, (size_t)shift[2] * sizeof *to);
+        }
     }
 }
 
@@ -279,11 +340,15 @@ static void run_start(const sp_phaser *self, start *s, const sp_phase_settings *
         for (int i = 0; i < settings->er_steps; i++) {
             step_error_reduction(self, s);
         }
-        recentre(self, s->density, s->projected);
+        recentre(self, s->density, s->projected, s->plane);
         shrink_wrap(self, s, settings->blur_first + t * (settings->blur_last - settings->blur_first), settings);
     }
+    s->residual = 0.0;
     for (int i = 0; i < settings->final_steps; i++) {
-        s->residual = step_error_reduction(self, s);
+        if (i == settings->final_steps - 1) {
+            s->residual = measure_residual(self, s);
+        }
+        step_error_reduction(self, s);
     }
 }
 
@@ -429,7 +494,7 @@ int sp_phaser_average(sp_phaser *phaser, const sp_phase_result *result, float *d
         prtf[k] = phaser->shell_length[k] > 0.0 ? prtf[k] / phaser->shell_length[k] : 0.0;
     }
     sp_fft_backward(phaser->fft, phaser->total, density);
-    recentre(phaser, density, phaser->start[0].projected);
+    recentre(phaser, density, phaser->start[0].projected, phaser->start[0].plane);
     return entered;
 }
 

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* num/variants/fft.c -- the parts of 3-D transforms of real volumes: rows along z and columns along y, plane by plane;
  * columns along x. */
+#include <float.h>
+#include <math.h>
+
 #include "num/variants/fft_passes.h"
 
 extern const sp_fft_kernels SP_VARIANT(sp_fft_kernels);
@@ -159,63 +162,7 @@ static void rows_backward(const struct sp_fft *plan, bool padded, const rows_in 
     }
 }
 
-/* ---- columns along y and x ---- */
-
-/* Where `count` columns are worked on: in memory, or in a buffer where they do not fill a vector. */
-static elements local(ptrdiff_t n, ptrdiff_t count, const elements *memory, buffers *work)
-{
-    elements here = {.data = work->c, .step = 2 * L, .layout = INTERLEAVED};
-
-    here.upper = memory->upper ? n / 4 * 3 * here.step : 0;
-    return count < L ? here : *memory;
-}
-
-/* Copies `count` columns where local() is not the memory itself. */
-static void copy_columns(ptrdiff_t n, ptrdiff_t count, const elements *from, const elements *to)
-{
-    const size_t bytes = (size_t)count * 2 * sizeof(float);
-    const ptrdiff_t run = from->upper ? n / 4 : n;
-
-    for (ptrdiff_t i = 0; count < L && i < run; i++) {
-        memcpy(to->data + i * to->step, from->data + i * from->step, bytes);
-        if (from->upper) {
-            memcpy(to->data + to->upper + i * to->step, from->data + from->upper + i * from->step, bytes);
-        }
-    }
-}
-
-/* Transforms `count` neighbouring columns; in and out differ in `upper` at most. */
-static void run_columns(const sp_fft_line *line, elements in, elements out, ptrdiff_t count, buffers *work)
-{
-    for (ptrdiff_t c = 0; c < count; c += L) {
-        const ptrdiff_t here = smaller(L, count - c);
-        const elements local_in = local(line->n, here, &in, work), local_out = local(line->n, here, &out, work);
-
-        copy_columns(line->n, here, &in, &local_in);
-        run_line(line, local_in, local_out, work);
-        copy_columns(line->n, here, &local_out, &out);
-        in.data += 2 * L;
-        out.data += 2 * L;
-    }
-}
-
-/* Column c along x; padded: of n / 2 planes. */
-static elements x_column(const struct sp_fft *plan, bool padded, ptrdiff_t c, float *half)
-{
-    const ptrdiff_t n = plan->n, step = 2 * n * (n / 2 + 1);
-    elements column = {.step = step, .upper = padded ? n / 4 * step : 0, .layout = INTERLEAVED};
-
-    column.data = half + 2 * c;
-    return column;
-}
-
-static void columns(const struct sp_fft *plan, const sp_fft_line *line, ptrdiff_t first, ptrdiff_t count, float *half)
-{
-    const elements all = x_column(plan, false, first, half);
-    buffers work;
-
-    run_columns(line, all, all, count, &work);
-}
+/* ---- what happens to the spectrum of columns ---- */
 
 /* Numbers of neighbouring columns in the order that the lanes of INTERLEAVED elements have; 0 beyond `count`. */
 static sp_floats load_columns(const float *p, ptrdiff_t count)
@@ -236,29 +183,215 @@ static sp_floats load_columns(const float *p, ptrdiff_t count)
 #endif
 }
 
+/* a where the mask is set, else b */
+static inline sp_floats pick(sp_ints mask, sp_floats a, sp_floats b)
+{
+    return (sp_floats)((mask & (sp_ints)a) | (~mask & (sp_ints)b));
+}
+
+/* 1 / sqrt(x) for normal numbers x > 0, to two units of the last place. */
+static inline sp_floats inverse_root(sp_floats x)
+{
+#if SP_LANES == 4
+    sp_floats root;
+
+    for (int i = 0; i < L; i++) {
+        root[i] = 1.0f / sqrtf(x[i]);
+    }
+    return root;
+#else
+#if SP_LANES == 8
+    const sp_floats guess = (sp_floats)_mm256_rsqrt_ps((__m256)x);
+#else
+    const sp_floats guess = (sp_floats)_mm512_rsqrt14_ps((__m512)x);
+#endif
+    return guess * (1.5f - 0.5f * x * guess * guess); /* Newton's step doubles the digits */
+#endif
+}
+
+/* x with modulus f / cube, or x / cube where f is negative. */
+static inline complexes impose(complexes x, sp_floats f, sp_floats per_cube)
+{
+    const sp_floats square = x.re * x.re + x.im * x.im, one = sp_spread(1.0f);
+    const sp_ints nothing = square < FLT_MIN, own = f < 0.0f;
+    /* modulus 0: any phase would do, and 0 is taken */
+    const sp_floats re = pick(nothing, one, x.re);
+    const sp_floats scale = pick(own, one, f * inverse_root(pick(nothing, one, square))) * per_cube;
+
+    return (complexes){pick(own, x.re, re) * scale, x.im * scale};
+}
+
+typedef enum filter_kind { NONE, MULTIPLY, IMPOSE } filter_kind;
+
+/* One transform, or one forward, a filter, and one backward. */
+typedef struct change {
+    const sp_fft_line *first, *second; /* second: unless the filter is NONE */
+    filter_kind filter;
+    const float *table; /* of the filter [n][stride], from the first column on */
+    ptrdiff_t stride;
+} change;
+
+/* Filters the spectrum z of `count` columns, L at most, that begin at column c. */
+static void run_filter(const change *what, ptrdiff_t c, ptrdiff_t count, float *z)
+{
+    const ptrdiff_t n = what->first->n;
+    const sp_floats per_cube = sp_spread(1.0f / ((float)n * (float)n * (float)n));
+
+    for (ptrdiff_t x = 0; x < n; x++) {
+        const sp_floats f = load_columns(what->table + x * what->stride + c, count);
+        const complexes value = get(z + x * 2 * L, SPLIT), product = {f * value.re, f * value.im};
+
+        put(z + x * 2 * L, what->filter == IMPOSE ? impose(value, f, per_cube) : product, SPLIT);
+    }
+}
+
+/* ---- columns along y and x ---- */
+
+/* L columns in a buffer, all elements. */
+static elements in_buffer(buffers *work, layout as)
+{
+    return (elements){.data = work->c, .step = 2 * L, .layout = as};
+}
+
+static elements moved(elements e, ptrdiff_t columns)
+{
+    e.data += 2 * columns;
+    return e;
+}
+
+/* One block of L columns; `count` of them, from column c, are there for the filter. */
+static void run_block(const change *what, ptrdiff_t c, ptrdiff_t count, elements in, elements out, buffers *work)
+{
+    if (what->filter == NONE) {
+        run_line(what->first, in, out, work);
+        return;
+    }
+    run_line(what->first, in, in_buffer(work, SPLIT), work);
+    run_filter(what, c, count, work->c);
+    run_line(what->second, in_buffer(work, SPLIT), out, work);
+}
+
+/* Stores the last `count` of the L columns in `from` to `memory`, where the others keep what they have. */
+static inline void store_last(const float *from, ptrdiff_t count, float *memory)
+{
+    const complexes x = get(from, SPLIT);
+    const sp_floats first = sp_spread((float)(2 * (L - count)));
+    sp_floats lane;
+
+    for (int i = 0; i < L; i++) {
+        lane[i] = (float)i;
+    }
+    sp_store(memory, pick(lane < first, sp_load(memory), SP_LOW(x.re, x.im)));
+    sp_store(memory + L, pick(lane + (float)L < first, sp_load(memory + L), SP_HIGH(x.re, x.im)));
+}
+
+/* Where element i lies; NULL where it does not exist. */
+static inline float *element_at(const elements *e, ptrdiff_t n, ptrdiff_t i)
+{
+    if (!e->upper || i < n / 4) {
+        return e->data + i * e->step;
+    }
+    return i >= n / 4 * 3 ? e->data + e->upper + (i - n / 4 * 3) * e->step : NULL;
+}
+
+/* The last `count` columns, with others before them that have had their turn and are read again but not stored. */
+static void run_last(const change *what, ptrdiff_t c, ptrdiff_t count, elements in, elements out, buffers *work)
+{
+    const ptrdiff_t n = what->first->n, back = L - count;
+
+    out = moved(out, -back);
+    run_block(what, c - back, L, moved(in, -back), in_buffer(work, SPLIT), work);
+    for (ptrdiff_t i = 0; i < n; i++) {
+        float *memory = element_at(&out, n, i);
+
+        if (memory) {
+            store_last(work->c + i * 2 * L, count, memory);
+        }
+    }
+}
+
+/* Columns of so few in all that they do not fill a vector. */
+static void run_few(const change *what, ptrdiff_t count, elements in, elements out, buffers *work)
+{
+    const ptrdiff_t n = what->first->n;
+    const elements all = in_buffer(work, INTERLEAVED);
+
+    memset(work->c, 0, (size_t)n * 2 * L * sizeof *work->c);
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const float *memory = element_at(&in, n, i);
+
+        if (memory) {
+            memcpy(work->c + i * 2 * L, memory, (size_t)count * 2 * sizeof *memory);
+        }
+    }
+    run_block(what, 0, count, all, all, work);
+    for (ptrdiff_t i = 0; i < n; i++) {
+        float *memory = element_at(&out, n, i);
+
+        if (memory) {
+            memcpy(memory, work->c + i * 2 * L, (size_t)count * 2 * sizeof *memory);
+        }
+    }
+}
+
+/* `count` neighbouring columns; in and out differ in `upper` at most. */
+static void run_columns(const change *what, elements in, elements out, ptrdiff_t count, buffers *work)
+{
+    ptrdiff_t c = 0;
+
+    for (; c + L <= count; c += L) {
+        run_block(what, c, L, moved(in, c), moved(out, c), work);
+    }
+    if (c < count && count >= L) {
+        run_last(what, c, count - c, moved(in, c), moved(out, c), work);
+    } else if (c < count) {
+        run_few(what, count, in, out, work);
+    }
+}
+
+/* Columns from `first` on along x; padded: of n / 2 planes. */
+static elements x_columns(const struct sp_fft *plan, bool padded, ptrdiff_t first, float *half)
+{
+    const ptrdiff_t n = plan->n, step = 2 * n * (n / 2 + 1);
+    elements all = {.step = step, .upper = padded ? n / 4 * step : 0, .layout = INTERLEAVED};
+
+    all.data = half + 2 * first;
+    return all;
+}
+
+static void columns(const struct sp_fft *plan, const sp_fft_line *line, ptrdiff_t first, ptrdiff_t count, float *half)
+{
+    const elements all = x_columns(plan, false, first, half);
+    const change what = {.first = line};
+    buffers work;
+
+    run_columns(&what, all, all, count, &work);
+}
+
+static void columns_through(const struct sp_fft *plan, filter_kind filter, bool padded, const float *table,
+                            ptrdiff_t first, ptrdiff_t count, float *half)
+{
+    const elements all = x_columns(plan, padded, first, half);
+    const change what = {.first = padded ? &plan->forward.padded : &plan->forward.column,
+                         .second = padded ? &plan->backward.padded : &plan->backward.column,
+                         .filter = filter,
+                         .table = table + first,
+                         .stride = plan->n * (plan->n / 2 + 1)};
+    buffers work;
+
+    run_columns(&what, all, all, count, &work);
+}
+
 static void columns_multiply(const struct sp_fft *plan, bool padded, const float *factor, ptrdiff_t first,
                              ptrdiff_t count, float *half)
 {
-    const ptrdiff_t n = plan->n, plane = n * (n / 2 + 1);
-    buffers work;
-    const elements spectrum = {.data = work.c, .step = 2 * L};
+    columns_through(plan, MULTIPLY, padded, factor, first, count, half);
+}
 
-    for (ptrdiff_t c = first; c < first + count; c += L) {
-        const ptrdiff_t here = smaller(L, first + count - c);
-        const elements memory = x_column(plan, padded, c, half);
-        const elements block = local(n, here, &memory, &work);
-
-        copy_columns(n, here, &memory, &block);
-        run_line(&plan->forward.column, block, spectrum, &work);
-        for (ptrdiff_t x = 0; x < n; x++) {
-            const sp_floats f = load_columns(factor + x * plane + c, here);
-            const complexes value = get(work.c + x * 2 * L, SPLIT);
-
-            put(work.c + x * 2 * L, (complexes){f * value.re, f * value.im}, SPLIT);
-        }
-        run_line(&plan->backward.column, spectrum, block, &work);
-        copy_columns(n, here, &block, &memory);
-    }
+static void columns_impose(const struct sp_fft *plan, bool padded, const float *modulus, ptrdiff_t first,
+                           ptrdiff_t count, float *half)
+{
+    columns_through(plan, IMPOSE, padded, modulus, first, count, half);
 }
 
 /* ---- planes ---- */
@@ -282,6 +415,7 @@ static float *wide_row(const struct sp_fft *plan, bool padded, ptrdiff_t y, floa
 static void plane_forward(const struct sp_fft *plan, bool padded, const float *real, float *half)
 {
     const ptrdiff_t n = plan->n, edge = padded ? n / 2 : n;
+    const change what = {.first = padded ? &plan->forward.padded : &plan->forward.column};
     buffers work;
 
     for (ptrdiff_t y = 0; y < edge; y += L) {
@@ -296,17 +430,16 @@ static void plane_forward(const struct sp_fft *plan, bool padded, const float *r
         }
         rows_forward(plan, padded, &in, &out, &work);
     }
-    run_columns(&plan->forward.column, plane_columns(plan, padded, half), plane_columns(plan, false, half), n / 2 + 1,
-                &work);
+    run_columns(&what, plane_columns(plan, padded, half), plane_columns(plan, false, half), n / 2 + 1, &work);
 }
 
 static void plane_backward(const struct sp_fft *plan, bool padded, float *half, float *real)
 {
     const ptrdiff_t n = plan->n, edge = padded ? n / 2 : n;
+    const change what = {.first = padded ? &plan->backward.padded : &plan->backward.column};
     buffers work;
 
-    run_columns(&plan->backward.column, plane_columns(plan, false, half), plane_columns(plan, padded, half), n / 2 + 1,
-                &work);
+    run_columns(&what, plane_columns(plan, false, half), plane_columns(plan, padded, half), n / 2 + 1, &work);
     for (ptrdiff_t y = 0; y < edge; y += L) {
         rows_in in;
         rows_out out;
@@ -324,4 +457,5 @@ static void plane_backward(const struct sp_fft *plan, bool padded, float *half, 
 const sp_fft_kernels SP_VARIANT(sp_fft_kernels) = {.plane_forward = plane_forward,
                                                    .plane_backward = plane_backward,
                                                    .columns = columns,
-                                                   .columns_multiply = columns_multiply};
+                                                   .columns_multiply = columns_multiply,
+                                                   .columns_impose = columns_impose};

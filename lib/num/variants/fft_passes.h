@@ -8,7 +8,7 @@
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-enum { L = SP_LANES };
+enum { L = SP_LANES, LARGEST_RADIX = 8 };
 
 /* One complex number of each column. */
 typedef struct complexes {
@@ -97,7 +97,7 @@ ALWAYS_INLINE complexes times(complexes x, const float *w)
     return (complexes){x.re * re - x.im * im, x.re * im + x.im * re};
 }
 
-/* ---- transforms of 2 to 5 points, in registers; sign as in sp_fft_line ---- */
+/* ---- transforms of a few points, in registers; sign as in sp_fft_line ---- */
 
 ALWAYS_INLINE void transform_2(complexes *x)
 {
@@ -148,6 +148,64 @@ ALWAYS_INLINE void transform_5(complexes *x, float sign)
     x[4] = (complexes){p.re + u.im, p.im - u.re};
 }
 
+/* Good 1958: two transforms of 3 points, three of 2, no twiddles. */
+ALWAYS_INLINE void transform_6(complexes *x, float sign)
+{
+    complexes a[3] = {x[0], x[2], x[4]}, b[3] = {x[3], x[5], x[1]};
+
+    transform_3(a, sign);
+    transform_3(b, sign);
+    x[0] = add(a[0], b[0]);
+    x[3] = subtract(a[0], b[0]);
+    x[4] = add(a[1], b[1]);
+    x[1] = subtract(a[1], b[1]);
+    x[2] = add(a[2], b[2]);
+    x[5] = subtract(a[2], b[2]);
+}
+
+ALWAYS_INLINE void transform_8(complexes *x, float sign)
+{
+    const sp_floats turn = sp_spread(sign), plus = sp_spread(0.70710678118654752f), minus = -plus;
+    complexes a[4] = {x[0], x[2], x[4], x[6]}, b[4] = {x[1], x[3], x[5], x[7]};
+
+    transform_4(a, sign);
+    transform_4(b, sign);
+    const complexes b1 = add_turned(b[1], turn, b[1]);      /* sqrt(2) w b_1,   w = (1 + i sign) / sqrt(2) */
+    const complexes b3 = subtract_turned(b[3], turn, b[3]); /* -sqrt(2) w^3 b_3 */
+
+    x[0] = add(a[0], b[0]);
+    x[4] = subtract(a[0], b[0]);
+    x[1] = add_scaled(a[1], plus, b1);
+    x[5] = add_scaled(a[1], minus, b1);
+    x[2] = add_turned(a[2], turn, b[2]);
+    x[6] = subtract_turned(a[2], turn, b[2]);
+    x[3] = add_scaled(a[3], minus, b3);
+    x[7] = add_scaled(a[3], plus, b3);
+}
+
+ALWAYS_INLINE void transform(complexes *x, int radix, float sign)
+{
+    switch (radix) {
+    case 2:
+        transform_2(x);
+        break;
+    case 3:
+        transform_3(x, sign);
+        break;
+    case 4:
+        transform_4(x, sign);
+        break;
+    case 5:
+        transform_5(x, sign);
+        break;
+    case 6:
+        transform_6(x, sign);
+        break;
+    default:
+        transform_8(x, sign);
+    }
+}
+
 /* ---- passes ---- */
 
 /* One pass: element k + s (p + q i) of `in` is point i of transform (p, k), whose point j goes to k + s (r p + j). */
@@ -163,38 +221,29 @@ typedef void run_pass(const pass *job);
 
 ALWAYS_INLINE void pass_of(const pass *job, int radix, layout from, layout to, bool last)
 {
-    const ptrdiff_t s = job->s, q = job->q;
+    const pass here = *job; /* a copy, which the stores below cannot change */
+    const ptrdiff_t s = here.s, apart_in = s * here.q * here.in.step, apart_out = s * here.out.step;
 
-    for (ptrdiff_t p = 0; p < q; p++) {
-        const float *w = job->twiddle + p * 2 * (radix - 1);
+    for (ptrdiff_t p = 0; p < here.q; p++) {
+        const float *w = here.twiddle + p * 2 * (radix - 1);
+        const float *in = here.in.data + s * p * here.in.step;
+        float *out = here.out.data + s * radix * p * here.out.step;
 
         for (ptrdiff_t k = 0; k < s; k++) {
-            const float *in = job->in.data + (k + s * p) * job->in.step;
-            float *out = job->out.data + (k + s * radix * p) * job->out.step;
-            complexes x[5];
+            complexes x[LARGEST_RADIX];
 
-#pragma GCC unroll 5
+#pragma GCC unroll 8
             for (int i = 0; i < radix; i++) {
-                x[i] = get(in + s * q * i * job->in.step, from);
+                x[i] = get(in + i * apart_in, from);
             }
-            switch (radix) {
-            case 2:
-                transform_2(x);
-                break;
-            case 3:
-                transform_3(x, job->sign);
-                break;
-            case 4:
-                transform_4(x, job->sign);
-                break;
-            default:
-                transform_5(x, job->sign);
-            }
+            transform(x, radix, here.sign);
             put(out, x[0], to);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int j = 1; j < radix; j++) {
-                put(out + s * j * job->out.step, last ? x[j] : times(x[j], w + 2 * j - 2), to);
+                put(out + j * apart_out, last ? x[j] : times(x[j], w + 2 * j - 2), to);
             }
+            in += here.in.step;
+            out += here.out.step;
         }
     }
 }
@@ -281,7 +330,16 @@ static void pass_pruned(const pass *job)
     {                                                                                                                  \
         pass_of(job, 5, FROM, TO, LAST);                                                                               \
     }                                                                                                                  \
-    static run_pass *const NAME[6] = {NAME##_any, NAME##_any, NAME##_2, NAME##_3, NAME##_4, NAME##_5};
+    static void NAME##_6(const pass *job)                                                                              \
+    {                                                                                                                  \
+        pass_of(job, 6, FROM, TO, LAST);                                                                               \
+    }                                                                                                                  \
+    static void NAME##_8(const pass *job)                                                                              \
+    {                                                                                                                  \
+        pass_of(job, 8, FROM, TO, LAST);                                                                               \
+    }                                                                                                                  \
+    static run_pass *const NAME[LARGEST_RADIX + 1] = {NAME##_any, NULL,     NAME##_2, NAME##_3, NAME##_4,              \
+                                                      NAME##_5,   NAME##_6, NULL,     NAME##_8};
 
 DEFINE_PASSES(middle, SPLIT, SPLIT, false)
 DEFINE_PASSES(middle_in, INTERLEAVED, SPLIT, false)
@@ -299,7 +357,7 @@ static run_pass *choose_pass(const pass *job, bool is_last)
     if (job->out.upper) {
         return pass_pruned;
     }
-    return table[job->radix <= 5 ? job->radix : 0];
+    return table[sp_fft_any_radix(job->radix) ? 0 : job->radix];
 }
 
 static void copy_split(const elements *from, ptrdiff_t n, float *to)

@@ -22,9 +22,6 @@ enum {
  * gain: break-even was measured between 12 and 24 MB with 32 MB of cache. */
 static const size_t MOST_REPLICATED = 12000000;
 
-typedef float vec4 __attribute__((vector_size(16), aligned(4)));
-typedef float vec8 __attribute__((vector_size(32), aligned(4)));
-
 struct sp_nufft {
     ptrdiff_t n;         /* edge of the volume */
     ptrdiff_t nf;        /* edge of the fine grid, about sigma n */
@@ -32,7 +29,8 @@ struct sp_nufft {
     ptrdiff_t size[3];   /* of the padded half-space grid */
     ptrdiff_t origin[3]; /* cell of k = 0 */
     const sp_nufft_kernels *kernels;
-    sp_nufft_stencil stencil;
+    sp_nufft_stencil stencil; /* of grids to interpolate from */
+    sp_nufft_stencil flat;    /* of grids to spread onto: depth 1 */
     float weight[SP_NUFFT_DEGREE + 1][SP_NUFFT_PACKED] __attribute__((aligned(64)));
     sp_fft *fft;
     float *factor;       /* [n/2+1] 1 / transform of the kernel, per axis */
@@ -154,6 +152,9 @@ static void make_layout(sp_nufft *self, const sp_nufft_kernels *kernels, size_t 
     for (int i = 0; i < 3; i++) {
         stencil->first[i] = (int32_t)self->origin[i] - (stencil->width / 2 - 1);
     }
+    self->flat = *stencil;
+    self->flat.replicated = true;
+    self->flat.blocks = (int32_t)self->size[1];
 }
 
 sp_status sp_nufft_new_with(ptrdiff_t n, int width, double sigma, const sp_nufft_kernels *kernels,
@@ -167,7 +168,7 @@ sp_status sp_nufft_new_with(ptrdiff_t n, int width, double sigma, const sp_nufft
     SP_REQUIRE(sigma >= 1.25 && sigma <= 4.0, SP_ERR_USAGE, "NUFFT oversampling %g is not in 1.25..4", sigma);
     SP_TRY(SP_ARRAY(self, 1));
     self->n = n;
-    self->nf = sp_fft_good_size((ptrdiff_t)ceil(sigma * (double)n));
+    self->nf = sp_fft_good_size((ptrdiff_t)fmax(ceil(sigma * (double)n), 2.0 * PAD));
     self->stencil.width = width;
     self->stencil.degree = width == 4 ? 5 : 8;
     self->stencil.weight = self->weight;
@@ -219,7 +220,7 @@ size_t sp_nufft_bytes(ptrdiff_t n, double sigma)
     return (size_t)(nf * nf * nf * (4.0 + 4.0 + 2.0)); /* real and half-complex work space, half-space grid */
 }
 
-/* The transform comes from FFTW as [x][y][z >= 0]. The grid wants its halved axis slowest, so its axes (0, 1, 2) are
+/* The transform comes as [x][y][z >= 0]. The grid wants its halved axis slowest, so its axes (0, 1, 2) are
  * the axes (z, x, y) of the volume: cell (a, b, c) holds k = (x: b, y: c, z: a). */
 
 /* Index in the half-complex array of the frequency at grid cell (a, b, c), using f(-k) = f(k) where a is not in
@@ -334,70 +335,6 @@ static cell_map make_cell_map(const sp_nufft *plan, const sp_mat3 *rotation, dou
     return map;
 }
 
-/* First cell of the stencil of a point (as offset into the grid) and the fractions -1..1 within the cell. */
-static inline ptrdiff_t locate(const sp_nufft *plan, const cell_map *map, float sx, float sy, float sz, float *fraction)
-{
-    float u[3];
-    ptrdiff_t cell[3];
-
-    for (int i = 0; i < 3; i++) {
-        u[i] = map->m[i][0] * sx + map->m[i][1] * sy + map->m[i][2] * sz;
-    }
-    const float sign = u[0] < 0.0f ? -1.0f : 1.0f; /* f(-k) = f(k): only x >= 0 is stored */
-    for (int i = 0; i < 3; i++) {
-        const float floored = floorf(sign * u[i]);
-
-        fraction[i] = 2.0f * (sign * u[i] - floored) - 1.0f;
-        cell[i] = (ptrdiff_t)(int)floored + plan->origin[i] - (plan->stencil.width / 2 - 1);
-    }
-    return (cell[0] * plan->size[1] + cell[1]) * plan->size[2] + cell[2];
-}
-
-/* One point spread onto two interleaved grids, for a width and the vector that holds it.
- * Rows of the stencil along the fastest axis are one vector; the lanes beyond the width have weight 0. */
-#define DEFINE_STENCIL(WIDTH, DEGREE, VECTOR)                                                                          \
-    static inline void weights_##WIDTH(const sp_nufft *plan, float x, VECTOR *weights)                                 \
-    {                                                                                                                  \
-        VECTOR value = *(const VECTOR *)plan->weight[DEGREE];                                                          \
-                                                                                                                       \
-        for (int d = (DEGREE)-1; d >= 0; d--) {                                                                        \
-            value = value * x + *(const VECTOR *)plan->weight[d];                                                      \
-        }                                                                                                              \
-        *weights = value;                                                                                              \
-    }                                                                                                                  \
-                                                                                                                       \
-    static void spread_pair_##WIDTH(const sp_nufft *plan, const cell_map *map, const float *const s[3],                \
-                                    ptrdiff_t count, const float *first, const float *second, float *pair)             \
-    {                                                                                                                  \
-        for (ptrdiff_t j = 0; j < count; j++) {                                                                        \
-            float fraction[3];                                                                                         \
-            float *cell = pair + 2 * locate(plan, map, s[0][j], s[1][j], s[2][j], fraction);                           \
-            VECTOR wx, wy, wz;                                                                                         \
-            float row[2 * (WIDTH)];                                                                                    \
-                                                                                                                       \
-            weights_##WIDTH(plan, fraction[0], &wx);                                                                   \
-            weights_##WIDTH(plan, fraction[1], &wy);                                                                   \
-            weights_##WIDTH(plan, fraction[2], &wz);                                                                   \
-            for (int c = 0; c < (WIDTH); c++) {                                                                        \
-                row[2 * c] = first[j] * wz[c];                                                                         \
-                row[2 * c + 1] = second[j] * wz[c];                                                                    \
-            }                                                                                                          \
-            for (int a = 0; a < (WIDTH); a++) {                                                                        \
-                for (int b = 0; b < (WIDTH); b++) {                                                                    \
-                    const float w = wx[a] * wy[b];                                                                     \
-                    float *out = cell + 2 * (a * plan->size[1] + b) * plan->size[2];                                   \
-                                                                                                                       \
-                    for (int c = 0; c < 2 * (WIDTH); c++) {                                                            \
-                        out[c] += w * row[c];                                                                          \
-                    }                                                                                                  \
-                }                                                                                                      \
-            }                                                                                                          \
-        }                                                                                                              \
-    }
-
-DEFINE_STENCIL(4, 5, vec4)
-DEFINE_STENCIL(6, 8, vec8)
-
 void sp_nufft_interpolate(const sp_nufft *plan, const float *grid, const sp_mat3 *rotation, double scale,
                           const float *const s[3], ptrdiff_t count, float *value)
 {
@@ -419,10 +356,34 @@ void sp_nufft_spread_pair(const sp_nufft *plan, const sp_mat3 *rotation, double 
 {
     const cell_map map = make_cell_map(plan, rotation, scale);
 
-    if (plan->stencil.width == 4) {
-        spread_pair_4(plan, &map, s, count, first, second, pair);
-    } else {
-        spread_pair_6(plan, &map, s, count, first, second, pair);
+    plan->kernels->spread_pair(&plan->flat, map.m, s, count, first, second, pair);
+}
+
+/* Row b of every plane a of one grid of the pair, added to the frequencies that the cells stand for, in squares. */
+static void fold_row(const sp_nufft *plan, const float *pair, int which, ptrdiff_t b)
+{
+    const ptrdiff_t *size = plan->size, *origin = plan->origin, nf = plan->nf, last = nf + 1 + 2 * PAD;
+    const ptrdiff_t kb = b - origin[1];
+
+    for (ptrdiff_t c = 0; c < last; c += TILE) {
+        for (ptrdiff_t a = 0; a < size[0]; a += TILE) {
+            for (ptrdiff_t i = c; i < c + TILE && i < last; i++) {
+                float complex *up = plan->half + half_index(plan, 0, kb, i - origin[2]);
+                float complex *down = plan->half + half_index(plan, -1, kb, i - origin[2]) - 1;
+
+                for (ptrdiff_t j = a; j < a + TILE && j < size[0]; j++) {
+                    const ptrdiff_t k = j - origin[0];
+                    const float value = 0.5f * pair[2 * ((j * size[1] + b) * size[2] + i) + which];
+
+                    /* c_j cos(k r) = c_j/2 (e^{ikr} + e^{-ikr}); the transform adds the conjugate of 0 < z < nf/2 by
+                     * itself */
+                    *(k < 0 ? &down[-k] : (k > nf / 2 ? &down[nf - k] : &up[k])) += value;
+                    if (k == 0 || k == nf / 2) {
+                        down[k] += value;
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -430,27 +391,9 @@ void sp_nufft_spread_pair(const sp_nufft *plan, const sp_mat3 *rotation, double 
  * lands in the half-complex array is half of an even function, so each cell counts for k and -k together. */
 static void fold(const sp_nufft *plan, const float *pair, int which)
 {
-    const ptrdiff_t nf = plan->nf;
-
     memset(plan->half, 0, (size_t)sp_fft_complex_count(plan->fft) * sizeof *plan->half);
-    for (ptrdiff_t a = 0; a < plan->size[0]; a++) {
-        for (ptrdiff_t b = 0; b < plan->size[1]; b++) {
-            const float *row = pair + 2 * (a * plan->size[1] + b) * plan->size[2] + which;
-
-            for (ptrdiff_t c = 0; c < nf + 1 + 2 * PAD; c++) {
-                const ptrdiff_t ka = a - plan->origin[0], kb = b - plan->origin[1], kc = c - plan->origin[2];
-                const float value = row[2 * c];
-
-                if (value == 0.0f) {
-                    continue;
-                }
-                /* c_j cos(k r) = c_j/2 (e^{ikr} + e^{-ikr}); FFTW adds the conjugate of 0 < z < nf/2 by itself */
-                plan->half[half_index(plan, ka, kb, kc)] += 0.5f * value;
-                if (ka == 0 || ka == nf / 2) {
-                    plan->half[half_index(plan, ka, -kb, -kc)] += 0.5f * value;
-                }
-            }
-        }
+    for (ptrdiff_t b = 0; b < plan->size[1]; b++) {
+        fold_row(plan, pair, which, b);
     }
 }
 

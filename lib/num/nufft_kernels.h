@@ -42,10 +42,17 @@ typedef struct sp_nufft_stencil {
 typedef void sp_nufft_interpolate_kernel(const sp_nufft_stencil *stencil, const float *grid, const float map[3][3],
                                          const float *const s[3], ptrdiff_t count, float *value, float *const turn[3]);
 
+/* The adjoint, for two sets of values at once: pair[cell][0] += kernel * first, pair[cell][1] += kernel * second. The
+ * grid has depth 1: points next to each other in a pattern meet on the same cells whatever the layout.
+ *   first, second   in      [count]                     pair   in, out  interleaved grids                            */
+typedef void sp_nufft_spread_kernel(const sp_nufft_stencil *stencil, const float map[3][3], const float *const s[3],
+                                    ptrdiff_t count, const float *first, const float *second, float *pair);
+
 struct sp_nufft_kernels {
     const char *name;
     int depth[2]; /* width 4, width 6 */
     sp_nufft_interpolate_kernel *interpolate;
+    sp_nufft_spread_kernel *spread_pair;
 };
 
 extern const sp_nufft_kernels sp_nufft_ref;

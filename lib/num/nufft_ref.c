@@ -100,4 +100,26 @@ static void interpolate(const sp_nufft_stencil *stencil, const float *grid, cons
     }
 }
 
-const sp_nufft_kernels sp_nufft_ref = {.name = "ref", .depth = {1, 1}, .interpolate = interpolate};
+static void spread_pair(const sp_nufft_stencil *stencil, const float map[3][3], const float *const s[3],
+                        ptrdiff_t count, const float *first, const float *second, float *pair)
+{
+    for (ptrdiff_t j = 0; j < count; j++) {
+        const footprint f = footprint_of(stencil, map, s, j);
+
+        for (int a = 0; a < stencil->width; a++) {
+            for (int b = 0; b < stencil->width; b++) {
+                float *row = pair + 2 * (f.offset + (a * stencil->blocks + b) * stencil->columns);
+
+                for (int c = 0; c < stencil->width; c++) {
+                    const double w = f.weight[0][a] * f.weight[1][b] * f.weight[2][c];
+
+                    row[2 * c] += (float)(w * (double)first[j]);
+                    row[2 * c + 1] += (float)(w * (double)second[j]);
+                }
+            }
+        }
+    }
+}
+
+const sp_nufft_kernels sp_nufft_ref = {
+    .name = "ref", .depth = {1, 1}, .interpolate = interpolate, .spread_pair = spread_pair};

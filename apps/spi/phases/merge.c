@@ -12,7 +12,10 @@
 #include "num/fft.h"
 #include "num/nufft.h"
 
-enum { LANES = 4 }; /* accumulators: as many threads can spread, and the order of sums does not depend on how many do */
+enum {
+    LANES = 4,   /* accumulators: as many threads can spread, and the order of sums does not depend on how many do */
+    ROUND = 256, /* images that a lane adds up before it is emptied: single precision then holds 500,000 images */
+};
 
 static const double OVERSAMPLING = 1.5;  /* of the spreading grid, which already has twice the edge */
 static const double CG_TOLERANCE = 1e-4; /* below what the data can tell */
@@ -22,7 +25,9 @@ struct sp_merger {
     double box;             /* [m] */
     sp_nufft *nufft;        /* of the padded edge */
     sp_fft *fft;            /* likewise */
-    float *pair[LANES];     /* data and weights */
+    float *pair[LANES];     /* data and weights of one round */
+    float *total;           /* of all rounds */
+    float *ramp;            /* [pixels] weight of a bin beside scale and exposure */
     uint8_t *support;       /* [edge^3] */
     float *kernel;          /* [padded][padded][padded/2+1] transform of the Toeplitz kernel, normalised */
     float *real;            /* [padded^3] work space */
@@ -65,6 +70,8 @@ sp_status sp_merger_new(ptrdiff_t edge, double voxel, double support_radius, int
         SP_TRY(SP_ARRAY(self->pair[lane], sp_nufft_pair_count(self->nufft)));
         SP_TRY(SP_ARRAY(self->scratch[lane], 2 * pixels));
     }
+    SP_TRY(SP_ARRAY(self->total, sp_nufft_pair_count(self->nufft)));
+    SP_TRY(SP_ARRAY(self->ramp, pixels));
     SP_TRY(SP_ARRAY(self->support, edge * edge * edge));
     SP_TRY(SP_ARRAY(self->kernel, sp_fft_complex_count(self->fft)));
     SP_TRY(SP_ARRAY(self->real, self->padded * self->padded * self->padded));
@@ -90,6 +97,8 @@ void sp_merger_free(sp_merger *merger)
         sp_array_free(merger->pair[lane]);
         sp_array_free(merger->scratch[lane]);
     }
+    sp_array_free(merger->total);
+    sp_array_free(merger->ramp);
     sp_array_free(merger->support);
     sp_array_free(merger->kernel);
     sp_array_free(merger->real);
@@ -103,50 +112,65 @@ size_t sp_merger_bytes(ptrdiff_t edge)
 {
     const double cube = (double)edge * (double)edge * (double)edge;
 
-    /* lanes of two half-space grids of (2 * 1.5 edge)^3; kernel, real and half at twice the edge; CG vectors */
-    return (size_t)(cube * (LANES * 2 * 4 * 13.5 + 8 * (4 + 4 + 2) + 27 * 8 + 4 * 5));
+    /* lanes and total of two half-space grids of (2 * 1.5 edge)^3; kernel, real and half at twice the edge; CG vectors
+     */
+    return (size_t)(cube * ((LANES + 1) * 2 * 4 * 13.5 + 8 * (4 + 4 + 2) + 27 * 8 + 4 * 5));
 }
 
-/* Spreads the images of one lane: images lane, lane + LANES, ... */
-static void spread_lane(const sp_merger *self, const sp_patterns *patterns, const sp_quat *orientation,
-                        ptrdiff_t pixels, int lane)
+static void make_ramp(sp_merger *self, const sp_patterns *patterns, ptrdiff_t pixels)
 {
-    float *value = self->scratch[lane], *weight = value + patterns->pixels;
     const double s_max = patterns->radius[pixels - 1];
+    const double floor = 0.5 * patterns->shell_width / s_max; /* the innermost bins count too */
+
+    for (ptrdiff_t p = 0; p < pixels; p++) {
+        const double s = patterns->radius[p] / s_max;
+
+        self->ramp[p] = (float)(s * s + floor * floor);
+    }
+}
+
+/* Spreads the images of one lane in one round: first + lane, first + lane + LANES, ... */
+static void spread_lane(const sp_merger *self, const sp_patterns *patterns, const sp_quat *orientation,
+                        ptrdiff_t pixels, ptrdiff_t first, int lane)
+{
+    const ptrdiff_t end = patterns->images - first < ROUND * LANES ? patterns->images : first + ROUND * LANES;
+    float *value = self->scratch[lane], *weight = value + patterns->pixels;
 
     memset(self->pair[lane], 0, (size_t)sp_nufft_pair_count(self->nufft) * sizeof(float));
-    for (ptrdiff_t n = lane; n < patterns->images && !sp_interrupted(); n += LANES) {
+    for (ptrdiff_t n = first + lane; n < end && !sp_interrupted(); n += LANES) {
         const float *count = patterns->count + n * patterns->pixels;
+        const float scale = patterns->scale[n];
         const sp_mat3 rotation = sp_quat_to_matrix(orientation[n]);
 
-        if (!(patterns->scale[n] > 0.0f)) {
+        if (!(scale > 0.0f)) {
             continue;
         }
         for (ptrdiff_t p = 0; p < pixels; p++) {
-            const double s = patterns->radius[p] / s_max;
-            const double floor = 0.5 * patterns->shell_width / s_max; /* the innermost bins count too */
-            const double ramp = s * s + floor * floor;
-
-            weight[p] = (float)(patterns->scale[n] * patterns->exposure[p] * ramp);
-            value[p] = (float)(count[p] * ramp); /* weight * count / (scale exposure) */
+            weight[p] = scale * patterns->exposure[p] * self->ramp[p];
+            value[p] = count[p] * self->ramp[p]; /* weight * count / (scale exposure) */
         }
         sp_nufft_spread_pair(self->nufft, &rotation, 2.0 * self->box, (const float *const *)patterns->s, pixels, value,
                              weight, self->pair[lane]);
     }
 }
 
-/* All lanes, then their sum in lane 0. */
+/* All images, in rounds, into the total. */
 static void spread_all(sp_merger *self, const sp_patterns *patterns, const sp_quat *orientation, ptrdiff_t pixels)
 {
     const ptrdiff_t count = sp_nufft_pair_count(self->nufft);
 
+    make_ramp(self, patterns, pixels);
+    for (ptrdiff_t first = 0; first < patterns->images; first += ROUND * LANES) {
 #pragma omp parallel for schedule(dynamic, 1)
-    for (int lane = 0; lane < LANES; lane++) {
-        spread_lane(self, patterns, orientation, pixels, lane);
-    }
+        for (int lane = 0; lane < LANES; lane++) {
+            spread_lane(self, patterns, orientation, pixels, first, lane);
+        }
 #pragma omp parallel for schedule(static)
-    for (ptrdiff_t i = 0; i < count; i++) {
-        self->pair[0][i] = (self->pair[0][i] + self->pair[1][i]) + (self->pair[2][i] + self->pair[3][i]);
+        for (ptrdiff_t i = 0; i < count; i++) {
+            const float sum = (self->pair[0][i] + self->pair[1][i]) + (self->pair[2][i] + self->pair[3][i]);
+
+            self->total[i] = first == 0 ? sum : self->total[i] + sum;
+        }
     }
 }
 
@@ -172,14 +196,14 @@ static void make_system(sp_merger *self, double s_max)
     const ptrdiff_t n = self->edge, m = self->padded, cube = n * n * n;
     double weights = 0.0, eigenvalue = 0.0;
 
-    sp_nufft_collect(self->nufft, self->pair[0], 1, m, self->real);
+    sp_nufft_collect(self->nufft, self->total, 1, m, self->real);
     weights = self->real[0]; /* sum of all weights: the kernel at r = 0 */
     eigenvalue = weights / sphere;
     sp_fft_forward(self->fft, self->real, self->half);
     for (ptrdiff_t i = 0; i < sp_fft_complex_count(self->fft); i++) {
         self->kernel[i] = (float)(crealf(self->half[i]) / (eigenvalue * (double)m * (double)m * (double)m));
     }
-    sp_nufft_collect(self->nufft, self->pair[0], 0, n, self->right);
+    sp_nufft_collect(self->nufft, self->total, 0, n, self->right);
     for (ptrdiff_t i = 0; i < cube; i++) {
         self->right[i] = self->support[i] ? (float)(self->right[i] / eigenvalue) : 0.0f;
     }

@@ -9,7 +9,7 @@
  *   depth    rows of the stencil in one vector
  *   spans    vectors that one row needs
  *   packs    vectors that hold the weights of all three axes: a, c, b, and zeros if there is room */
-enum { MAX_SPANS = 8 / SP_LANES + 1, MAX_PACKS = 24 / SP_LANES + 1, MAX_BLOCKS = 6 };
+enum { MAX_SPANS = 8 / SP_LANES + 1, MAX_PACKS = 24 / SP_LANES + 1, MAX_BLOCKS = 6, MAX_PARTS = 12 / SP_LANES + 1 };
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -316,6 +316,143 @@ INLINE void interpolate(const sp_nufft_stencil *stencil, const float *grid, cons
     }
 }
 
+/* ---- type 1 ---- */
+
+/* Points whose places are kept at a time. They are spread with a step of STEP: neighbours in a pattern fall on the same
+ * cells, and reading what was written just before waits for it. */
+enum { BATCH = 256, STEP = 16 };
+
+typedef struct batch {
+    places p[BATCH / SP_LANES];
+    float value[2][BATCH];
+} batch;
+
+/* Vectors of one row of the stencil on two interleaved grids, [cell][which]; the last one need not be full. */
+INLINE int parts(int width)
+{
+    return (2 * width + SP_LANES - 1) / SP_LANES;
+}
+
+/* Lanes of the packed weights for part v of such a row. */
+INLINE sp_floats twice(const sp_floats *weight, int width, int v)
+{
+#if SP_LANES > 4
+    sp_ints index;
+
+    for (int l = 0; l < SP_LANES; l++) {
+        index[l] = (cells(width) % SP_LANES + (v * SP_LANES + l) / 2) % SP_LANES;
+    }
+    return sp_permute(weight[cells(width) / SP_LANES], index);
+#else
+    const sp_floats c = weight[spans(width) + v / 2];
+
+    return v % 2 ? __builtin_shufflevector(c, c, 2, 2, 3, 3) : __builtin_shufflevector(c, c, 0, 0, 1, 1);
+#endif
+}
+
+/* out[] += x y for part i of a row, without the lanes beyond its end. Never more than 32 bytes at a time: wider writes
+ * that straddle cache lines, as most would, take twice as long. */
+INLINE void add_part(float *out, sp_floats x, sp_floats y, int width, int i)
+{
+    const int left = 2 * width - i * SP_LANES; /* floats of the row from here on: 8, 12, 4 or at least SP_LANES */
+
+    (void)left;
+#if SP_LANES == 16
+    *(sp_loose_half *)out += SP_HALF(x) * SP_HALF(y);
+    if (left > 8) {
+        *(sp_loose_quarter *)(out + 8) += SP_THIRD_PART(x) * SP_THIRD_PART(y);
+    }
+#elif SP_LANES == 8
+    if (left < 8) {
+        *(sp_loose_quarter *)out += SP_FIRST_PART(x) * SP_FIRST_PART(y);
+    } else {
+        sp_store(out, sp_load(out) + x * y);
+    }
+#else
+    sp_store(out, sp_load(out) + x * y);
+#endif
+}
+
+/* pair += a[] b[] c[] (first, second) over one stencil */
+INLINE void add_stencil(const sp_floats *weight, float *cell, ptrdiff_t plane, ptrdiff_t row, float first, float second,
+                        int width)
+{
+    const sp_floats u = sp_spread(first), v = sp_spread(second), both = SP_ALTERNATE(u, v);
+    sp_floats scaled[MAX_PARTS][6];
+
+    for (int i = 0; i < parts(width); i++) {
+        const sp_floats c = twice(weight, width, i) * both;
+
+        for (int b = 0; b < width; b++) {
+            scaled[i][b] = c * pick(weight, width, 2, b);
+        }
+    }
+    for (int a = 0; a < width; a++) {
+        const sp_floats w = pick(weight, width, 0, a);
+
+        for (int b = 0; b < width; b++) {
+            for (int i = 0; i < parts(width); i++) {
+                add_part(cell + a * plane + b * row + i * SP_LANES, scaled[i][b], w, width, i);
+            }
+        }
+    }
+}
+
+/* Places and values of up to BATCH points from j on; the rest of the last vector is filled up with k = 0. */
+INLINE void fill_batch(const sp_nufft_stencil *stencil, const float map[3][3], const float *const s[3],
+                       const float *first, const float *second, ptrdiff_t j, ptrdiff_t count, batch *out)
+{
+    float at[3][BATCH + SP_LANES];
+
+    for (int i = 0; i < 3; i++) {
+        memcpy(at[i], s[i] + j, (size_t)count * sizeof **s);
+        memset(at[i] + count, 0, SP_LANES * sizeof **s);
+    }
+    memcpy(out->value[0], first + j, (size_t)count * sizeof *first);
+    memcpy(out->value[1], second + j, (size_t)count * sizeof *second);
+    for (ptrdiff_t v = 0; v * SP_LANES < count; v++) {
+        locate(stencil, map, (const float *const[3]){at[0], at[1], at[2]}, v * SP_LANES, 1, true, &out->p[v]);
+    }
+}
+
+INLINE void spread(const sp_nufft_stencil *stencil, const float map[3][3], const float *const s[3], ptrdiff_t count,
+                   const float *first, const float *second, float *pair, int width)
+{
+    const ptrdiff_t row = 2 * (ptrdiff_t)stencil->columns, plane = stencil->blocks * row;
+    sp_floats coefficient[SP_NUFFT_DEGREE + 1][MAX_PACKS];
+    batch points __attribute__((aligned(64)));
+
+    load_coefficients(stencil->weight, width, coefficient);
+    for (ptrdiff_t j = 0; j < count; j += BATCH) {
+        const int size = (int)(count - j < BATCH ? count - j : BATCH);
+
+        fill_batch(stencil, map, s, first, second, j, size, &points);
+        for (int k = 0; k < BATCH; k++) {
+            const int i = k % (BATCH / STEP) * STEP + k / (BATCH / STEP);
+            sp_floats x[MAX_PACKS], weight[MAX_PACKS];
+
+            if (i >= size) {
+                continue;
+            }
+            pack_places(&points.p[i / SP_LANES], i % SP_LANES, width, x);
+            evaluate(coefficient, x, width, weight, NULL);
+            float *cell = pair + 2 * (ptrdiff_t)points.p[i / SP_LANES].offset[i % SP_LANES];
+
+            add_stencil(weight, cell, plane, row, points.value[0][i], points.value[1][i], width);
+        }
+    }
+}
+
+static void spread_pair(const sp_nufft_stencil *stencil, const float map[3][3], const float *const s[3],
+                        ptrdiff_t count, const float *first, const float *second, float *pair)
+{
+    if (stencil->width == 4) {
+        spread(stencil, map, s, count, first, second, pair, 4);
+    } else {
+        spread(stencil, map, s, count, first, second, pair, 6);
+    }
+}
+
 /* ---- the table ---- */
 
 /* One body for each width, layout and purpose; count is a multiple of SP_LANES. */
@@ -371,4 +508,5 @@ const sp_nufft_kernels SP_VARIANT(sp_nufft_kernels) = {
     .name = STRING(SP_ISA),
     .depth = {SP_LANES > 4 ? SP_LANES / 4 : 1, SP_LANES > 8 ? SP_LANES / 8 : 1},
     .interpolate = interpolate_all,
+    .spread_pair = spread_pair,
 };

@@ -30,6 +30,22 @@ static inline sp_floats sp_pick(sp_floats v, int lane)
 #endif
 }
 
+/* a0 b1 a2 b3 ...; and parts of a vector */
+#if SP_LANES == 16
+typedef float sp_loose_half __attribute__((vector_size(32), aligned(4)));
+#endif
+typedef float sp_loose_quarter __attribute__((vector_size(16), aligned(4)));
+#if SP_LANES == 16
+#define SP_ALTERNATE(a, b) __builtin_shufflevector(a, b, 0, 17, 2, 19, 4, 21, 6, 23, 8, 25, 10, 27, 12, 29, 14, 31)
+#define SP_HALF(a) __builtin_shufflevector(a, a, 0, 1, 2, 3, 4, 5, 6, 7)
+#define SP_THIRD_PART(a) __builtin_shufflevector(a, a, 8, 9, 10, 11)
+#elif SP_LANES == 8
+#define SP_ALTERNATE(a, b) __builtin_shufflevector(a, b, 0, 9, 2, 11, 4, 13, 6, 15)
+#define SP_FIRST_PART(a) __builtin_shufflevector(a, a, 0, 1, 2, 3)
+#else
+#define SP_ALTERNATE(a, b) __builtin_shufflevector(a, b, 0, 5, 2, 7)
+#endif
+
 /* Pairs of 4 x 4 transposes, each within the 16-byte parts of the vectors: a0 b0 a1 b1 and a2 b2 a3 b3. Then halves of
  * a and b: first halves together and second halves together. Sixteen lanes also need every other part of a and b. */
 #if SP_LANES == 16

@@ -23,6 +23,7 @@ enum {
 static const size_t MOST_REPLICATED = 12000000;
 
 struct sp_nufft {
+    float weight[SP_NUFFT_DEGREE + 1][SP_NUFFT_PACKED] __attribute__((aligned(64)));
     ptrdiff_t n;         /* edge of the volume */
     ptrdiff_t nf;        /* edge of the fine grid, about sigma n */
     int depth;           /* of the layout of grids, num/nufft_kernels.h */
@@ -30,8 +31,7 @@ struct sp_nufft {
     ptrdiff_t origin[3]; /* cell of k = 0 */
     const sp_nufft_kernels *kernels;
     sp_nufft_stencil stencil; /* of grids to interpolate from */
-    sp_nufft_stencil flat;    /* of grids to spread onto: depth 1 */
-    float weight[SP_NUFFT_DEGREE + 1][SP_NUFFT_PACKED] __attribute__((aligned(64)));
+    sp_nufft_stencil pair;    /* of grids to spread onto: depth 1 */
     sp_fft *fft;
     float *factor;       /* [n/2+1] 1 / transform of the kernel, per axis */
     float *real;         /* [nf^3] or one grid with depth 1, the larger: work space */
@@ -121,6 +121,11 @@ static void make_kernel(sp_nufft *self)
     }
 }
 
+static ptrdiff_t fine_size(ptrdiff_t n, double sigma)
+{
+    return sp_fft_good_size((ptrdiff_t)fmax(ceil(sigma * (double)n), 2.0 * PAD));
+}
+
 static ptrdiff_t cell_count(const sp_nufft *plan)
 {
     return plan->size[0] * plan->size[1] * plan->size[2];
@@ -152,9 +157,9 @@ static void make_layout(sp_nufft *self, const sp_nufft_kernels *kernels, size_t 
     for (int i = 0; i < 3; i++) {
         stencil->first[i] = (int32_t)self->origin[i] - (stencil->width / 2 - 1);
     }
-    self->flat = *stencil;
-    self->flat.replicated = true;
-    self->flat.blocks = (int32_t)self->size[1];
+    self->pair = *stencil;
+    self->pair.blocks = (int32_t)self->size[1];
+    self->pair.replicated = true;
 }
 
 sp_status sp_nufft_new_with(ptrdiff_t n, int width, double sigma, const sp_nufft_kernels *kernels,
@@ -168,7 +173,7 @@ sp_status sp_nufft_new_with(ptrdiff_t n, int width, double sigma, const sp_nufft
     SP_REQUIRE(sigma >= 1.25 && sigma <= 4.0, SP_ERR_USAGE, "NUFFT oversampling %g is not in 1.25..4", sigma);
     SP_TRY(SP_ARRAY(self, 1));
     self->n = n;
-    self->nf = sp_fft_good_size((ptrdiff_t)fmax(ceil(sigma * (double)n), 2.0 * PAD));
+    self->nf = fine_size(n, sigma);
     self->stencil.width = width;
     self->stencil.degree = width == 4 ? 5 : 8;
     self->stencil.weight = self->weight;
@@ -213,11 +218,28 @@ ptrdiff_t sp_nufft_pair_count(const sp_nufft *plan)
     return 2 * cell_count(plan);
 }
 
-size_t sp_nufft_bytes(ptrdiff_t n, double sigma)
+static double planned_cells(ptrdiff_t n, double sigma)
 {
-    const double nf = (double)sp_fft_good_size((ptrdiff_t)ceil(sigma * (double)n)) + 2 * PAD + LANES;
+    const double nf = (double)fine_size(n, sigma);
 
-    return (size_t)(nf * nf * nf * (4.0 + 4.0 + 2.0)); /* real and half-complex work space, half-space grid */
+    return (nf / 2.0 + 1.0 + 2.0 * PAD) * (nf + 1.0 + 2.0 * PAD) * (nf + 4.0 + 2.0 * PAD + LANES);
+}
+
+double sp_nufft_plan_bytes(ptrdiff_t n, double sigma)
+{
+    const double nf = (double)fine_size(n, sigma), cells = planned_cells(n, sigma);
+
+    return 4.0 * fmax(nf * nf * nf, cells) + 4.0 * nf * nf * (nf + 2.0);
+}
+
+double sp_nufft_grid_bytes(ptrdiff_t n, double sigma)
+{
+    return fmax(4.0 * 1.1 * planned_cells(n, sigma), (double)MOST_REPLICATED); /* blocks of four rows may end empty */
+}
+
+double sp_nufft_pair_bytes(ptrdiff_t n, double sigma)
+{
+    return 8.0 * planned_cells(n, sigma);
 }
 
 /* The transform comes as [x][y][z >= 0]. The grid wants its halved axis slowest, so its axes (0, 1, 2) are
@@ -356,11 +378,23 @@ void sp_nufft_spread_pair(const sp_nufft *plan, const sp_mat3 *rotation, double 
 {
     const cell_map map = make_cell_map(plan, rotation, scale);
 
-    plan->kernels->spread_pair(&plan->flat, map.m, s, count, first, second, pair);
+    plan->kernels->spread_pair(&plan->pair, map.m, s, count, first, second, pair);
 }
 
-/* Row b of every plane a of one grid of the pair, added to the frequencies that the cells stand for, in squares. */
-static void fold_row(const sp_nufft *plan, const float *pair, int which, ptrdiff_t b)
+void sp_nufft_add_pairs(const sp_nufft *plan, const float *const *pair, int pairs, double *sum)
+{
+    const ptrdiff_t count = sp_nufft_pair_count(plan);
+
+#pragma omp parallel for schedule(static)
+    for (ptrdiff_t i = 0; i < count; i++) {
+        for (int k = 0; k < pairs; k++) {
+            sum[i] += (double)pair[k][i];
+        }
+    }
+}
+
+/* Row b of every plane a of one grid of the sum, added to the frequencies that the cells stand for, in squares. */
+static void fold_row(const sp_nufft *plan, const double *sum, int which, ptrdiff_t b)
 {
     const ptrdiff_t *size = plan->size, *origin = plan->origin, nf = plan->nf, last = nf + 1 + 2 * PAD;
     const ptrdiff_t kb = b - origin[1];
@@ -373,7 +407,7 @@ static void fold_row(const sp_nufft *plan, const float *pair, int which, ptrdiff
 
                 for (ptrdiff_t j = a; j < a + TILE && j < size[0]; j++) {
                     const ptrdiff_t k = j - origin[0];
-                    const float value = 0.5f * pair[2 * ((j * size[1] + b) * size[2] + i) + which];
+                    const float value = (float)(0.5 * sum[2 * ((j * size[1] + b) * size[2] + i) + which]);
 
                     /* c_j cos(k r) = c_j/2 (e^{ikr} + e^{-ikr}); the transform adds the conjugate of 0 < z < nf/2 by
                      * itself */
@@ -389,19 +423,19 @@ static void fold_row(const sp_nufft *plan, const float *pair, int which, ptrdiff
 
 /* Adds every cell of the padded half space to the frequency it stands for: the adjoint of the filling in prepare. What
  * lands in the half-complex array is half of an even function, so each cell counts for k and -k together. */
-static void fold(const sp_nufft *plan, const float *pair, int which)
+static void fold(const sp_nufft *plan, const double *sum, int which)
 {
     memset(plan->half, 0, (size_t)sp_fft_complex_count(plan->fft) * sizeof *plan->half);
     for (ptrdiff_t b = 0; b < plan->size[1]; b++) {
-        fold_row(plan, pair, which, b);
+        fold_row(plan, sum, which, b);
     }
 }
 
-void sp_nufft_collect(sp_nufft *plan, const float *pair, int which, ptrdiff_t m, float *volume)
+void sp_nufft_collect(sp_nufft *plan, const double *sum, int which, ptrdiff_t m, float *volume)
 {
     const ptrdiff_t nf = plan->nf, h = m / 2 - 1;
 
-    fold(plan, pair, which);
+    fold(plan, sum, which);
     sp_fft_backward(plan->fft, plan->half, plan->real);
     memset(volume, 0, (size_t)(m * m * m) * sizeof *volume);
     for (ptrdiff_t x = -h; x <= h; x++) {

@@ -37,8 +37,12 @@ sp_status sp_nufft_new_with(ptrdiff_t n, int width, double sigma, const sp_nufft
                             size_t most_replicated, sp_nufft **plan);
 
 ptrdiff_t sp_nufft_grid_count(const sp_nufft *plan); /* floats in one grid to interpolate from */
-ptrdiff_t sp_nufft_pair_count(const sp_nufft *plan); /* floats in one pair of grids to spread onto */
-size_t sp_nufft_bytes(ptrdiff_t n, double sigma);    /* memory of one plan with one grid, for planning ahead */
+ptrdiff_t sp_nufft_pair_count(const sp_nufft *plan); /* floats in a pair of grids to spread onto, doubles in a sum */
+
+/* Memory of a plan, of a grid, and of a pair (a sum takes twice that), at most, for planning ahead [byte]. */
+double sp_nufft_plan_bytes(ptrdiff_t n, double sigma);
+double sp_nufft_grid_bytes(ptrdiff_t n, double sigma);
+double sp_nufft_pair_bytes(ptrdiff_t n, double sigma);
 
 /* grid = what type 2 interpolates from: one FFT of the volume. Uses the plan's work space: one thread at a time. */
 void sp_nufft_prepare(sp_nufft *plan, const float *volume, float *grid);
@@ -55,11 +59,17 @@ void sp_nufft_interpolate(const sp_nufft *plan, const float *grid, const sp_mat3
 void sp_nufft_interpolate_turns(const sp_nufft *plan, const float *grid, const sp_mat3 *rotation, double scale,
                                 const float *const s[3], ptrdiff_t count, float *value, float *const turn[3]);
 
-/* Type 1 of two sets of values on the same points, first half: adds each point to both grids (interleaved:
- * sp_nufft_pair_count() floats, zeroed by the caller). One grid per thread. */
+/* Type 1 of two sets of values on the same points, first step: adds each point to both grids (sp_nufft_pair_count()
+ * floats, zeroed by the caller). One pair per thread; a few hundred patterns per pair, since they are single precision.
+ */
 void sp_nufft_spread_pair(const sp_nufft *plan, const sp_mat3 *rotation, double scale, const float *const s[3],
                           ptrdiff_t count, const float *first, const float *second, float *pair);
 
-/* Second half: volume of component `which` (0 or 1) of a pair of grids; edge m <= n, even: only the modes of an
- * m*m*m volume (FFT order) are kept. The grids stay. Uses the plan's work space: one thread at a time. */
-void sp_nufft_collect(sp_nufft *plan, const float *pair, int which, ptrdiff_t m, float *volume);
+/* Second step: adds pairs to their sum in double precision, always in the same order.
+ *   pair  in      [pairs]
+ *   sum   in out  sp_nufft_pair_count() doubles, zeroed by the caller before the first time */
+void sp_nufft_add_pairs(const sp_nufft *plan, const float *const *pair, int pairs, double *sum);
+
+/* Third step: volume of component `which` (0 or 1) of a sum; edge m <= n, even: only the modes of an m*m*m volume (FFT
+ * order) are kept. The sum stays. Uses the plan's work space: one thread at a time. */
+void sp_nufft_collect(sp_nufft *plan, const double *sum, int which, ptrdiff_t m, float *volume);

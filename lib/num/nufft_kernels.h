@@ -8,7 +8,8 @@
  * of an instruction set is `depth` such rows, so the layout in memory is [a][block of b][c][depth]:
  *   replicated    block i holds rows i .. i + depth - 1: any stencil starts a block, `depth` times the memory
  *   interleaved   block i holds rows i depth .. (i + 1) depth - 1: a stencil touches one block more
- * With depth 1 both are [a][b][c]. Replicated is faster as long as the grid stays in the last-level cache. */
+ * With depth 1 both are [a][b][c]. Replicated is faster as long as the grid stays in the last-level cache.
+ * A pair of grids to spread onto is [a][b][c][2]: more rows side by side do not pay there. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -42,8 +43,7 @@ typedef struct sp_nufft_stencil {
 typedef void sp_nufft_interpolate_kernel(const sp_nufft_stencil *stencil, const float *grid, const float map[3][3],
                                          const float *const s[3], ptrdiff_t count, float *value, float *const turn[3]);
 
-/* The adjoint, for two sets of values at once: pair[cell][0] += kernel * first, pair[cell][1] += kernel * second. The
- * grid has depth 1: points next to each other in a pattern meet on the same cells whatever the layout.
+/* The adjoint, for two sets of values at once: pair[cell][0] += kernel * first, pair[cell][1] += kernel * second.
  *   first, second   in      [count]                     pair   in, out  interleaved grids                            */
 typedef void sp_nufft_spread_kernel(const sp_nufft_stencil *stencil, const float map[3][3], const float *const s[3],
                                     ptrdiff_t count, const float *first, const float *second, float *pair);

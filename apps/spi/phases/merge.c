@@ -26,7 +26,7 @@ struct sp_merger {
     sp_nufft *nufft;        /* of the padded edge */
     sp_fft *fft;            /* likewise */
     float *pair[LANES];     /* data and weights of one round */
-    float *total;           /* of all rounds */
+    double *total;          /* of all rounds */
     float *ramp;            /* [pixels] weight of a bin beside scale and exposure */
     uint8_t *support;       /* [edge^3] */
     float *kernel;          /* [padded][padded][padded/2+1] transform of the Toeplitz kernel, normalised */
@@ -111,10 +111,11 @@ void sp_merger_free(sp_merger *merger)
 size_t sp_merger_bytes(ptrdiff_t edge)
 {
     const double cube = (double)edge * (double)edge * (double)edge;
+    const ptrdiff_t padded = 2 * edge;
 
-    /* lanes and total of two half-space grids of (2 * 1.5 edge)^3; kernel, real and half at twice the edge; CG vectors
-     */
-    return (size_t)(cube * ((LANES + 1) * 2 * 4 * 13.5 + 8 * (4 + 4 + 2) + 27 * 8 + 4 * 5));
+    return (size_t)(sp_nufft_plan_bytes(padded, OVERSAMPLING) +
+                    (LANES + 2) * sp_nufft_pair_bytes(padded, OVERSAMPLING) +
+                    cube * (8 * (4 + 4 + 2) + 4 * 5)); /* CG's vectors */
 }
 
 static void make_ramp(sp_merger *self, const sp_patterns *patterns, ptrdiff_t pixels)
@@ -157,20 +158,14 @@ static void spread_lane(const sp_merger *self, const sp_patterns *patterns, cons
 /* All images, in rounds, into the total. */
 static void spread_all(sp_merger *self, const sp_patterns *patterns, const sp_quat *orientation, ptrdiff_t pixels)
 {
-    const ptrdiff_t count = sp_nufft_pair_count(self->nufft);
-
     make_ramp(self, patterns, pixels);
+    memset(self->total, 0, (size_t)sp_nufft_pair_count(self->nufft) * sizeof *self->total);
     for (ptrdiff_t first = 0; first < patterns->images; first += ROUND * LANES) {
 #pragma omp parallel for schedule(dynamic, 1)
         for (int lane = 0; lane < LANES; lane++) {
             spread_lane(self, patterns, orientation, pixels, first, lane);
         }
-#pragma omp parallel for schedule(static)
-        for (ptrdiff_t i = 0; i < count; i++) {
-            const float sum = (self->pair[0][i] + self->pair[1][i]) + (self->pair[2][i] + self->pair[3][i]);
-
-            self->total[i] = first == 0 ? sum : self->total[i] + sum;
-        }
+        sp_nufft_add_pairs(self->nufft, (const float *const *)self->pair, LANES, self->total);
     }
 }
 

@@ -415,30 +415,52 @@ INLINE void fill_batch(const sp_nufft_stencil *stencil, const float map[3][3], c
     }
 }
 
+/* A part of the cells that the next batch will need, on the way from the outer caches: planes k % 4, ... of every
+ * fourth point; neighbours share most cells. */
+INLINE void fetch(const batch *next, int k, const float *pair, ptrdiff_t plane, ptrdiff_t row, int width)
+{
+    const int i = k / 4 * 4;
+    const float *cell = pair + 2 * (ptrdiff_t)next->p[i / SP_LANES].offset[i % SP_LANES];
+
+    for (int a = k % 4; a < width; a += 4) {
+        for (int b = 0; b < width; b++) {
+            __builtin_prefetch(cell + a * plane + b * row, 1, 2);
+        }
+    }
+}
+
 INLINE void spread(const sp_nufft_stencil *stencil, const float map[3][3], const float *const s[3], ptrdiff_t count,
                    const float *first, const float *second, float *pair, int width)
 {
     const ptrdiff_t row = 2 * (ptrdiff_t)stencil->columns, plane = stencil->blocks * row;
     sp_floats coefficient[SP_NUFFT_DEGREE + 1][MAX_PACKS];
-    batch points __attribute__((aligned(64)));
+    batch batches[2] __attribute__((aligned(64)));
 
     load_coefficients(stencil->weight, width, coefficient);
+    fill_batch(stencil, map, s, first, second, 0, count < BATCH ? count : BATCH, &batches[0]);
     for (ptrdiff_t j = 0; j < count; j += BATCH) {
-        const int size = (int)(count - j < BATCH ? count - j : BATCH);
+        const batch *now = &batches[j / BATCH % 2];
+        batch *next = &batches[1 - j / BATCH % 2];
+        const ptrdiff_t left = count - j - BATCH;
 
-        fill_batch(stencil, map, s, first, second, j, size, &points);
+        if (left > 0) {
+            fill_batch(stencil, map, s, first, second, j + BATCH, left < BATCH ? left : BATCH, next);
+        }
         for (int k = 0; k < BATCH; k++) {
             const int i = k % (BATCH / STEP) * STEP + k / (BATCH / STEP);
             sp_floats x[MAX_PACKS], weight[MAX_PACKS];
 
-            if (i >= size) {
+            if (k < left) {
+                fetch(next, k, pair, plane, row, width);
+            }
+            if (i >= count - j) {
                 continue;
             }
-            pack_places(&points.p[i / SP_LANES], i % SP_LANES, width, x);
+            pack_places(&now->p[i / SP_LANES], i % SP_LANES, width, x);
             evaluate(coefficient, x, width, weight, NULL);
-            float *cell = pair + 2 * (ptrdiff_t)points.p[i / SP_LANES].offset[i % SP_LANES];
+            float *cell = pair + 2 * (ptrdiff_t)now->p[i / SP_LANES].offset[i % SP_LANES];
 
-            add_stencil(weight, cell, plane, row, points.value[0][i], points.value[1][i], width);
+            add_stencil(weight, cell, plane, row, now->value[0][i], now->value[1][i], width);
         }
     }
 }

@@ -121,9 +121,10 @@ static void make_kernel(sp_nufft *self)
     }
 }
 
+/* Large enough for a padded row not to go around twice. */
 static ptrdiff_t fine_size(ptrdiff_t n, double sigma)
 {
-    return sp_fft_good_size((ptrdiff_t)fmax(ceil(sigma * (double)n), 2.0 * PAD));
+    return sp_fft_good_size((ptrdiff_t)fmax(ceil(sigma * (double)n), 2.0 * PAD + LANES));
 }
 
 static ptrdiff_t cell_count(const sp_nufft *plan)

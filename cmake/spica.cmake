@@ -56,6 +56,19 @@ function(sp_variants name parent)
     endforeach()
 endfunction()
 
+# sp_peer(NAME HEADER LIBRARY): a library that `spica bench` loads while it runs, if it is there; nothing is linked to it
+function(sp_peer name header library)
+    find_path(SPICA_${name}_INCLUDE ${header})
+    find_library(SPICA_${name}_LIBRARY ${library})
+    if(SPICA_${name}_INCLUDE AND SPICA_${name}_LIBRARY)
+        target_include_directories(sp_bench SYSTEM PRIVATE ${SPICA_${name}_INCLUDE})
+        target_compile_definitions(sp_bench PRIVATE SP_PEER_${name}="${SPICA_${name}_LIBRARY}")
+        message(STATUS "spica bench compares with ${SPICA_${name}_LIBRARY}")
+    else()
+        message(STATUS "spica bench does without ${library}: not found")
+    endif()
+endfunction()
+
 # Labels for ctest -L: the layer; `threads` where it uses OpenMP; `slow` for pipelines; `house` for checks of the source tree.
 
 # sp_tests(LAYER): every tests/LAYER/test_*.c is one program, known to ctest as LAYER.<name>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/clock.h"
 
+#include <stdio.h>
 #include <sys/resource.h>
 #include <time.h>
 
@@ -22,12 +23,29 @@ double sp_clock_cpu(void)
     return seconds_of(CLOCK_PROCESS_CPUTIME_ID);
 }
 
+double sp_clock_thread(void)
+{
+    return seconds_of(CLOCK_THREAD_CPUTIME_ID);
+}
+
 size_t sp_clock_peak_memory(void)
 {
     struct rusage usage = {0};
 
     getrusage(RUSAGE_SELF, &usage);
     return (size_t)usage.ru_maxrss * 1024; /* Linux counts in KiB: getrusage(2) */
+}
+
+bool sp_clock_forget_peak_memory(void)
+{
+    FILE *file = fopen("/proc/self/clear_refs", "w");
+
+    if (!file) {
+        return false;
+    }
+    const bool written = fputs("5", file) >= 0; /* proc(5): reset the peak resident set size */
+
+    return fclose(file) == 0 && written;
 }
 
 void sp_clock_stamp(char stamp[SP_CLOCK_STAMP])

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "bench/bench.h"
+
+#include <omp.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "bench/parts.h"
+#include "bench/rows.h"
+
+static const sp_race_rules careful = {.sample = 0.02, .budget = 30.0, .rounds = 7};
+static const sp_race_rules hasty = {.sample = 0.004, .budget = 1.0, .rounds = 5};
+
+typedef struct part {
+    const char *name;
+    sp_status (*run)(sp_bench *bench);
+    bool long_one; /* minutes: only when asked for */
+} part;
+
+/* In the order of the table. */
+static const part parts[] = {
+    {.name = "peak", .run = sp_bench_peak},
+    {.name = "nufft", .run = sp_bench_nufft},
+    {.name = "fft", .run = sp_bench_fft},
+    {.name = "steps", .run = sp_bench_steps},
+};
+enum { PARTS = sizeof parts / sizeof parts[0] };
+
+const char *sp_bench_part_names(void)
+{
+    return "peak, nufft, fft, steps";
+}
+
+static sp_status check_names(const sp_bench_settings *settings)
+{
+    sp_status status = SP_OK;
+
+    for (ptrdiff_t i = 0; i < settings->parts; i++) {
+        bool known = false;
+
+        for (int j = 0; j < PARTS; j++) {
+            known = known || strcmp(settings->part[i], parts[j].name) == 0;
+        }
+        SP_REQUIRE(known, SP_ERR_USAGE, "%s: no such part; choose from %s", settings->part[i], sp_bench_part_names());
+    }
+done:
+    return status;
+}
+
+sp_status sp_bench_new(const sp_bench_settings *settings, sp_log *log, sp_bench **bench)
+{
+    sp_status status = SP_OK;
+    sp_bench *self = NULL;
+
+    SP_TRY(check_names(settings));
+    SP_TRY(SP_ARRAY(self, 1));
+    self->settings = *settings;
+    self->log = log;
+    self->rules = settings->quick ? hasty : careful;
+    sp_machine_describe(&self->machine);
+    *bench = self;
+    self = NULL;
+done:
+    sp_bench_free(self);
+    return status;
+}
+
+void sp_bench_free(sp_bench *bench)
+{
+    sp_array_free(bench);
+}
+
+static bool is_wanted(const sp_bench_settings *settings, const part *p)
+{
+    bool named = p->long_one && settings->scaling;
+
+    for (ptrdiff_t i = 0; i < settings->parts; i++) {
+        named = named || strcmp(settings->part[i], p->name) == 0;
+    }
+    return named || (settings->parts == 0 && !p->long_one);
+}
+
+static sp_status run_part(sp_bench *bench, const part *p)
+{
+    sp_status status = SP_OK;
+
+    SP_TRY(sp_progress_new(bench->log, p->name, 0, &bench->progress));
+    SP_TRY(p->run(bench));
+done:
+    sp_progress_free(bench->progress);
+    bench->progress = NULL;
+    return status;
+}
+
+sp_status sp_bench_run(sp_bench *bench)
+{
+    sp_status status = SP_OK;
+
+    sp_log_info(bench->log, "bench: %s, %d thread(s), %s", bench->machine.processor, bench->machine.threads,
+                sp_isa_name(bench->machine.isa));
+    SP_TRY(sp_machine_measure(&bench->machine));
+    for (int i = 0; i < PARTS; i++) {
+        if (is_wanted(&bench->settings, &parts[i])) {
+            SP_TRY(run_part(bench, &parts[i]));
+        }
+    }
+    bench->complete = true;
+done:
+    return status;
+}

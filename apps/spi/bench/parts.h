@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+/* bench/parts.h -- the parts of the benchmark, one file each. A new one: write it, declare it here, and give it a line
+ * in the table of bench/bench.c.
+ *
+ * Each adds its rows to the bench. All fail with SP_ERR_NUMERIC where a kernel computes nonsense, SP_ERR_INTERRUPT,
+ * SP_ERR_MEMORY. */
+#include "bench/rows.h"
+
+sp_status sp_bench_peak(sp_bench *bench);  /* what the machine can do */
+sp_status sp_bench_nufft(sp_bench *bench); /* type 2 and type 1 on slices */
+sp_status sp_bench_fft(sp_bench *bench);   /* there and back, several sizes */
+sp_status sp_bench_steps(sp_bench *bench); /* one step of the solver of merging, one step of phasing */

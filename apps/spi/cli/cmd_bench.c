@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* spica bench -- how fast the kernels and phases are on this machine. */
+#include <stdio.h>
+
+#include "bench/bench.h"
+#include "cli/commands.h"
+
+static sp_status print(const sp_bench *bench, bool as_json)
+{
+    sp_status status = SP_OK;
+    sp_text text = {0};
+
+    if (as_json) {
+        sp_json json = sp_json_start(&text);
+
+        sp_json_object(&json, NULL);
+        sp_bench_json(bench, &json);
+        sp_json_end(&json);
+    } else {
+        sp_bench_table(bench, &text);
+    }
+    SP_TRY(sp_text_check(&text));
+    fputs(sp_text_string(&text), stdout);
+done:
+    sp_text_clear(&text);
+    return status;
+}
+
+static sp_status run(const sp_arguments *args, sp_log *log)
+{
+    sp_bench_settings settings = {.scaling = sp_arguments_flag(args, "scaling"),
+                                  .quick = sp_arguments_flag(args, "quick")};
+    sp_bench *bench = NULL;
+    sp_status status = SP_OK;
+
+    settings.parts = sp_arguments_list(args, "part", &settings.part);
+    SP_TRY(sp_bench_new(&settings, log, &bench));
+    const sp_status outcome = sp_bench_run(bench);
+
+    SP_TRY(outcome == SP_OK || outcome == SP_ERR_INTERRUPT ? print(bench, sp_arguments_flag(args, "json")) : SP_OK);
+    status = outcome;
+done:
+    sp_bench_free(bench);
+    return status;
+}
+
+static const sp_option options[] = {
+    {.name = "quick", .type = SP_OPTION_FLAG, .help = "smaller problems and fewer rounds: a look, in some 20 s"},
+    {.name = "scaling",
+     .type = SP_OPTION_FLAG,
+     .help = "also whole reconstructions: how time and memory grow with images, orientations, grid and threads; takes "
+             "minutes"},
+    {.name = "json", .type = SP_OPTION_FLAG, .help = "print JSON, in SI units"},
+    {0},
+};
+
+static const sp_positional positionals[] = {
+    {.name = "part", .help = "what to measure: peak, nufft, fft, steps; nothing named: all", .many = true},
+    {0},
+};
+
+const sp_command sp_command_bench = {
+    .name = "bench",
+    .summary = "measure the kernels on this machine, next to other libraries",
+    .options = options,
+    .positionals = positionals,
+    .examples = "spica bench --quick\nspica bench nufft fft --threads 1\nspica bench --json > bench.json\n",
+    .run = run,
+};

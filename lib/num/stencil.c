@@ -23,17 +23,9 @@ void sp_stencil_init(int width, sp_stencil *stencil)
 
 ptrdiff_t sp_stencil_weights(const sp_stencil *stencil, double u, float *weight)
 {
-    const double left = u - 0.5 * stencil->width;
-    const ptrdiff_t whole = (ptrdiff_t)left, first = whole + ((double)whole < left); /* ceil(left) */
-    const float x = (float)(((double)first - left) * SP_STENCIL_STEPS);
-    const int below = x < SP_STENCIL_STEPS - 1 ? (int)x : SP_STENCIL_STEPS - 1;
-    const float part = x - (float)below;
-    const float *row = stencil->table + below * stencil->width, *next = row + stencil->width;
+    float slope[SP_STENCIL_WIDTH];
 
-    for (int i = 0; i < stencil->width; i++) {
-        weight[i] = row[i] + part * (next[i] - row[i]);
-    }
-    return first;
+    return sp_stencil_slopes(stencil, stencil->width, u, weight, slope);
 }
 
 double sp_stencil_transform(const sp_stencil *stencil, double f)

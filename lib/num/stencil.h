@@ -23,6 +23,27 @@ void sp_stencil_init(int width, sp_stencil *stencil); /* width 4 or 6 */
  * Returns `first`. */
 ptrdiff_t sp_stencil_weights(const sp_stencil *stencil, double u, float *weight);
 
+/* The same with the derivatives of the weights by u, to 1e-2 of the largest. Inline, for inner loops: a width that is
+ * known when they are compiled lets them be laid out.
+ *   width  of the stencil        slope  out  [width] [1/cell] */
+static inline ptrdiff_t sp_stencil_slopes(const sp_stencil *stencil, int width, double u, float *weight, float *slope)
+{
+    const double left = u - 0.5 * width;
+    const ptrdiff_t whole = (ptrdiff_t)left, first = whole + ((double)whole < left); /* ceil(left) */
+    const float x = (float)(((double)first - left) * SP_STENCIL_STEPS);
+    const int below = x < SP_STENCIL_STEPS - 1 ? (int)x : SP_STENCIL_STEPS - 1;
+    const float part = x - (float)below;
+    const float *row = stencil->table + below * width, *next = row + width;
+
+    for (int i = 0; i < width; i++) {
+        const float rise = next[i] - row[i];
+
+        weight[i] = row[i] + part * rise;
+        slope[i] = -SP_STENCIL_STEPS * rise; /* u moves the table's coordinate the other way */
+    }
+    return first;
+}
+
 /* Transform of the kernel: integral phi(x) cos(2 pi f x) dx, f in cycles per cell, |f| <= 0.25 for twofold
  * oversampling. Dividing by it on the other side of the FFT undoes the kernel. */
 double sp_stencil_transform(const sp_stencil *stencil, double f);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <math.h>
+#include <omp.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "base/rng.h"
+#include "num/point_group.h"
 #include "num/statistics.h"
 #include "phases/align.h"
 #include "testing.h"
@@ -140,6 +142,113 @@ static void noise_half_as_strong_as_the_map_does_no_harm(void **state)
     recover(31, 32, 32, VOXEL, 1, 0.5);
 }
 
+/* Poses that no choice of seeds favours: random rotations, shifts of up to 4 voxels, either hand. */
+static void random_poses_are_all_found(void **state)
+{
+    (void)state;
+    enum { N = 32, POSES = 6 };
+
+    for (uint64_t i = 0; i < POSES; i++) {
+        sp_rng rng = sp_rng_stream(61 + i, 5, 0);
+        const sp_quat rotation = sp_quat_random(&rng), back = sp_quat_conjugate(rotation);
+        const int hand = sp_rng_uniform(&rng) < 0.5 ? 1 : -1;
+        const double shift[3] = {(8.0 * sp_rng_uniform(&rng) - 4.0) * VOXEL, (8.0 * sp_rng_uniform(&rng) - 4.0) * VOXEL,
+                                 (8.0 * sp_rng_uniform(&rng) - 4.0) * VOXEL};
+        const cloud original = random_cloud(61 + i, 0.25 * N * VOXEL),
+                    copy = moved_cloud(&original, rotation, shift, hand);
+        float *reference = draw(&original, N, VOXEL), *moving = draw(&copy, N, VOXEL);
+        const sp_volume a = {.n = N, .voxel = VOXEL, .value = reference}, b = {.n = N, .voxel = VOXEL, .value = moving};
+        sp_alignment found;
+
+        assert_int_equal(sp_align(&a, &b, 0.0, &found), SP_OK);
+        assert_int_equal(found.hand, hand);
+        assert_true(sp_quat_angle(found.rotation, back) < 0.1 * M_PI / 180.0);
+        assert_true(found.correlation > 0.9999);
+        sp_array_free(moving);
+        sp_array_free(reference);
+    }
+}
+
+/* Makes the first members of a cloud, and their equivalents, all there is of it. Returns the blobs in use. */
+static int symmetric_cloud(const sp_point_group *group, cloud *c)
+{
+    const int used = BLOBS / group->order * group->order;
+
+    for (int i = used - 1; i >= 0; i--) {
+        const sp_mat3 turn = sp_quat_to_matrix(group->element[i % group->order]);
+        const double *from = c->centre[i / group->order];
+        const double own[3] = {from[0], from[1], from[2]};
+
+        sp_mat3_apply(&turn, own, c->centre[i]);
+        c->height[i] = c->height[i / group->order];
+    }
+    for (int i = used; i < BLOBS; i++) {
+        c->height[i] = 0.0;
+    }
+    return used;
+}
+
+/* Any of the equivalent rotations is right. */
+static void symmetric_particles_are_laid_on_one_of_their_equivalents(void **state)
+{
+    (void)state;
+    enum { N = 32 };
+    const char *const names[] = {"C7", "D3"};
+
+    for (int g = 0; g < 2; g++) {
+        sp_rng rng = sp_rng_stream(71, 5, (uint64_t)g);
+        const sp_quat rotation = sp_quat_random(&rng), back = sp_quat_conjugate(rotation);
+        const double shift[3] = {1.4 * VOXEL, 0.3 * VOXEL, -2.2 * VOXEL};
+        sp_point_group group;
+        cloud original = random_cloud(71, 0.25 * N * VOXEL);
+        sp_alignment found;
+        double error = M_PI;
+
+        assert_int_equal(sp_point_group_init(names[g], &group), SP_OK);
+        assert_true(symmetric_cloud(&group, &original) > 30);
+        const cloud copy = moved_cloud(&original, rotation, shift, -1);
+        float *reference = draw(&original, N, VOXEL), *moving = draw(&copy, N, VOXEL);
+        const sp_volume a = {.n = N, .voxel = VOXEL, .value = reference}, b = {.n = N, .voxel = VOXEL, .value = moving};
+
+        assert_int_equal(sp_align(&a, &b, 0.0, &found), SP_OK);
+        for (int c = 0; c < group.order; c++) {
+            error = fmin(error, sp_quat_angle(found.rotation, sp_quat_multiply(group.element[c], back)));
+        }
+        assert_int_equal(found.hand, -1);
+        assert_true(error < 0.1 * M_PI / 180.0);
+        assert_true(found.correlation > 0.9999);
+        sp_array_free(moving);
+        sp_array_free(reference);
+    }
+}
+
+/* The same bits, however many threads share the rotations, the poses, and the planes of a lattice. */
+static void threads_do_not_change_a_bit(void **state)
+{
+    (void)state;
+    enum { N = 24 };
+    sp_rng rng = sp_rng_stream(81, 5, 0);
+    const double shift[3] = {0.7 * VOXEL, 0.0, -1.2 * VOXEL};
+    const cloud original = random_cloud(81, 0.25 * N * VOXEL),
+                copy = moved_cloud(&original, sp_quat_random(&rng), shift, 1);
+    float *reference = draw(&original, N, VOXEL), *moving = draw(&copy, N, VOXEL);
+    const sp_volume a = {.n = N, .voxel = VOXEL, .value = reference}, b = {.n = N, .voxel = VOXEL, .value = moving};
+    const int threads = omp_get_max_threads();
+    sp_alignment found[2];
+
+    for (int i = 0; i < 2; i++) {
+        omp_set_num_threads(1 + 2 * i);
+        assert_int_equal(sp_align(&a, &b, 0.0, &found[i]), SP_OK);
+    }
+    omp_set_num_threads(threads);
+    assert_memory_equal(&found[0].rotation, &found[1].rotation, sizeof found[0].rotation);
+    assert_memory_equal(found[0].shift, found[1].shift, sizeof found[0].shift);
+    assert_true(found[0].correlation == found[1].correlation);
+    assert_true(found[0].other_hand_correlation == found[1].other_hand_correlation);
+    sp_array_free(moving);
+    sp_array_free(reference);
+}
+
 static void applying_an_alignment_gives_the_reference(void **state)
 {
     (void)state;
@@ -211,6 +320,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(copies_are_recovered_in_both_hands),
         cmocka_unit_test(odd_edges_work_like_even_ones),
+        cmocka_unit_test(random_poses_are_all_found),
+        cmocka_unit_test(symmetric_particles_are_laid_on_one_of_their_equivalents),
+        cmocka_unit_test(threads_do_not_change_a_bit),
         cmocka_unit_test(other_voxels_need_no_resampling_first),
         cmocka_unit_test(applying_an_alignment_gives_the_reference),
         cmocka_unit_test(an_unmoved_map_keeps_its_values_on_any_grid),

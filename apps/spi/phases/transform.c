@@ -2,12 +2,14 @@
 #include "phases/transform.h"
 
 #include <math.h>
+#include <stdbool.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "num/fft.h"
 #include "num/stencil.h"
 
-enum { MARGIN = SP_STENCIL_WIDTH / 2 + 1 };
+enum { WIDTH = 6, MARGIN = WIDTH / 2 + 1, MAX_EDGE = 512 };
 
 typedef float vec4 __attribute__((vector_size(16), aligned(4))); /* two complex cells */
 
@@ -31,7 +33,7 @@ static ptrdiff_t wrap(ptrdiff_t index, ptrdiff_t n)
 static void fill_padded(const sp_volume *map, const ptrdiff_t centre[3], ptrdiff_t m, const double *factor,
                         float *padded)
 {
-    const ptrdiff_t n = map->n;
+    const ptrdiff_t n = map->n, first = wrap(centre[2], n);
 
     for (ptrdiff_t x = 0; x < n; x++) {
         const ptrdiff_t to_x = wrap(x - n / 2, m), from_x = wrap(x + centre[0], n);
@@ -39,11 +41,14 @@ static void fill_padded(const sp_volume *map, const ptrdiff_t centre[3], ptrdiff
         for (ptrdiff_t y = 0; y < n; y++) {
             const ptrdiff_t to_y = wrap(y - n / 2, m), from_y = wrap(y + centre[1], n);
             const double scale = factor[x] * factor[y];
+            const float *from = map->value + (from_x * n + from_y) * n;
+            float *to = padded + (to_x * m + to_y) * m, row[MAX_EDGE];
 
             for (ptrdiff_t z = 0; z < n; z++) {
-                padded[(to_x * m + to_y) * m + wrap(z - n / 2, m)] =
-                    (float)(scale * factor[z] * (double)map->value[(from_x * n + from_y) * n + wrap(z + centre[2], n)]);
+                row[z] = (float)(scale * factor[z] * (double)from[(z + first) % n]);
             }
+            memcpy(to, row + n / 2, (size_t)(n - n / 2) * sizeof *to);
+            memcpy(to + m - n / 2, row, (size_t)(n / 2) * sizeof *to);
         }
     }
 }
@@ -55,20 +60,20 @@ static void copy_band(sp_transform *self, ptrdiff_t m, const float complex *half
     for (ptrdiff_t x = 0; x < self->edge; x++) {
         for (ptrdiff_t y = 0; y < self->edge; y++) {
             const ptrdiff_t kx = x - self->radius, ky = y - self->radius;
+            const float complex *from = half + (wrap(kx, m) * m + wrap(ky, m)) * depth_of_half;
+            const float complex *mirrored = half + (wrap(-kx, m) * m + wrap(-ky, m)) * depth_of_half;
             float complex *row = self->cell + (x * self->edge + y) * self->depth;
 
             for (ptrdiff_t z = 0; z < self->depth; z++) {
-                const ptrdiff_t kz = wrap(z - MARGIN, m);
+                const ptrdiff_t kz = z - MARGIN;
 
-                row[z] = kz <= m / 2 ? half[(wrap(kx, m) * m + wrap(ky, m)) * depth_of_half + kz]
-                                     : conjf(half[(wrap(-kx, m) * m + wrap(-ky, m)) * depth_of_half + m - kz]);
+                row[z] = kz < 0 ? conjf(mirrored[-kz]) : kz <= m / 2 ? from[kz] : conjf(mirrored[m - kz]);
             }
         }
     }
 }
 
-sp_status sp_transform_new(const sp_volume *map, const ptrdiff_t centre[3], double s_max, int width,
-                           sp_transform **transform)
+sp_status sp_transform_new(const sp_volume *map, const ptrdiff_t centre[3], double s_max, sp_transform **transform)
 {
     sp_status status = SP_OK;
     const ptrdiff_t m = sp_fft_good_size(2 * map->n);
@@ -78,13 +83,13 @@ sp_status sp_transform_new(const sp_volume *map, const ptrdiff_t centre[3], doub
     float *padded = NULL;
     float complex *half = NULL;
 
-    SP_REQUIRE(map->n >= 4 && map->n <= 512, SP_ERR_USAGE, "map edge %td is not in 4..512", map->n);
+    SP_REQUIRE(map->n >= 4 && map->n <= MAX_EDGE, SP_ERR_USAGE, "map edge %td is not in 4..%d", map->n, MAX_EDGE);
     SP_TRY(SP_ARRAY(self, 1));
     SP_TRY(SP_ARRAY(factor, map->n));
     SP_TRY(SP_ARRAY(padded, m * m * m));
     SP_TRY(sp_fft_new(m, &plan));
     SP_TRY(SP_ARRAY(half, sp_fft_complex_count(plan)));
-    sp_stencil_init(width, &self->stencil);
+    sp_stencil_init(WIDTH, &self->stencil);
     for (ptrdiff_t i = 0; i < map->n; i++) {
         factor[i] = 1.0 / sp_stencil_transform(&self->stencil, (double)(i - map->n / 2) / (double)m);
     }
@@ -116,46 +121,102 @@ void sp_transform_free(sp_transform *transform)
     }
 }
 
-/* F at cell coordinates u in the stored half. A constant width lets the compiler lay out the sums. */
-static inline __attribute__((always_inline)) float complex interpolate(const sp_transform *transform, int width,
-                                                                       const double u[3])
+/* Complex numbers of one row of cells, under a stencil. */
+typedef struct row_sum {
+    vec4 part[WIDTH / 2];
+} row_sum;
+
+static inline void add_row(row_sum *sum, float weight, const row_sum *row)
 {
-    float wx[SP_STENCIL_WIDTH], wy[SP_STENCIL_WIDTH], wz[SP_STENCIL_WIDTH];
-    vec4 low = {0.0f}, middle = low, high = low; /* complex sums of the cells of a row, two in each */
-    const ptrdiff_t x = sp_stencil_weights(&transform->stencil, u[0], wx) + transform->radius;
-    const ptrdiff_t y = sp_stencil_weights(&transform->stencil, u[1], wy) + transform->radius;
-    const ptrdiff_t z = sp_stencil_weights(&transform->stencil, u[2], wz) + MARGIN;
+    for (int k = 0; k < WIDTH / 2; k++) {
+        sum->part[k] += weight * row->part[k];
+    }
+}
 
-    for (int i = 0; i < width; i++) {
-        for (int j = 0; j < width; j++) {
-            const float complex *row = transform->cell + ((x + i) * transform->edge + y + j) * transform->depth + z;
+static inline float complex across(const row_sum *sum, const float weight[WIDTH])
+{
+    vec4 all = {0.0f};
 
-            const float weight = wx[i] * wy[j];
+    for (int k = 0; k < WIDTH / 2; k++) {
+        const float *w = weight + 2 * k;
 
-            low += weight * *(const vec4 *)row;
-            middle += weight * *(const vec4 *)(row + 2);
-            if (width == 6) {
-                high += weight * *(const vec4 *)(row + 4);
+        all += sum->part[k] * (vec4){w[0], w[0], w[1], w[1]};
+    }
+    return all[0] + all[2] + (all[1] + all[3]) * I; /* clang 14 has no CMPLXF */
+}
+
+/* F at cell coordinates u in the stored half; its gradient by u, unless that is NULL (known when this is compiled). */
+static inline __attribute__((always_inline)) float complex interpolate(const sp_transform *transform, const double u[3],
+                                                                       float complex *gradient)
+{
+    float w[3][WIDTH], slope[3][WIDTH];
+    row_sum sum = {0}, by_x = {0}, by_y = {0};
+    const ptrdiff_t x = sp_stencil_slopes(&transform->stencil, WIDTH, u[0], w[0], slope[0]) + transform->radius;
+    const ptrdiff_t y = sp_stencil_slopes(&transform->stencil, WIDTH, u[1], w[1], slope[1]) + transform->radius;
+    const ptrdiff_t z = sp_stencil_slopes(&transform->stencil, WIDTH, u[2], w[2], slope[2]) + MARGIN;
+
+    for (int i = 0; i < WIDTH; i++) {
+        const float complex *row = transform->cell + ((x + i) * transform->edge + y) * transform->depth + z;
+        row_sum rows = {0}, rows_by_y = {0};
+
+        for (int j = 0; j < WIDTH; j++, row += transform->depth) {
+            const row_sum cells = {{*(const vec4 *)row, *(const vec4 *)(row + 2), *(const vec4 *)(row + 4)}};
+
+            add_row(&rows, w[1][j], &cells);
+            if (gradient) {
+                add_row(&rows_by_y, slope[1][j], &cells);
             }
         }
+        add_row(&sum, w[0][i], &rows);
+        if (gradient) {
+            add_row(&by_x, slope[0][i], &rows);
+            add_row(&by_y, w[0][i], &rows_by_y);
+        }
     }
-    low *= (vec4){wz[0], wz[0], wz[1], wz[1]};
-    low += middle * (vec4){wz[2], wz[2], wz[3], wz[3]};
-    if (width == 6) {
-        low += high * (vec4){wz[4], wz[4], wz[5], wz[5]};
+    if (gradient) {
+        gradient[0] = across(&by_x, w[2]);
+        gradient[1] = across(&by_y, w[2]);
+        gradient[2] = across(&sum, slope[2]);
     }
-    return low[0] + low[2] + (low[1] + low[3]) * I; /* clang 14 has no CMPLXF */
+    return across(&sum, w[2]);
+}
+
+/* Cell coordinates of s, mirrored into the half that is stored. Whether s lies in the band. */
+static bool locate(const sp_transform *transform, const double s[3], double u[3])
+{
+    const double scale = s[2] < 0.0 ? -transform->cells : transform->cells;
+
+    for (int axis = 0; axis < 3; axis++) {
+        u[axis] = s[axis] * scale;
+    }
+    return s[0] * s[0] + s[1] * s[1] + s[2] * s[2] <= transform->s_max * transform->s_max * (1.0 + 1e-9);
 }
 
 float complex sp_transform_at(const sp_transform *transform, const double s[3])
 {
-    const double scale = s[2] < 0.0 ? -transform->cells : transform->cells; /* mirrored into the half that is stored */
-    const double u[3] = {s[0] * scale, s[1] * scale, s[2] * scale};
-    float complex value;
+    double u[3];
 
-    if (s[0] * s[0] + s[1] * s[1] + s[2] * s[2] > transform->s_max * transform->s_max * (1.0 + 1e-9)) {
+    if (!locate(transform, s, u)) {
         return 0.0f;
     }
-    value = transform->stencil.width == 4 ? interpolate(transform, 4, u) : interpolate(transform, 6, u);
+    const float complex value = interpolate(transform, u, NULL);
+
+    return s[2] < 0.0 ? conjf(value) : value;
+}
+
+float complex sp_transform_slope(const sp_transform *transform, const double s[3], float complex gradient[3])
+{
+    double u[3];
+
+    if (!locate(transform, s, u)) {
+        gradient[0] = gradient[1] = gradient[2] = 0.0f;
+        return 0.0f;
+    }
+    const float complex value = interpolate(transform, u, gradient);
+
+    for (int axis = 0; axis < 3; axis++) { /* F(s) = conj(F(-s)): mirroring changes the sign of the derivative, too */
+        gradient[axis] *= (float)transform->cells;
+        gradient[axis] = s[2] < 0.0 ? -conjf(gradient[axis]) : gradient[axis];
+    }
     return s[2] < 0.0 ? conjf(value) : value;
 }

@@ -21,12 +21,14 @@ typedef struct sp_transform sp_transform;
  *   map     4 <= n <= 512; taken as periodic when it is moved to the centre
  *   centre  [voxel], from voxel n/2: should lie within the particle
  *   s_max   [1/m] > 0; the map's Nyquist frequency 1/(2 voxel) is the most that makes sense, more is cut to it
- *   width   of the stencil (num/stencil.h): 4, relative error 1e-3, or 6, 1e-5 at three times the cost per value
- * The transform keeps no reference to the map; free with sp_transform_free(). Fails with SP_ERR_USAGE (edge),
- * SP_ERR_MEMORY. */
-sp_status sp_transform_new(const sp_volume *map, const ptrdiff_t centre[3], double s_max, int width,
-                           sp_transform **transform);
+ * Relative error 1e-5 (num/stencil.h, width 6): that of a narrower stencil would depend on the rotation of s and show
+ * in correlations. The transform keeps no reference to the map; free with sp_transform_free(). Fails with SP_ERR_USAGE
+ * (edge), SP_ERR_MEMORY. */
+sp_status sp_transform_new(const sp_volume *map, const ptrdiff_t centre[3], double s_max, sp_transform **transform);
 void sp_transform_free(sp_transform *transform); /* NULL is fine */
 
 /* F(s) [U], 0 beyond s_max. Any number of threads may ask at once. Cannot fail. */
 float complex sp_transform_at(const sp_transform *transform, const double s[3]);
+
+/* The same with its gradient [U m] by s, to about 1e-3: as accurate as the search for a maximum needs it. */
+float complex sp_transform_slope(const sp_transform *transform, const double s[3], float complex gradient[3]);

@@ -58,6 +58,8 @@ refused 2 '--orientations' images.h5 --orientations 1
 refused 2 '--generations' images.h5 --generations 0
 refused 2 '--starts' images.h5 --starts 1.5
 refused 2 '--match' images.h5 --match best
+refused 2 '--match-route' images.h5 --match-route shortest
+refused 2 '--match-route: polar compares likelihoods' images.h5 --match euclidean --match-route polar
 refused 2 '--refine' images.h5 --refine perhaps
 refused 2 '--noise' images.h5 --noise loud
 refused 2 '--seed' images.h5 --seed -1

@@ -191,6 +191,31 @@ static double photon(const sp_patterns *patterns)
     return fmax(patterns->quantum, patterns->profile[shell] / 10.0);
 }
 
+/* The profile at a radius: linear between the middles of shells that have pixels. */
+static double profile_at(const sp_patterns *patterns, double radius)
+{
+    double below = -1.0, above = INFINITY, low = 0.0, high = 0.0; /* in shells */
+
+    for (ptrdiff_t k = 0; k < patterns->shells; k++) {
+        const double middle = (double)k + 0.5;
+
+        if (patterns->shell_start[k] == patterns->shell_start[k + 1]) {
+            continue;
+        }
+        if (middle <= radius / patterns->shell_width) {
+            below = middle;
+            low = patterns->profile[k];
+        } else if (middle < above) {
+            above = middle;
+            high = patterns->profile[k];
+        }
+    }
+    if (below < 0.0 || above > (double)patterns->shells) {
+        return below < 0.0 ? high : low;
+    }
+    return low + (high - low) * (radius / patterns->shell_width - below) / (above - below);
+}
+
 /* Mean counts [photons] of an image of scale 1. */
 static void expected_counts(const scene *s, sp_quat q, double part, double *m)
 {
@@ -199,7 +224,7 @@ static void expected_counts(const scene *s, sp_quat q, double part, double *m)
 
     sp_slicer_cut(s->slicer, q, patterns->s, patterns->pixels, pattern);
     for (ptrdiff_t p = 0; p < patterns->pixels; p++) {
-        m[p] = ((double)pattern[p] + part * patterns->profile[patterns->shell[p]]) / (1.0 + part) *
+        m[p] = ((double)pattern[p] + part * profile_at(patterns, patterns->radius[p])) / (1.0 + part) *
                (double)patterns->exposure[p] / photon(patterns);
     }
 }

@@ -31,6 +31,7 @@ static sp_reconstruct_settings read_settings(const sp_arguments *args)
     settings.generations = (int)sp_arguments_integer(args, "generations");
     settings.starts = (int)sp_arguments_integer(args, "starts");
     settings.match = (sp_match_kind)sp_arguments_choice(args, "match");
+    settings.match_route = (sp_match_route)sp_arguments_choice(args, "match-route");
     settings.refine = sp_arguments_choice(args, "refine") == 0;
     settings.fit_scale = sp_arguments_choice(args, "fit-scale") == 0;
     settings.noise = (sp_noise_kind)sp_arguments_choice(args, "noise");
@@ -46,6 +47,8 @@ static sp_status check_settings(const sp_reconstruct_settings *settings)
     SP_REQUIRE(settings->low_resolution == 0.0 || settings->low_resolution > settings->resolution, SP_ERR_USAGE,
                "--low-resolution: %g Angstrom is no coarser than --resolution %g: no pixel would be left",
                settings->low_resolution / ANGSTROM, settings->resolution / ANGSTROM);
+    SP_REQUIRE(settings->match != SP_MATCH_EUCLIDEAN || settings->match_route != SP_MATCH_POLAR, SP_ERR_USAGE,
+               "--match-route: polar compares likelihoods; with --match euclidean leave it out");
 done:
     return status;
 }
@@ -250,6 +253,12 @@ static const sp_option options[] = {
      .fallback = "likelihood",
      .help = "how images are compared with the model: by the likelihood of their counts, or by the plain distance of "
              "intensities, the published baseline, which is there to be compared with"},
+    {.name = "match-route",
+     .type = SP_OPTION_CHOICE,
+     .choices = "auto|polar|dense",
+     .fallback = "auto",
+     .help = "how the orientations are searched: all in-plane turns of a direction at once (polar), or one by one "
+             "(dense), which is exact and many times slower; auto: polar, unless the pixels are few or lie unevenly"},
     {.name = "refine",
      .type = SP_OPTION_CHOICE,
      .choices = "yes|no",

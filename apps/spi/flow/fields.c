@@ -26,6 +26,7 @@ const sp_field sp_setting_fields[] = {
     SETTING(generations, "", SP_FIELD_INT),
     SETTING(starts, "", SP_FIELD_INT),
     SETTING(match, "", SP_FIELD_MATCH),
+    SETTING(match_route, "", SP_FIELD_ROUTE),
     SETTING(refine, "", SP_FIELD_FLAG),
     SETTING(fit_scale, "", SP_FIELD_FLAG),
     SETTING(noise, "", SP_FIELD_NOISE),
@@ -64,6 +65,8 @@ double sp_field_value(const sp_field *field, const void *record)
         return *(const bool *)member;
     case SP_FIELD_MATCH:
         return *(const sp_match_kind *)member;
+    case SP_FIELD_ROUTE:
+        return *(const sp_match_route *)member;
     case SP_FIELD_NOISE:
         return *(const sp_noise_kind *)member;
     }
@@ -73,6 +76,8 @@ double sp_field_value(const sp_field *field, const void *record)
 const char *sp_field_word(const sp_field *field, const void *record)
 {
     static const char *const matches[] = {[SP_MATCH_LIKELIHOOD] = "likelihood", [SP_MATCH_EUCLIDEAN] = "euclidean"};
+    static const char *const routes[] = {
+        [SP_MATCH_AUTO] = "auto", [SP_MATCH_POLAR] = "polar", [SP_MATCH_DENSE] = "dense"};
     static const char *const noises[] = {
         [SP_NOISE_AUTO] = "auto", [SP_NOISE_NONE] = "none", [SP_NOISE_POISSON] = "poisson"};
     const int value = (int)sp_field_value(field, record);
@@ -82,6 +87,8 @@ const char *sp_field_word(const sp_field *field, const void *record)
         return value ? "yes" : "no";
     case SP_FIELD_MATCH:
         return matches[value];
+    case SP_FIELD_ROUTE:
+        return routes[value];
     case SP_FIELD_NOISE:
         return noises[value];
     default:

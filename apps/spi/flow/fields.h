@@ -11,6 +11,7 @@ typedef enum sp_field_kind {
     SP_FIELD_SEED, /* uint64_t */
     SP_FIELD_FLAG,
     SP_FIELD_MATCH, /* sp_match_kind */
+    SP_FIELD_ROUTE, /* sp_match_route */
     SP_FIELD_NOISE, /* sp_noise_kind */
 } sp_field_kind;
 

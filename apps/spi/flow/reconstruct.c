@@ -33,6 +33,7 @@ sp_reconstruct_settings sp_reconstruct_defaults(void)
                                      .generations = 100,
                                      .starts = 4,
                                      .match = SP_MATCH_LIKELIHOOD,
+                                     .match_route = SP_MATCH_AUTO,
                                      .refine = true,
                                      .fit_scale = true,
                                      .noise = SP_NOISE_AUTO};

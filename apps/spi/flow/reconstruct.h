@@ -29,9 +29,10 @@ typedef struct sp_reconstruct_settings {
     int generations;       /* at most */
     int starts;            /* phasing starts side by side in each generation */
     sp_match_kind match;   /* likelihood (default) or euclidean */
-    bool refine;           /* local refinement of each image's orientation */
-    bool fit_scale;        /* per-image fluence fitted from generation to generation */
-    sp_noise_kind noise;   /* auto: measured from neighbouring pixels */
+    sp_match_route match_route; /* auto: polar where the pixels allow it */
+    bool refine;                /* local refinement of each image's orientation */
+    bool fit_scale;             /* per-image fluence fitted from generation to generation */
+    sp_noise_kind noise;        /* auto: measured from neighbouring pixels */
 } sp_reconstruct_settings;
 
 /* Defaults: everything automatic; see `spica reconstruct --help`. */

@@ -174,13 +174,18 @@ sp_status sp_loop_make_workspace(sp_loop *l)
 {
     const sp_reconstruct_settings *s = &l->state->settings;
     const ptrdiff_t n = s->grid, cube = n * n * n, images = l->state->images;
-    const sp_match_settings match = {
-        .kind = s->match, .dispersion = FIRST_DISPERSION, .floor = FLOOR, .s_max = l->s_max};
+    const sp_match_settings match = {.kind = s->match,
+                                     .route = s->match_route,
+                                     .diameter = s->diameter,
+                                     .dispersion = FIRST_DISPERSION,
+                                     .floor = FLOOR,
+                                     .s_max = l->s_max};
     sp_status status = SP_OK;
 
     SP_TRY(check_memory(l));
     l->box = (double)n * l->state->voxel;
     SP_TRY(sp_matcher_new(&l->patterns, NULL, &match, &l->matcher));
+    l->state->settings.match_route = sp_matcher_route(l->matcher);
     l->phasing = phasing_schedule(s);
     SP_TRY(SP_ARRAY(l->autocorrelation, cube));
     SP_TRY(SP_ARRAY(l->model, cube));

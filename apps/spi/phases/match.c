@@ -13,6 +13,8 @@
 #include "base/memory.h"
 #include "num/sums.h"
 #include "phases/likelihood.h"
+#include "phases/polar.h"
+#include "phases/shortlist.h"
 
 enum {
     ORIENTATION_TILE = 256, /* model patterns made and compared at a time */
@@ -26,16 +28,20 @@ enum {
  * radius: there the model, not the noise, limits what can be told. */
 static const double BRIGHTEST = 10.0;
 
+/* The polar route may hold this many numbers per image for each pixel. */
+static const double MOST_POLAR = 1.5;
+
 struct sp_matcher {
     const sp_patterns *patterns;
     const sp_slicer *slicer;
     const sp_likelihood_kernels *kernels;
     sp_match_settings settings;
+    sp_polar *polar;          /* NULL: dense */
     ptrdiff_t stride;         /* pixels held per image: up to the settings' s_max */
     ptrdiff_t pixels, shells; /* compared: the first of them, up to the present limit */
     double unit;              /* value of one photon, or of what counts as one in bright images */
     float *expected;          /* [pixels] mean count of one photon's unit per unit of intensity: exposure / unit */
-    float *base;              /* [pixels] floor * profile */
+    float *base;              /* [pixels] floor * profile at the pixel's radius */
     float *data;              /* [images][pixels] counts [photons], or intensities (Euclidean) */
     float *tile;              /* [ORIENTATION_TILE][pixels] features of model patterns */
     float *tile_bias;         /* [ORIENTATION_TILE] */
@@ -123,9 +129,64 @@ static void fill_tables(sp_matcher *self)
         const double mean = patterns->profile[patterns->shell[p]] * patterns->exposure[p] / self->unit;
 
         self->expected[p] = (float)(patterns->exposure[p] / self->unit);
-        self->base[p] = (float)(self->settings.floor * patterns->profile[patterns->shell[p]]);
+        self->base[p] =
+            (float)(self->settings.floor * sp_patterns_along(patterns, patterns->profile, patterns->radius[p]));
         self->whitening[p] = mean > 0.0 ? (float)(1.0 / (mean + mean * mean)) : 0.0f; /* dispersion 1: pure speckle */
     }
+}
+
+static sp_status make_dense_route(sp_matcher *self)
+{
+    sp_status status = SP_OK;
+
+    SP_TRY(SP_ARRAY(self->tile, ORIENTATION_TILE * self->pixels));
+    SP_TRY(SP_ARRAY(self->tile_bias, ORIENTATION_TILE));
+    SP_TRY(SP_ARRAY(self->product, omp_get_max_threads() * IMAGE_TILE * ORIENTATION_TILE));
+    openblas_set_num_threads(1); /* the tiles are shared out here, in an order that does not depend on the threads */
+done:
+    return status;
+}
+
+static sp_status make_polar_route(sp_matcher *self)
+{
+    return sp_polar_new(&(sp_polar_input){.patterns = self->patterns,
+                                          .data = self->data,
+                                          .stride = self->stride,
+                                          .unit = self->unit,
+                                          .floor = self->settings.floor,
+                                          .diameter = self->settings.diameter,
+                                          .reach = sp_slicer_reach(self->slicer),
+                                          .isa = sp_isa_best()},
+                        &self->polar);
+}
+
+/* Can the polar route be taken, and does it pay? Not where bins are so large that its rings are many more than they. */
+static bool polar_pays(const sp_matcher *self)
+{
+    const double s_max = self->patterns->radius[self->stride - 1];
+    double curvature;
+
+    return self->settings.kind == SP_MATCH_LIKELIHOOD && self->settings.diameter > 0.0 &&
+           sp_polar_floats(s_max, self->settings.diameter) <= MOST_POLAR * (double)self->stride &&
+           sp_polar_fits(self->patterns, self->stride, &curvature);
+}
+
+static sp_status make_route(sp_matcher *self)
+{
+    const sp_match_route route = self->settings.route;
+    sp_status status = SP_OK;
+
+    SP_REQUIRE(route != SP_MATCH_POLAR || self->settings.kind == SP_MATCH_LIKELIHOOD, SP_ERR_USAGE,
+               "the Euclidean distance is compared by the dense route only");
+    SP_REQUIRE(route != SP_MATCH_POLAR || self->settings.diameter > 0.0, SP_ERR_USAGE,
+               "the polar route needs the diameter of the particle");
+    if (route == SP_MATCH_POLAR || (route == SP_MATCH_AUTO && polar_pays(self))) {
+        SP_TRY(make_polar_route(self));
+    } else {
+        SP_TRY(make_dense_route(self));
+    }
+done:
+    return status;
 }
 
 sp_status sp_matcher_new(const sp_patterns *patterns, const sp_slicer *slicer, const sp_match_settings *settings,
@@ -148,14 +209,11 @@ sp_status sp_matcher_new(const sp_patterns *patterns, const sp_slicer *slicer, c
     SP_TRY(SP_ARRAY(self->base, self->pixels));
     SP_TRY(SP_ARRAY(self->whitening, self->pixels));
     SP_TRY(SP_ARRAY(self->data, patterns->images * self->pixels));
-    SP_TRY(SP_ARRAY(self->tile, ORIENTATION_TILE * self->pixels));
-    SP_TRY(SP_ARRAY(self->tile_bias, ORIENTATION_TILE));
-    SP_TRY(SP_ARRAY(self->product, threads * IMAGE_TILE * ORIENTATION_TILE));
     SP_TRY(SP_ARRAY(self->scratch, threads * SCRATCH * self->pixels));
     SP_TRY(SP_ARRAY(self->residue, 2 * patterns->images * self->shells));
     fill_tables(self);
     fill_data(self);
-    openblas_set_num_threads(1); /* the tiles are shared out here, in an order that does not depend on the threads */
+    SP_TRY(make_route(self));
     *matcher = self;
     self = NULL;
 done:
@@ -168,6 +226,7 @@ void sp_matcher_free(sp_matcher *matcher)
     if (!matcher) {
         return;
     }
+    sp_polar_free(matcher->polar);
     sp_array_free(matcher->expected);
     sp_array_free(matcher->base);
     sp_array_free(matcher->whitening);
@@ -184,7 +243,7 @@ double sp_matcher_bytes(ptrdiff_t images, ptrdiff_t pixels, int threads)
 {
     const double residue = 16.0 * (double)images * sqrt((double)pixels); /* shells: at most a radius' worth of pixels */
 
-    return 4.0 * (double)pixels * ((double)images + ORIENTATION_TILE + SCRATCH * threads) +
+    return 4.0 * (double)pixels * ((1.0 + MOST_POLAR) * (double)images + ORIENTATION_TILE + SCRATCH * threads) +
            4.0 * threads * IMAGE_TILE * ORIENTATION_TILE + residue;
 }
 
@@ -203,6 +262,11 @@ void sp_matcher_limit(sp_matcher *matcher, double s_max)
     matcher->pixels = within < room ? within : room;
     matcher->shells = matcher->pixels > 0 ? patterns->shell[matcher->pixels - 1] + 1 : 0;
     matcher->pixels = patterns->shell_start[matcher->shells];
+}
+
+sp_match_route sp_matcher_route(const sp_matcher *matcher)
+{
+    return matcher->polar ? SP_MATCH_POLAR : SP_MATCH_DENSE;
 }
 
 void sp_matcher_set_dispersion(sp_matcher *matcher, double dispersion)
@@ -228,22 +292,6 @@ static void make_tile(sp_matcher *self, const sp_rotation_grid *grid, ptrdiff_t 
             self->tile_bias[i] = (float)sp_dot(y, y, self->pixels);
         }
     }
-}
-
-/* Puts (index, value) into a list sorted by falling score. */
-static void insert(ptrdiff_t *best, float *score, int keep, ptrdiff_t index, float value)
-{
-    int place = keep - 1;
-
-    if (!(value > score[place])) {
-        return;
-    }
-    for (; place > 0 && value > score[place - 1]; place--) {
-        best[place] = best[place - 1];
-        score[place] = score[place - 1];
-    }
-    best[place] = index;
-    score[place] = value;
 }
 
 /* What a tile of orientations is compared with, and where the best go. */
@@ -272,7 +320,7 @@ static void compare_tile(const sp_matcher *self, const search *s, ptrdiff_t firs
                                     ? inner + self->patterns->scale[n] * bias
                                     : s->model_scale * (2.0f * inner - s->model_scale * bias);
 
-            insert(s->best + n * s->keep, s->score + n * s->keep, s->keep, s->first + o, value);
+            sp_shortlist_insert(s->best + n * s->keep, s->score + n * s->keep, s->keep, s->first + o, value);
         }
     }
 }
@@ -291,7 +339,7 @@ static float euclidean_scale(sp_matcher *self, const sp_rotation_grid *grid)
     return model > 0.0 ? (float)sqrt(self->power / model) : 0.0f;
 }
 
-void sp_matcher_search(sp_matcher *matcher, const sp_rotation_grid *grid, int keep, ptrdiff_t *best, float *score)
+static void search_dense(sp_matcher *matcher, const sp_rotation_grid *grid, int keep, ptrdiff_t *best, float *score)
 {
     const ptrdiff_t images = matcher->patterns->images;
     search s = {.keep = keep, .best = best, .score = score, .model_scale = 1.0f};
@@ -310,6 +358,16 @@ void sp_matcher_search(sp_matcher *matcher, const sp_rotation_grid *grid, int ke
         for (ptrdiff_t image = 0; image < images; image += IMAGE_TILE) {
             compare_tile(matcher, &s, image, images - image < IMAGE_TILE ? images - image : IMAGE_TILE);
         }
+    }
+}
+
+void sp_matcher_search(sp_matcher *matcher, const sp_rotation_grid *grid, int keep, ptrdiff_t *best, float *score)
+{
+    if (matcher->polar) {
+        sp_polar_search(matcher->polar, matcher->slicer, matcher->pixels, matcher->settings.dispersion, grid, keep,
+                        best, score);
+    } else {
+        search_dense(matcher, grid, keep, best, score);
     }
 }
 

@@ -25,8 +25,17 @@ typedef enum sp_match_kind {
     SP_MATCH_EUCLIDEAN,  /* squared distance of intensities, one scale for the whole model */
 } sp_match_kind;
 
+/* How the grid is searched. Both compare by the same score, the polar route with small errors of interpolation. */
+typedef enum sp_match_route {
+    SP_MATCH_AUTO,  /* polar where it can be and takes no more memory than the images; else dense */
+    SP_MATCH_POLAR, /* all in-plane turns of a direction at once (phases/polar.h); likelihood only */
+    SP_MATCH_DENSE, /* every orientation for itself: one matrix product */
+} sp_match_route;
+
 typedef struct sp_match_settings {
     sp_match_kind kind;
+    sp_match_route route;
+    double diameter;   /* [m] of the particle, for the polar route; 0: unknown, dense */
     double dispersion; /* r: 1 where the model knows no more than the mean of a shell, 10 and more for a good model */
     double floor;      /* share of the shell mean mixed into the model, 0.05 .. 1 */
     double s_max;      /* [1/m] shells beyond are not compared */
@@ -38,10 +47,12 @@ typedef struct sp_matcher sp_matcher;
 
 /* Room for comparing all images of the patterns. `patterns` and `slicer` are borrowed for the matcher's life; their
  * scales and model may change between calls. No more threads may be used later than omp_get_max_threads() tells now.
- * Free with sp_matcher_free(). Fails with SP_ERR_MEMORY, SP_ERR_USAGE. */
+ * Free with sp_matcher_free(). Fails with SP_ERR_MEMORY, SP_ERR_USAGE (no pixels, or none that the route asked for
+ * can work with). */
 sp_status sp_matcher_new(const sp_patterns *patterns, const sp_slicer *slicer, const sp_match_settings *settings,
                          sp_matcher **matcher);
 void sp_matcher_free(sp_matcher *matcher);                                /* NULL is fine */
+sp_match_route sp_matcher_route(const sp_matcher *matcher);               /* polar or dense */
 double sp_matcher_bytes(ptrdiff_t images, ptrdiff_t pixels, int threads); /* memory of a matcher */
 
 /* Another slicer, with a grid of its own, takes the place of the first (which may have been NULL). Borrowed. */

@@ -192,6 +192,25 @@ ptrdiff_t sp_patterns_within(const sp_patterns *patterns, double s_max)
     return count;
 }
 
+double sp_patterns_along(const sp_patterns *patterns, const double *value, double radius)
+{
+    const double at = radius / patterns->shell_width - 0.5;
+    const ptrdiff_t *start = patterns->shell_start;
+    ptrdiff_t below = (ptrdiff_t)floor(fmin(at, (double)(patterns->shells - 1)));
+    ptrdiff_t above = below + 1;
+
+    while (below >= 0 && start[below + 1] == start[below]) {
+        below--;
+    }
+    while (above < patterns->shells && start[above + 1] == start[above]) {
+        above++;
+    }
+    if (below < 0 || above >= patterns->shells) {
+        return value[below < 0 ? above : below];
+    }
+    return value[below] + (value[above] - value[below]) * (at - (double)below) / (double)(above - below);
+}
+
 void sp_patterns_clear(sp_patterns *patterns)
 {
     for (int i = 0; i < 3; i++) {

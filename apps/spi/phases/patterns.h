@@ -48,6 +48,11 @@ void sp_patterns_clear(sp_patterns *patterns);
 /* Bins, from the first, whose |s| does not exceed s_max [1/m] by more than rounding: 1e-4 of it. */
 ptrdiff_t sp_patterns_within(const sp_patterns *patterns, double s_max);
 
+/* A quantity of the shells at a radius [1/m]: linear between the middles of shells that have bins, constant beyond the
+ * first and the last of them.
+ *   value  in  [shells] */
+double sp_patterns_along(const sp_patterns *patterns, const double *value, double radius);
+
 /* Sums one image [panels][height][width] into its bins. Different images may be added by different threads. */
 void sp_patterns_add(sp_patterns *patterns, ptrdiff_t image, const float *value);
 

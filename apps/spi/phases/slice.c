@@ -8,7 +8,8 @@ static const double OVERSAMPLING = 2.0; /* of the interpolation grid: 4e-4 of th
 
 struct sp_slicer {
     sp_nufft *nufft;
-    double box; /* [m] cycles per box = box * s */
+    double box;   /* [m] cycles per box = box * s */
+    double reach; /* [1/m] */
     float *grid;
 };
 
@@ -19,6 +20,7 @@ sp_status sp_slicer_new(ptrdiff_t edge, double voxel, int width, sp_slicer **sli
 
     SP_TRY(SP_ARRAY(self, 1));
     self->box = (double)edge * voxel;
+    self->reach = 0.5 / voxel;
     SP_TRY(sp_nufft_new(edge, width, OVERSAMPLING, &self->nufft));
     SP_TRY(SP_ARRAY(self->grid, sp_nufft_grid_count(self->nufft)));
     *slicer = self;
@@ -36,6 +38,11 @@ void sp_slicer_free(sp_slicer *slicer)
     sp_nufft_free(slicer->nufft);
     sp_array_free(slicer->grid);
     sp_array_free(slicer);
+}
+
+double sp_slicer_reach(const sp_slicer *slicer)
+{
+    return slicer->reach;
 }
 
 void sp_slicer_load(sp_slicer *slicer, const float *autocorrelation)

@@ -18,6 +18,9 @@ typedef struct sp_slicer sp_slicer;
 sp_status sp_slicer_new(ptrdiff_t edge, double voxel, int width, sp_slicer **slicer);
 void sp_slicer_free(sp_slicer *slicer); /* NULL is fine */
 
+/* |s| up to which patterns may be cut [1/m]: half a cycle per voxel. */
+double sp_slicer_reach(const sp_slicer *slicer);
+
 /* Takes a new model: autocorrelation in [edge][edge][edge], FFT order, unit of intensity. Not while others cut. */
 void sp_slicer_load(sp_slicer *slicer, const float *autocorrelation);
 

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+/* phases/polar.h -- images compared with all in-plane turns of a direction at once, in polar coordinates.
+ *
+ * A turn about the beam keeps the Ewald sphere. So the feature y of a direction (phases/match.h), known on rings of
+ * radius rho_k by its Fourier coefficients F_mk over the angle, is known in every turn alpha, and
+ *   sum_p k_p y(rho_p, phi_p - alpha) = Re sum_m exp(-i m alpha) sum_k F_mk K_mk          (m >= 0, F_mk twice for m >
+ * 0) K_mk = sum_p k_p w(rho_p - rho_k) exp(i m phi_p) w interpolates between rings; the angle is exact. K is made of an
+ * image once, from the pixels that exist, so masks need no thought. The second term of the score is another such sum,
+ * of the pixels' exposures, which stand in for the image (docs/algorithm.md, section "Match") */
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "num/isa.h"
+#include "num/rotation_grid.h"
+#include "phases/patterns.h"
+#include "phases/slice.h"
+
+/* Angles of a grid, at most: the finest grid has 316. */
+enum { SP_POLAR_ANGLES = 320 };
+
+typedef struct sp_polar sp_polar;
+
+typedef struct sp_polar_input {
+    const sp_patterns *patterns; /* borrowed for life; scales may change between calls */
+    const float *data;           /* [images][stride] counts [photons], borrowed for life */
+    ptrdiff_t stride;            /* pixels that may be compared */
+    double unit;                 /* value of one photon */
+    double floor;                /* share of the shell mean mixed into the model */
+    double diameter;             /* [m] of the particle: what is finer than its speckles is not sampled */
+    double reach;                /* [1/m] the model is known within */
+    sp_isa isa;
+} sp_polar_input;
+
+/* Do the first `pixels` pixels lie on a sphere through the origin, around a point of the beam, or on a plane across it?
+ * Then *curvature = 1 / radius of that sphere [m]. */
+bool sp_polar_fits(const sp_patterns *patterns, ptrdiff_t pixels, double *curvature);
+
+/* Floats that one image takes, for bins up to s_max [1/m]. */
+double sp_polar_floats(double s_max, double diameter);
+
+/* Room for all images. No more threads may be used later than omp_get_max_threads() tells now.
+ * Free with sp_polar_free(). Fails with SP_ERR_USAGE (the pixels do not fit), SP_ERR_MEMORY. */
+sp_status sp_polar_new(const sp_polar_input *input, sp_polar **polar);
+void sp_polar_free(sp_polar *polar); /* NULL is fine */
+
+/* The best orientations of every image among those of the grid, as sp_matcher_search() has it: score (eq. 7) with the
+ * exposure of a pixel split into the mean over its shell, which the model is multiplied by, and the pixel's share of
+ * that, which multiplies mean and dispersion as the fluence does.
+ *   pixels      the first so many are compared; when they change the images are transformed anew, as far as needed
+ *   dispersion  r
+ *   grid        at most SP_POLAR_ANGLES angles; q[d][a] = turn about the beam by 2 pi a / angles times q[d][0]
+ *   best        out  [images][keep] index into the grid, best first
+ *   score       out  [images][keep]
+ * Same result for any number of threads; ties go to the lower index. Cannot fail; ends early when interrupted. */
+void sp_polar_search(sp_polar *polar, const sp_slicer *slicer, ptrdiff_t pixels, double dispersion,
+                     const sp_rotation_grid *grid, int keep, ptrdiff_t *best, float *score);

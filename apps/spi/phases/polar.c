@@ -215,7 +215,7 @@ static void place_pixels(sp_polar *self, const double *exposure)
     const sp_patterns *patterns = self->input.patterns;
 
     for (ptrdiff_t p = 0; p < self->input.stride; p++) {
-        const double radius = patterns->radius[p], angle = atan2(patterns->s[1][p], patterns->s[0][p]);
+        const double radius = patterns->radius[p], angle = atan2((double)patterns->s[1][p], patterns->s[0][p]);
 
         self->inner[p] = (int32_t)innermost_ring(self, radius);
         for (int t = 0; t < TAPS; t++) {

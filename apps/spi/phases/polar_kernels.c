@@ -41,6 +41,7 @@ static void features_ref(const float *intensity, ptrdiff_t count, float base, fl
     }
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): the others overwrite `value` */
 static void ring_ref(float *value, ptrdiff_t n, const float *turn, ptrdiff_t orders, const ptrdiff_t *place, float *out)
 {
     for (ptrdiff_t m = 0; m < orders; m++) {

@@ -29,7 +29,7 @@ typedef struct sp_polar_kernels {
     void (*powers)(double c, double s, ptrdiff_t orders, float *power, float *turned);
 
     /* ring[t][i] += weight[t] * value * phase[t][i]
-     *   phase  in  [taps] of [count];   ring  inout  [taps] of [count] */
+     *   phase  in  [taps] of [count];   ring  in, out  [taps] of [count] */
     void (*spread)(float value, const float *weight, const float *const *phase, ptrdiff_t count, float *const *ring);
 
     /* With the expected counts m = (intensity + base) * gain:   feature = ln(m / (m + r)),  loss = ln(1 + m / r)

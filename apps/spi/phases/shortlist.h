@@ -4,7 +4,7 @@
 #include <stddef.h>
 
 /* Puts (index, value) into a list sorted by falling score; of equal values the one that came first stays ahead.
- *   best, score  inout  [keep] */
+ *   best, score  in, out  [keep] */
 static inline void sp_shortlist_insert(ptrdiff_t *best, float *score, int keep, ptrdiff_t index, float value)
 {
     int place = keep - 1;

@@ -186,7 +186,7 @@ static void every_instruction_set_computes_what_plain_loops_do(void **state)
     float want[ROOM], got[ROOM];
 
     for (int isa = 0; isa <= (int)sp_isa_best(); isa++) {
-        const sp_polar_kernels *k = sp_polar_kernels_of((sp_isa)isa);
+        const sp_polar_kernels *k = sp_polar_kernels_for((sp_isa)isa);
 
         assert_true(k->width <= SP_POLAR_MAX_WIDTH);
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {

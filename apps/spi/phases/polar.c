@@ -318,7 +318,7 @@ sp_status sp_polar_new(const sp_polar_input *input, sp_polar **polar)
                "the pixels lie neither on a sphere nor on a plane: turning an image about the beam changes its shape");
     SP_TRY(SP_ARRAY(self, 1));
     self->input = *input;
-    self->kernels = sp_polar_kernels_of(input->isa);
+    self->kernels = sp_polar_kernels_for(input->isa);
     count_rings(self);
     SP_TRY(make_rings(self));
     SP_TRY(fill_tables(self, curvature));

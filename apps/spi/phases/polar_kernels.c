@@ -119,7 +119,7 @@ extern const sp_polar_kernels sp_polar_kernels_avx2;
 extern const sp_polar_kernels sp_polar_kernels_avx512;
 #endif
 
-const sp_polar_kernels *sp_polar_kernels_of(sp_isa isa)
+const sp_polar_kernels *sp_polar_kernels_for(sp_isa isa)
 {
     switch (isa) {
 #ifdef SP_HAS_avx512

@@ -59,4 +59,4 @@ typedef struct sp_polar_kernels {
 /* Plain loops, eight directions at a time: what the others are tested against. */
 extern const sp_polar_kernels sp_polar_kernels_ref;
 
-const sp_polar_kernels *sp_polar_kernels_of(sp_isa isa);
+const sp_polar_kernels *sp_polar_kernels_for(sp_isa isa);

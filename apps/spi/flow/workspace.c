@@ -20,15 +20,27 @@ static const double AUTOCORRELATION_REACH = 1.05; /* support of the autocorrelat
 static const double BALL = 0.525;                 /* radius of the first support, in diameters */
 static const double FLOOR = 0.3;                  /* share of the shell mean in the model pattern: see match.h */
 
+/* s_max  [1/m], INFINITY where it is not known yet */
+static sp_match_settings match_settings(const sp_reconstruct_settings *s, double s_max)
+{
+    return (sp_match_settings){.kind = s->match,
+                               .route = s->match_route,
+                               .diameter = s->diameter,
+                               .dispersion = FIRST_DISPERSION,
+                               .floor = FLOOR,
+                               .s_max = s_max};
+}
+
 /* Memory of the run [byte]. `edge` and `bins` as chosen. */
-static double bytes_of_run(ptrdiff_t images, ptrdiff_t bins, ptrdiff_t edge, int starts, ptrdiff_t orientations)
+static double bytes_of_run(const sp_reconstruct_settings *s, ptrdiff_t images, ptrdiff_t bins, ptrdiff_t edge)
 {
     const double cube = (double)edge * (double)edge * (double)edge;
+    const sp_match_settings match = match_settings(s, s->resolution > 0.0 ? 1.0 / s->resolution : INFINITY);
 
-    return 4.0 * (double)images * (double)bins + sp_matcher_bytes(images, bins, omp_get_max_threads()) +
-           (double)sp_merger_bytes(edge) + (double)sp_phaser_bytes(edge, starts * FINAL_STARTS) +
+    return 4.0 * (double)images * (double)bins + sp_matcher_bytes(&match, images, bins, omp_get_max_threads()) +
+           (double)sp_merger_bytes(edge) + (double)sp_phaser_bytes(edge, s->starts * FINAL_STARTS) +
            cube * 80.0 /* slicer at twice the edge */
-           + cube * 28.0 + (double)orientations * 32.0 + (double)images * 400.0 + BLOCK_BYTES;
+           + cube * 28.0 + (double)s->orientations * 32.0 + (double)images * 400.0 + BLOCK_BYTES;
 }
 
 double sp_reconstruct_bytes(const sp_image_file *file, const sp_reconstruct_settings *settings)
@@ -37,14 +49,13 @@ double sp_reconstruct_bytes(const sp_image_file *file, const sp_reconstruct_sett
     const int bin = settings->binning > 0 ? settings->binning : 1;
     const ptrdiff_t edge = settings->grid > 0 ? settings->grid : 64;
 
-    return bytes_of_run(sp_image_file_count(file), map->pixels / (bin * bin) + 1, edge, settings->starts,
-                        settings->orientations);
+    return bytes_of_run(settings, sp_image_file_count(file), map->pixels / (bin * bin) + 1, edge);
 }
 
 static sp_status check_memory(const sp_loop *l)
 {
     const sp_reconstruct_settings *s = &l->state->settings;
-    const double need = bytes_of_run(l->state->images, l->patterns.pixels, l->state->edge, s->starts, s->orientations);
+    const double need = bytes_of_run(s, l->state->images, l->patterns.pixels, l->state->edge);
     const double have = (double)sp_memory_available();
     sp_status status = SP_OK;
 
@@ -174,12 +185,7 @@ sp_status sp_loop_make_workspace(sp_loop *l)
 {
     const sp_reconstruct_settings *s = &l->state->settings;
     const ptrdiff_t n = s->grid, cube = n * n * n, images = l->state->images;
-    const sp_match_settings match = {.kind = s->match,
-                                     .route = s->match_route,
-                                     .diameter = s->diameter,
-                                     .dispersion = FIRST_DISPERSION,
-                                     .floor = FLOOR,
-                                     .s_max = l->s_max};
+    const sp_match_settings match = match_settings(s, l->s_max);
     sp_status status = SP_OK;
 
     SP_TRY(check_memory(l));

@@ -2,7 +2,6 @@
 #include "phases/match.h"
 
 #include <assert.h>
-#include <cblas.h>
 #include <math.h>
 #include <omp.h>
 #include <stdbool.h>
@@ -12,16 +11,14 @@
 #include "base/interrupt.h"
 #include "base/memory.h"
 #include "num/sums.h"
+#include "phases/dense.h"
 #include "phases/likelihood.h"
 #include "phases/polar.h"
-#include "phases/shortlist.h"
 
 enum {
-    ORIENTATION_TILE = 256, /* model patterns made and compared at a time */
-    IMAGE_TILE = 128,       /* images compared at a time by one thread */
-    SCRATCH = 4,            /* patterns that a thread may hold */
-    CHUNK = 1024,           /* pixels predicted and compared at a time: they stay in the first-level cache */
-    FINALISTS = 2,          /* candidates of an image that are refined to the end */
+    SCRATCH = 4,   /* patterns that a thread may hold */
+    CHUNK = 1024,  /* pixels predicted and compared at a time: they stay in the first-level cache */
+    FINALISTS = 2, /* candidates of an image that are refined to the end */
 };
 
 /* Images brighter than this are treated as if they had this many photons per bin, at three quarters of the largest
@@ -29,7 +26,7 @@ enum {
 static const double BRIGHTEST = 10.0;
 
 /* The polar route may hold this many numbers per image for each pixel. */
-static const double MOST_POLAR = 1.5;
+static const double MOST_POLAR = 4.0;
 
 struct sp_matcher {
     const sp_patterns *patterns;
@@ -37,48 +34,17 @@ struct sp_matcher {
     const sp_likelihood_kernels *kernels;
     sp_match_settings settings;
     sp_polar *polar;          /* NULL: dense */
+    sp_dense *dense;          /* NULL: polar */
     ptrdiff_t stride;         /* pixels held per image: up to the settings' s_max */
     ptrdiff_t pixels, shells; /* compared: the first of them, up to the present limit */
     double unit;              /* value of one photon, or of what counts as one in bright images */
     float *expected;          /* [pixels] mean count of one photon's unit per unit of intensity: exposure / unit */
     float *base;              /* [pixels] floor * profile at the pixel's radius */
     float *data;              /* [images][pixels] counts [photons], or intensities (Euclidean) */
-    float *tile;              /* [ORIENTATION_TILE][pixels] features of model patterns */
-    float *tile_bias;         /* [ORIENTATION_TILE] */
-    float *product;           /* [threads][IMAGE_TILE][ORIENTATION_TILE] */
     float *scratch;           /* [threads][SCRATCH][pixels] */
     float *whitening;         /* [pixels] 1 / variance of the shell, for the score shown to people */
     double *residue;          /* [images][shells][2] sums for the dispersion */
-    double power;             /* mean over the images of sum_p data^2, Euclidean kind */
 };
-
-/* ---- model patterns ---- */
-
-/* Intensities of one orientation -> expected counts m [photons] at scale 1. */
-static void predict(const sp_matcher *self, sp_quat q, float *m)
-{
-    const float share = (float)(1.0 / (1.0 + self->settings.floor));
-
-    sp_slicer_cut(self->slicer, q, self->patterns->s, self->pixels, m);
-    for (ptrdiff_t p = 0; p < self->pixels; p++) {
-        m[p] = (m[p] + self->base[p]) * share * self->expected[p];
-    }
-}
-
-/* Expected counts -> ln(m / (m + r)), in place; returns -r sum_p ln(1 + m / r). Written as -ln(1 + r / m), because
- * ln(m / r) - ln(1 + m / r) leaves nothing but rounding where m >> r, and there it is multiplied by large counts. */
-static double likelihood_feature(const sp_matcher *self, float *m, float *scratch)
-{
-    const float r = (float)self->settings.dispersion, inverse = 1.0f / r;
-
-    for (ptrdiff_t p = 0; p < self->pixels; p++) {
-        const float mean = m[p] > 1e-30f ? m[p] : 1e-30f; /* an empty shell has no photons to weigh it either */
-
-        scratch[p] = sp_fast_log1p(mean * inverse);
-        m[p] = -sp_fast_log1p(r / mean);
-    }
-    return -(double)r * sp_sum(scratch, self->pixels);
-}
 
 static float *thread_scratch(const sp_matcher *self)
 {
@@ -114,11 +80,6 @@ static void fill_data(sp_matcher *self)
                                                                 : count[p] / (float)self->unit;
         }
     }
-    for (ptrdiff_t n = 0; n < patterns->images; n++) {
-        const float *data = self->data + n * self->stride;
-
-        self->power += sp_dot(data, data, self->pixels) / (double)patterns->images;
-    }
 }
 
 static void fill_tables(sp_matcher *self)
@@ -137,14 +98,15 @@ static void fill_tables(sp_matcher *self)
 
 static sp_status make_dense_route(sp_matcher *self)
 {
-    sp_status status = SP_OK;
-
-    SP_TRY(SP_ARRAY(self->tile, ORIENTATION_TILE * self->pixels));
-    SP_TRY(SP_ARRAY(self->tile_bias, ORIENTATION_TILE));
-    SP_TRY(SP_ARRAY(self->product, omp_get_max_threads() * IMAGE_TILE * ORIENTATION_TILE));
-    openblas_set_num_threads(1); /* the tiles are shared out here, in an order that does not depend on the threads */
-done:
-    return status;
+    return sp_dense_new(&(sp_dense_input){.patterns = self->patterns,
+                                          .data = self->data,
+                                          .stride = self->stride,
+                                          .base = self->base,
+                                          .expected = self->expected,
+                                          .share = 1.0 / (1.0 + self->settings.floor),
+                                          .euclidean = self->settings.kind == SP_MATCH_EUCLIDEAN,
+                                          .isa = sp_isa_best()},
+                        &self->dense);
 }
 
 static sp_status make_polar_route(sp_matcher *self)
@@ -160,27 +122,30 @@ static sp_status make_polar_route(sp_matcher *self)
                         &self->polar);
 }
 
-/* Can the polar route be taken, and does it pay? Not where bins are so large that its rings are many more than they. */
-static bool polar_pays(const sp_matcher *self)
+/* Numbers that the polar route holds per image, if it can be taken and pays; 0: it is not taken. It does not pay where
+ * bins are so large that its rings are many more than they. */
+static double polar_floats(const sp_match_settings *settings, double s_max, ptrdiff_t pixels)
 {
-    const double s_max = self->patterns->radius[self->stride - 1];
-    double curvature;
+    const bool known = settings->diameter > 0.0 && s_max < INFINITY;
+    const double floats = known ? sp_polar_floats(s_max, settings->diameter) : 0.0;
+    const bool pays = settings->kind == SP_MATCH_LIKELIHOOD && floats <= MOST_POLAR * (double)pixels;
 
-    return self->settings.kind == SP_MATCH_LIKELIHOOD && self->settings.diameter > 0.0 &&
-           sp_polar_floats(s_max, self->settings.diameter) <= MOST_POLAR * (double)self->stride &&
-           sp_polar_fits(self->patterns, self->stride, &curvature);
+    return settings->route == SP_MATCH_POLAR || (settings->route == SP_MATCH_AUTO && pays) ? floats : 0.0;
 }
 
 static sp_status make_route(sp_matcher *self)
 {
     const sp_match_route route = self->settings.route;
+    const double s_max = self->patterns->radius[self->stride - 1];
     sp_status status = SP_OK;
+    double curvature;
 
     SP_REQUIRE(route != SP_MATCH_POLAR || self->settings.kind == SP_MATCH_LIKELIHOOD, SP_ERR_USAGE,
                "the Euclidean distance is compared by the dense route only");
     SP_REQUIRE(route != SP_MATCH_POLAR || self->settings.diameter > 0.0, SP_ERR_USAGE,
                "the polar route needs the diameter of the particle");
-    if (route == SP_MATCH_POLAR || (route == SP_MATCH_AUTO && polar_pays(self))) {
+    if (route == SP_MATCH_POLAR || (polar_floats(&self->settings, s_max, self->stride) > 0.0 &&
+                                    sp_polar_fits(self->patterns, self->stride, &curvature))) {
         SP_TRY(make_polar_route(self));
     } else {
         SP_TRY(make_dense_route(self));
@@ -208,7 +173,8 @@ sp_status sp_matcher_new(const sp_patterns *patterns, const sp_slicer *slicer, c
     SP_TRY(SP_ARRAY(self->expected, self->pixels));
     SP_TRY(SP_ARRAY(self->base, self->pixels));
     SP_TRY(SP_ARRAY(self->whitening, self->pixels));
-    SP_TRY(SP_ARRAY(self->data, patterns->images * self->pixels));
+    SP_TRY(SP_ARRAY(self->data,
+                    (patterns->images + SP_DENSE_IMAGES - 1) / SP_DENSE_IMAGES * SP_DENSE_IMAGES * self->pixels));
     SP_TRY(SP_ARRAY(self->scratch, threads * SCRATCH * self->pixels));
     SP_TRY(SP_ARRAY(self->residue, 2 * patterns->images * self->shells));
     fill_tables(self);
@@ -227,24 +193,22 @@ void sp_matcher_free(sp_matcher *matcher)
         return;
     }
     sp_polar_free(matcher->polar);
+    sp_dense_free(matcher->dense);
     sp_array_free(matcher->expected);
     sp_array_free(matcher->base);
     sp_array_free(matcher->whitening);
     sp_array_free(matcher->data);
-    sp_array_free(matcher->tile);
-    sp_array_free(matcher->tile_bias);
-    sp_array_free(matcher->product);
     sp_array_free(matcher->scratch);
     sp_array_free(matcher->residue);
     sp_array_free(matcher);
 }
 
-double sp_matcher_bytes(ptrdiff_t images, ptrdiff_t pixels, int threads)
+double sp_matcher_bytes(const sp_match_settings *settings, ptrdiff_t images, ptrdiff_t pixels, int threads)
 {
     const double residue = 16.0 * (double)images * sqrt((double)pixels); /* shells: at most a radius' worth of pixels */
 
-    return 4.0 * (double)pixels * ((1.0 + MOST_POLAR) * (double)images + ORIENTATION_TILE + SCRATCH * threads) +
-           4.0 * threads * IMAGE_TILE * ORIENTATION_TILE + residue;
+    return 4.0 * (double)pixels * ((double)images + SCRATCH * threads) + residue + sp_dense_bytes(pixels, threads) +
+           4.0 * (double)images * polar_floats(settings, settings->s_max, pixels);
 }
 
 void sp_matcher_use(sp_matcher *matcher, const sp_slicer *slicer)
@@ -276,98 +240,14 @@ void sp_matcher_set_dispersion(sp_matcher *matcher, double dispersion)
 
 /* ---- search on the grid ---- */
 
-/* Features of `count` orientations, evenly spread over grid points first .. first + span - 1. */
-static void make_tile(sp_matcher *self, const sp_rotation_grid *grid, ptrdiff_t first, ptrdiff_t span, ptrdiff_t count)
-{
-#pragma omp parallel for schedule(static)
-    for (ptrdiff_t i = 0; i < count; i++) {
-        const sp_quat q = grid->q[first + i * span / count];
-        float *y = self->tile + i * self->stride;
-
-        if (self->settings.kind == SP_MATCH_LIKELIHOOD) {
-            predict(self, q, y);
-            self->tile_bias[i] = (float)likelihood_feature(self, y, thread_scratch(self));
-        } else {
-            sp_slicer_cut(self->slicer, q, self->patterns->s, self->pixels, y);
-            self->tile_bias[i] = (float)sp_dot(y, y, self->pixels);
-        }
-    }
-}
-
-/* What a tile of orientations is compared with, and where the best go. */
-typedef struct search {
-    ptrdiff_t first, count; /* orientations of the tile */
-    float model_scale;      /* Euclidean: one for the whole model */
-    int keep;
-    ptrdiff_t *best;
-    float *score;
-} search;
-
-/* Scores of one tile of images against the tile of model patterns. */
-static void compare_tile(const sp_matcher *self, const search *s, ptrdiff_t first_image, ptrdiff_t images)
-{
-    float *product = self->product + (ptrdiff_t)omp_get_thread_num() * IMAGE_TILE * ORIENTATION_TILE;
-
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)images, (int)s->count, (int)self->pixels, 1.0f,
-                self->data + first_image * self->stride, (int)self->stride, self->tile, (int)self->stride, 0.0f,
-                product, ORIENTATION_TILE);
-    for (ptrdiff_t i = 0; i < images; i++) {
-        const ptrdiff_t n = first_image + i;
-
-        for (ptrdiff_t o = 0; o < s->count; o++) {
-            const float inner = product[i * ORIENTATION_TILE + o], bias = self->tile_bias[o];
-            const float value = self->settings.kind == SP_MATCH_LIKELIHOOD
-                                    ? inner + self->patterns->scale[n] * bias
-                                    : s->model_scale * (2.0f * inner - s->model_scale * bias);
-
-            sp_shortlist_insert(s->best + n * s->keep, s->score + n * s->keep, s->keep, s->first + o, value);
-        }
-    }
-}
-
-/* One scale for the whole model: root of the mean power of the images over that of the model's patterns, of which a
- * tile spread over the grid is enough. A scale of each tile's own would make scores of different tiles incomparable. */
-static float euclidean_scale(sp_matcher *self, const sp_rotation_grid *grid)
-{
-    const ptrdiff_t count = grid->count < ORIENTATION_TILE ? grid->count : ORIENTATION_TILE;
-    double model = 0.0;
-
-    make_tile(self, grid, 0, grid->count, count);
-    for (ptrdiff_t o = 0; o < count; o++) {
-        model += (double)self->tile_bias[o] / (double)count;
-    }
-    return model > 0.0 ? (float)sqrt(self->power / model) : 0.0f;
-}
-
-static void search_dense(sp_matcher *matcher, const sp_rotation_grid *grid, int keep, ptrdiff_t *best, float *score)
-{
-    const ptrdiff_t images = matcher->patterns->images;
-    search s = {.keep = keep, .best = best, .score = score, .model_scale = 1.0f};
-
-    if (matcher->settings.kind == SP_MATCH_EUCLIDEAN) {
-        s.model_scale = euclidean_scale(matcher, grid);
-    }
-    for (ptrdiff_t i = 0; i < images * keep; i++) {
-        best[i] = 0;
-        score[i] = -INFINITY;
-    }
-    for (s.first = 0; s.first < grid->count && !sp_interrupted(); s.first += ORIENTATION_TILE) {
-        s.count = grid->count - s.first < ORIENTATION_TILE ? grid->count - s.first : ORIENTATION_TILE;
-        make_tile(matcher, grid, s.first, s.count, s.count);
-#pragma omp parallel for schedule(dynamic, 1)
-        for (ptrdiff_t image = 0; image < images; image += IMAGE_TILE) {
-            compare_tile(matcher, &s, image, images - image < IMAGE_TILE ? images - image : IMAGE_TILE);
-        }
-    }
-}
-
 void sp_matcher_search(sp_matcher *matcher, const sp_rotation_grid *grid, int keep, ptrdiff_t *best, float *score)
 {
     if (matcher->polar) {
         sp_polar_search(matcher->polar, matcher->slicer, matcher->pixels, matcher->settings.dispersion, grid, keep,
                         best, score);
     } else {
-        search_dense(matcher, grid, keep, best, score);
+        sp_dense_search(matcher->dense, matcher->slicer, matcher->pixels, matcher->settings.dispersion, grid, keep,
+                        best, score);
     }
 }
 

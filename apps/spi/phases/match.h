@@ -27,7 +27,7 @@ typedef enum sp_match_kind {
 
 /* How the grid is searched. Both compare by the same score, the polar route with small errors of interpolation. */
 typedef enum sp_match_route {
-    SP_MATCH_AUTO,  /* polar where it can be and takes no more memory than the images; else dense */
+    SP_MATCH_AUTO,  /* polar where it can be and holds at most four numbers per pixel; else dense */
     SP_MATCH_POLAR, /* all in-plane turns of a direction at once (phases/polar.h); likelihood only */
     SP_MATCH_DENSE, /* every orientation for itself: one matrix product */
 } sp_match_route;
@@ -51,9 +51,10 @@ typedef struct sp_matcher sp_matcher;
  * can work with). */
 sp_status sp_matcher_new(const sp_patterns *patterns, const sp_slicer *slicer, const sp_match_settings *settings,
                          sp_matcher **matcher);
-void sp_matcher_free(sp_matcher *matcher);                                /* NULL is fine */
-sp_match_route sp_matcher_route(const sp_matcher *matcher);               /* polar or dense */
-double sp_matcher_bytes(ptrdiff_t images, ptrdiff_t pixels, int threads); /* memory of a matcher */
+void sp_matcher_free(sp_matcher *matcher);                  /* NULL is fine */
+sp_match_route sp_matcher_route(const sp_matcher *matcher); /* polar or dense */
+/* Memory of a matcher [byte], its tiles of the dense route in any case. */
+double sp_matcher_bytes(const sp_match_settings *settings, ptrdiff_t images, ptrdiff_t pixels, int threads);
 
 /* Another slicer, with a grid of its own, takes the place of the first (which may have been NULL). Borrowed. */
 void sp_matcher_use(sp_matcher *matcher, const sp_slicer *slicer);

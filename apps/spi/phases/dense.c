@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "phases/dense.h"
+
+#include <math.h>
+#include <omp.h>
+
+#include "base/interrupt.h"
+#include "base/memory.h"
+#include "num/sums.h"
+#include "phases/dense_kernels.h"
+#include "phases/shortlist.h"
+
+enum {
+    ORIENTATIONS = 256,            /* whose patterns are made at a time: a multiple of every kernel's width */
+    IMAGES = 10 * SP_DENSE_IMAGES, /* compared at a time by one thread: a multiple of every kernel's images */
+    CHUNK = 256,                   /* pixels of all of them: features of one width fit the first-level cache */
+    WIDEST = 32,                   /* kernel */
+};
+
+struct sp_dense {
+    sp_dense_input input;
+    const sp_dense_kernels *kernels;
+    double power;   /* mean over the images of sum_p data^2, Euclidean */
+    float *tile;    /* [ORIENTATIONS / width][stride][width] features */
+    double *part;   /* [chunks][ORIENTATIONS] of the bias */
+    float *bias;    /* [ORIENTATIONS] -r sum_p ln(1 + m_p / r), or the sum of squares */
+    float *product; /* [threads][IMAGES][ORIENTATIONS] */
+    float *scratch; /* [threads][WIDEST + 1][CHUNK] */
+};
+
+static ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b)
+{
+    return a < b ? a : b;
+}
+
+sp_status sp_dense_new(const sp_dense_input *input, sp_dense **dense)
+{
+    const ptrdiff_t threads = omp_get_max_threads(), images = input->patterns->images;
+    sp_status status = SP_OK;
+    sp_dense *self = NULL;
+
+    SP_TRY(SP_ARRAY(self, 1));
+    self->input = *input;
+    self->kernels = sp_dense_kernels_for(input->isa);
+    SP_TRY(SP_ARRAY(self->tile, ORIENTATIONS * input->stride));
+    SP_TRY(SP_ARRAY(self->part, ORIENTATIONS * ((input->stride + CHUNK - 1) / CHUNK)));
+    SP_TRY(SP_ARRAY(self->bias, ORIENTATIONS));
+    SP_TRY(SP_ARRAY(self->product, threads * IMAGES * ORIENTATIONS));
+    SP_TRY(SP_ARRAY(self->scratch, threads * (WIDEST + 1) * CHUNK));
+    for (ptrdiff_t n = 0; n < images && input->euclidean; n++) {
+        const float *data = input->data + n * input->stride;
+
+        self->power += sp_dot(data, data, input->stride) / (double)images;
+    }
+    *dense = self;
+    self = NULL;
+done:
+    sp_dense_free(self);
+    return status;
+}
+
+void sp_dense_free(sp_dense *dense)
+{
+    if (!dense) {
+        return;
+    }
+    sp_array_free(dense->tile);
+    sp_array_free(dense->part);
+    sp_array_free(dense->bias);
+    sp_array_free(dense->product);
+    sp_array_free(dense->scratch);
+    sp_array_free(dense);
+}
+
+double sp_dense_bytes(ptrdiff_t pixels, int threads)
+{
+    return 4.0 * ORIENTATIONS * (double)pixels + 4.0 * threads * (IMAGES * ORIENTATIONS + (WIDEST + 1) * CHUNK);
+}
+
+/* What is compared: `count` orientations, evenly spread over grid points first .. first + span - 1. */
+typedef struct tile {
+    const sp_rotation_grid *grid;
+    ptrdiff_t first, span, count;
+    ptrdiff_t pixels;
+    float dispersion;
+    float model_scale; /* Euclidean: one for the whole model */
+} tile;
+
+/* Pixels first .. first + count - 1 of one pattern, as a feature; returns their part of its bias. */
+static double make_feature(const sp_dense *self, const sp_slicer *slicer, const tile *t, sp_quat q, ptrdiff_t first,
+                           ptrdiff_t count, float *y, float *loss)
+{
+    float *const *s = self->input.patterns->s;
+
+    sp_slicer_cut(slicer, q, (float *const[3]){s[0] + first, s[1] + first, s[2] + first}, count, y);
+    if (self->input.euclidean) {
+        return sp_dot(y, y, count);
+    }
+    self->kernels->features(y, self->input.base + first, self->input.expected + first, count, (float)self->input.share,
+                            t->dispersion, y, loss);
+    return -(double)t->dispersion * sp_sum(loss, count);
+}
+
+/* A chunk of pixels of `width` orientations from the tile's number `at` on. */
+static void make_block(const sp_dense *self, const sp_slicer *slicer, const tile *t, ptrdiff_t at, ptrdiff_t chunk)
+{
+    const ptrdiff_t width = self->kernels->width, first = chunk * CHUNK, count = smaller(CHUNK, t->pixels - first);
+    float *y = self->scratch + (ptrdiff_t)omp_get_thread_num() * (WIDEST + 1) * CHUNK, *loss = y + WIDEST * CHUNK;
+
+    for (ptrdiff_t lane = 0; lane < width && at + lane < t->count; lane++) {
+        const sp_quat q = t->grid->q[t->first + (at + lane) * t->span / t->count];
+
+        self->part[chunk * ORIENTATIONS + at + lane] =
+            make_feature(self, slicer, t, q, first, count, y + lane * count, loss);
+    }
+    self->kernels->interleave(y, count, self->tile + at * self->input.stride + first * width);
+}
+
+static void make_tile(sp_dense *self, const sp_slicer *slicer, const tile *t)
+{
+    const ptrdiff_t width = self->kernels->width, blocks = (t->count + width - 1) / width;
+    const ptrdiff_t chunks = (t->pixels + CHUNK - 1) / CHUNK;
+
+#pragma omp parallel for schedule(dynamic, 1)
+    for (ptrdiff_t i = 0; i < blocks * chunks; i++) {
+        make_block(self, slicer, t, i / chunks * width, i % chunks);
+    }
+    for (ptrdiff_t o = 0; o < t->count; o++) {
+        double sum = 0.0;
+
+        for (ptrdiff_t c = 0; c < chunks; c++) {
+            sum += self->part[c * ORIENTATIONS + o];
+        }
+        self->bias[o] = (float)sum;
+    }
+}
+
+/* product[n][o] = sum_p data[first + n][p] tile[o][p] */
+static void multiply(const sp_dense *self, const tile *t, ptrdiff_t first, ptrdiff_t images, float *product)
+{
+    const ptrdiff_t width = self->kernels->width, stride = self->input.stride;
+
+    for (ptrdiff_t p = 0; p < t->pixels; p += CHUNK) {
+        for (ptrdiff_t at = 0; at < t->count; at += width) {
+            for (ptrdiff_t n = 0; n < images; n += self->kernels->images) {
+                self->kernels->multiply(self->input.data + (first + n) * stride + p, stride,
+                                        self->tile + at * stride + p * width, smaller(CHUNK, t->pixels - p), p > 0,
+                                        product + n * ORIENTATIONS + at, ORIENTATIONS);
+            }
+        }
+    }
+}
+
+static void compare(const sp_dense *self, const tile *t, ptrdiff_t first, ptrdiff_t images, int keep, ptrdiff_t *best,
+                    float *score)
+{
+    float *product = self->product + (ptrdiff_t)omp_get_thread_num() * IMAGES * ORIENTATIONS;
+
+    multiply(self, t, first, images, product);
+    for (ptrdiff_t n = first; n < first + images; n++, product += ORIENTATIONS) {
+        for (ptrdiff_t o = 0; o < t->count; o++) {
+            const float value = self->input.euclidean
+                                    ? t->model_scale * (2.0f * product[o] - t->model_scale * self->bias[o])
+                                    : product[o] + self->input.patterns->scale[n] * self->bias[o];
+
+            sp_shortlist_insert(best + n * keep, score + n * keep, keep, t->first + o, value);
+        }
+    }
+}
+
+/* One scale for the whole model: root of the mean power of the images over that of the model's patterns, of which a
+ * tile spread over the grid is enough. A scale of each tile's own would make scores of different tiles incomparable. */
+static float euclidean_scale(sp_dense *self, const sp_slicer *slicer, tile t)
+{
+    double model = 0.0;
+
+    t.span = t.grid->count;
+    t.count = smaller(t.grid->count, ORIENTATIONS);
+    make_tile(self, slicer, &t);
+    for (ptrdiff_t o = 0; o < t.count; o++) {
+        model += (double)self->bias[o] / (double)t.count;
+    }
+    return model > 0.0 ? (float)sqrt(self->power / model) : 0.0f;
+}
+
+void sp_dense_search(sp_dense *dense, const sp_slicer *slicer, ptrdiff_t pixels, double dispersion,
+                     const sp_rotation_grid *grid, int keep, ptrdiff_t *best, float *score)
+{
+    const ptrdiff_t images = dense->input.patterns->images;
+    tile t = {.grid = grid, .pixels = pixels, .dispersion = (float)dispersion};
+
+    if (dense->input.euclidean) {
+        t.model_scale = euclidean_scale(dense, slicer, t);
+    }
+    for (ptrdiff_t i = 0; i < images * keep; i++) {
+        best[i] = 0;
+        score[i] = -INFINITY;
+    }
+    for (; t.first < grid->count && !sp_interrupted(); t.first += ORIENTATIONS) {
+        t.span = t.count = smaller(ORIENTATIONS, grid->count - t.first);
+        make_tile(dense, slicer, &t);
+#pragma omp parallel for schedule(dynamic, 1)
+        for (ptrdiff_t n = 0; n < images; n += IMAGES) {
+            compare(dense, &t, n, smaller(IMAGES, images - n), keep, best, score);
+        }
+    }
+}

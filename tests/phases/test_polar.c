@@ -286,7 +286,6 @@ static sp_polar *make_polar(const scene *s, const setting *with)
                                   .unit = with->unit,
                                   .floor = with->floor,
                                   .diameter = DIAMETER,
-                                  .reach = sp_slicer_reach(s->slicer),
                                   .isa = with->isa};
     sp_polar *polar = NULL;
 

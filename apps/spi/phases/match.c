@@ -117,7 +117,6 @@ static sp_status make_polar_route(sp_matcher *self)
                                           .unit = self->unit,
                                           .floor = self->settings.floor,
                                           .diameter = self->settings.diameter,
-                                          .reach = sp_slicer_reach(self->slicer),
                                           .isa = sp_isa_best()},
                         &self->polar);
 }

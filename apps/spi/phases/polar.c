@@ -30,7 +30,8 @@ static const double WINDOW = 7.0;  /* shape of the Kaiser window of the interpol
 struct sp_polar {
     sp_polar_input input;
     const sp_polar_kernels *kernels;
-    double step; /* [1/m] between rings; ring k at (k + 1/2) step */
+    double curvature; /* [m] 1 / radius of the sphere that the pixels lie on */
+    double step;      /* [1/m] between rings; ring k at (k + 1/2) step */
     ptrdiff_t rings, orders;
     ptrdiff_t *ring_orders;  /* [rings] orders kept */
     ptrdiff_t *first;        /* [orders] innermost ring that has it */
@@ -154,12 +155,9 @@ static void lay_out_orders(sp_polar *self)
     }
 }
 
-static void place_samples(sp_polar *self, double curvature)
+static void make_turns(sp_polar *self)
 {
     for (ptrdiff_t k = 0; k < self->rings; k++) {
-        const double radius = fmin(radius_of(self, k), self->input.reach); /* nothing but taps of the last pixels */
-        const double along = -0.5 * curvature * radius * radius;
-        const double across = sqrt(fmax(radius * radius - along * along, 0.0));
         const ptrdiff_t start = self->sample_start[k], count = self->sample_start[k + 1] - start;
 
         for (ptrdiff_t l = 0; l < count; l++) {
@@ -167,9 +165,23 @@ static void place_samples(sp_polar *self, double curvature)
 
             self->turn[2 * (start + l)] = (float)cos(angle);
             self->turn[2 * (start + l) + 1] = (float)sin(angle);
-            self->s[0][start + l] = (float)(across * cos(angle));
-            self->s[1][start + l] = (float)(across * sin(angle));
-            self->s[2][start + l] = (float)along;
+        }
+    }
+}
+
+/* Where the model is sampled for the first `rings` rings. Rings beyond its reach [1/m] are nothing but taps of the last
+ * pixels: they take its values at the reach. */
+static void place_samples(sp_polar *self, ptrdiff_t rings, double reach)
+{
+    for (ptrdiff_t k = 0; k < rings; k++) {
+        const double radius = fmin(radius_of(self, k), reach);
+        const double along = -0.5 * self->curvature * radius * radius;
+        const double across = sqrt(fmax(radius * radius - along * along, 0.0));
+
+        for (ptrdiff_t i = self->sample_start[k]; i < self->sample_start[k + 1]; i++) {
+            self->s[0][i] = (float)(across * self->turn[2 * i]);
+            self->s[1][i] = (float)(across * self->turn[2 * i + 1]);
+            self->s[2][i] = (float)along;
         }
     }
 }
@@ -227,7 +239,7 @@ static void place_pixels(sp_polar *self, const double *exposure)
     }
 }
 
-static sp_status fill_tables(sp_polar *self, double curvature)
+static sp_status fill_tables(sp_polar *self)
 {
     const sp_patterns *patterns = self->input.patterns;
     sp_status status = SP_OK;
@@ -235,7 +247,7 @@ static sp_status fill_tables(sp_polar *self, double curvature)
 
     SP_TRY(SP_ARRAY(exposure, patterns->shells));
     average_exposure(patterns, exposure);
-    place_samples(self, curvature);
+    make_turns(self);
     place_pixels(self, exposure);
     for (ptrdiff_t k = 0; k < self->rings; k++) {
         const double radius = radius_of(self, k);
@@ -318,10 +330,11 @@ sp_status sp_polar_new(const sp_polar_input *input, sp_polar **polar)
                "the pixels lie neither on a sphere nor on a plane: turning an image about the beam changes its shape");
     SP_TRY(SP_ARRAY(self, 1));
     self->input = *input;
+    self->curvature = curvature;
     self->kernels = sp_polar_kernels_for(input->isa);
     count_rings(self);
     SP_TRY(make_rings(self));
-    SP_TRY(fill_tables(self, curvature));
+    SP_TRY(fill_tables(self));
     SP_TRY(make_workspace(self));
     *polar = self;
     self = NULL;
@@ -601,6 +614,7 @@ void sp_polar_search(sp_polar *polar, const sp_slicer *slicer, ptrdiff_t pixels,
 
     assert(grid->angles <= SP_POLAR_ANGLES && pixels > 0 && pixels <= polar->input.stride);
     take_pixels(polar, pixels);
+    place_samples(polar, t.rings, sp_slicer_reach(slicer));
     sort_runs(polar, grid->angles, t.rings);
     for (ptrdiff_t i = 0; i < images * keep; i++) {
         best[i] = 0;

@@ -4,10 +4,11 @@
  *
  * A turn about the beam keeps the Ewald sphere. So the feature y of a direction (phases/match.h), known on rings of
  * radius rho_k by its Fourier coefficients F_mk over the angle, is known in every turn alpha, and
- *   sum_p k_p y(rho_p, phi_p - alpha) = Re sum_m exp(-i m alpha) sum_k F_mk K_mk          (m >= 0, F_mk twice for m >
- * 0) K_mk = sum_p k_p w(rho_p - rho_k) exp(i m phi_p) w interpolates between rings; the angle is exact. K is made of an
- * image once, from the pixels that exist, so masks need no thought. The second term of the score is another such sum,
- * of the pixels' exposures, which stand in for the image (docs/algorithm.md, section "Match") */
+ *   sum_p k_p y(rho_p, phi_p - alpha) = Re sum_m exp(-i m alpha) sum_k F_mk K_mk      (m >= 0, F_mk twice for m > 0)
+ *   K_mk = sum_p k_p w(rho_p - rho_k) exp(i m phi_p)
+ * where w interpolates between rings; the angle is exact. K is made of an image once, from the pixels that exist, so
+ * masks need no thought. The second term of the score is another such sum, of the pixels' exposures, which stand in for
+ * the image                                                             (docs/algorithm.md, section "Match", eq. 7a) */
 #include <stdbool.h>
 
 #include "base/error.h"
@@ -28,7 +29,6 @@ typedef struct sp_polar_input {
     double unit;                 /* value of one photon */
     double floor;                /* share of the shell mean mixed into the model */
     double diameter;             /* [m] of the particle: what is finer than its speckles is not sampled */
-    double reach;                /* [1/m] the model is known within */
     sp_isa isa;
 } sp_polar_input;
 

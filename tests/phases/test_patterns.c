@@ -120,6 +120,25 @@ static void bins_hold_the_sums_of_their_good_pixels(void **state)
     clear_scene(&s);
 }
 
+static void images_are_read_bin_after_bin(void **state)
+{
+    (void)state;
+    scene s = make_scene(0.0, INFINITY, -1);
+    const float *count = s.patterns.count + 2 * s.patterns.pixels;
+    sp_pattern_reader reader = sp_patterns_open(&s.patterns, 2);
+    float value[BINS];
+
+    for (ptrdiff_t p = 0, step = 1; p < s.patterns.pixels; p += step++) {
+        const ptrdiff_t left = s.patterns.pixels - p, take = step < left ? step : left;
+
+        sp_patterns_read(&reader, take, 0.5f, value);
+        for (ptrdiff_t i = 0; i < take; i++) {
+            assert_true(value[i] == 0.5f * count[p + i]);
+        }
+    }
+    clear_scene(&s);
+}
+
 static void bins_lie_on_the_ewald_sphere(void **state)
 {
     (void)state;
@@ -395,6 +414,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bins_hold_the_sums_of_their_good_pixels),
+        cmocka_unit_test(images_are_read_bin_after_bin),
         cmocka_unit_test(bins_lie_on_the_ewald_sphere),
         cmocka_unit_test(a_flat_detector_stays_flat),
         cmocka_unit_test(shells_are_sorted_contiguous_and_as_wide_as_they_say),

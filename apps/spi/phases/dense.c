@@ -11,10 +11,11 @@
 #include "phases/shortlist.h"
 
 enum {
-    ORIENTATIONS = 256,            /* whose patterns are made at a time: a multiple of every kernel's width */
-    IMAGES = 10 * SP_DENSE_IMAGES, /* compared at a time by one thread: a multiple of every kernel's images */
-    CHUNK = 256,                   /* pixels of all of them: features of one width fit the first-level cache */
-    WIDEST = 32,                   /* kernel */
+    ORIENTATIONS = 256, /* whose patterns are made at a time: a multiple of every kernel's width */
+    IMAGES = 480,       /* compared at a time by one thread, at most */
+    PACKED = 120,       /* of them, side by side in the second-level cache: a multiple of every kernel's images */
+    CHUNK = 256,        /* pixels of them: features of one width fit the first-level cache, of all the second */
+    WIDEST = 32,        /* kernel */
 };
 
 struct sp_dense {
@@ -25,6 +26,7 @@ struct sp_dense {
     double *part;   /* [chunks][ORIENTATIONS] of the bias */
     float *bias;    /* [ORIENTATIONS] -r sum_p ln(1 + m_p / r), or the sum of squares */
     float *product; /* [threads][IMAGES][ORIENTATIONS] */
+    float *image;   /* [threads][PACKED][CHUNK] of the images compared */
     float *scratch; /* [threads][WIDEST + 1][CHUNK] */
 };
 
@@ -33,9 +35,33 @@ static ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b)
     return a < b ? a : b;
 }
 
+/* The next pixels of an image, from number `first` on: counts [photons], or intensities. */
+static void read_pixels(const sp_dense *self, sp_pattern_reader *reader, ptrdiff_t first, ptrdiff_t count, float *k)
+{
+    sp_patterns_read(reader, count, self->input.euclidean ? 1.0f : (float)(1.0 / self->input.unit), k);
+    for (ptrdiff_t i = 0; i < count && self->input.euclidean; i++) {
+        k[i] /= self->input.patterns->exposure[first + i];
+    }
+}
+
+/* Sum of squares of one image. */
+static double power_of(const sp_dense *self, ptrdiff_t image)
+{
+    sp_pattern_reader reader = sp_patterns_open(self->input.patterns, image);
+    double power = 0.0;
+
+    for (ptrdiff_t p = 0; p < self->input.stride; p += CHUNK) {
+        const ptrdiff_t count = smaller(CHUNK, self->input.stride - p);
+
+        read_pixels(self, &reader, p, count, self->image);
+        power += sp_dot(self->image, self->image, count);
+    }
+    return power;
+}
+
 sp_status sp_dense_new(const sp_dense_input *input, sp_dense **dense)
 {
-    const ptrdiff_t threads = omp_get_max_threads(), images = input->patterns->images;
+    const ptrdiff_t threads = omp_get_max_threads();
     sp_status status = SP_OK;
     sp_dense *self = NULL;
 
@@ -46,11 +72,10 @@ sp_status sp_dense_new(const sp_dense_input *input, sp_dense **dense)
     SP_TRY(SP_ARRAY(self->part, ORIENTATIONS * ((input->stride + CHUNK - 1) / CHUNK)));
     SP_TRY(SP_ARRAY(self->bias, ORIENTATIONS));
     SP_TRY(SP_ARRAY(self->product, threads * IMAGES * ORIENTATIONS));
+    SP_TRY(SP_ARRAY(self->image, threads * PACKED * CHUNK));
     SP_TRY(SP_ARRAY(self->scratch, threads * (WIDEST + 1) * CHUNK));
-    for (ptrdiff_t n = 0; n < images && input->euclidean; n++) {
-        const float *data = input->data + n * input->stride;
-
-        self->power += sp_dot(data, data, input->stride) / (double)images;
+    for (ptrdiff_t n = 0; n < input->patterns->images && input->euclidean; n++) {
+        self->power += power_of(self, n) / (double)input->patterns->images;
     }
     *dense = self;
     self = NULL;
@@ -68,13 +93,15 @@ void sp_dense_free(sp_dense *dense)
     sp_array_free(dense->part);
     sp_array_free(dense->bias);
     sp_array_free(dense->product);
+    sp_array_free(dense->image);
     sp_array_free(dense->scratch);
     sp_array_free(dense);
 }
 
 double sp_dense_bytes(ptrdiff_t pixels, int threads)
 {
-    return 4.0 * ORIENTATIONS * (double)pixels + 4.0 * threads * (IMAGES * ORIENTATIONS + (WIDEST + 1) * CHUNK);
+    return 4.0 * ORIENTATIONS * (double)pixels +
+           4.0 * threads * (IMAGES * ORIENTATIONS + PACKED * CHUNK + (WIDEST + 1) * CHUNK);
 }
 
 /* What is compared: `count` orientations, evenly spread over grid points first .. first + span - 1. */
@@ -135,18 +162,41 @@ static void make_tile(sp_dense *self, const sp_slicer *slicer, const tile *t)
     }
 }
 
-/* product[n][o] = sum_p data[first + n][p] tile[o][p] */
+/* Products of the images [images][CHUNK] with the features of pixels first .. first + count - 1, or that much more. */
+static void multiply_chunk(const sp_dense *self, const tile *t, const float *image, ptrdiff_t images, ptrdiff_t first,
+                           ptrdiff_t count, float *product)
+{
+    const ptrdiff_t width = self->kernels->width;
+
+    for (ptrdiff_t at = 0; at < t->count; at += width) {
+        const float *feature = self->tile + at * self->input.stride + first * width;
+
+        for (ptrdiff_t n = 0; n < images; n += self->kernels->images) {
+            self->kernels->multiply(image + n * CHUNK, CHUNK, feature, count, first > 0,
+                                    product + n * ORIENTATIONS + at, ORIENTATIONS);
+        }
+    }
+}
+
+/* product[n][o] = sum_p image[first + n][p] tile[o][p]; what stands beyond the last image is not looked at. */
 static void multiply(const sp_dense *self, const tile *t, ptrdiff_t first, ptrdiff_t images, float *product)
 {
-    const ptrdiff_t width = self->kernels->width, stride = self->input.stride;
+    float *image = self->image + (ptrdiff_t)omp_get_thread_num() * PACKED * CHUNK;
+    sp_pattern_reader reader[IMAGES];
 
+    for (ptrdiff_t n = 0; n < images; n++) {
+        reader[n] = sp_patterns_open(self->input.patterns, first + n);
+    }
     for (ptrdiff_t p = 0; p < t->pixels; p += CHUNK) {
-        for (ptrdiff_t at = 0; at < t->count; at += width) {
-            for (ptrdiff_t n = 0; n < images; n += self->kernels->images) {
-                self->kernels->multiply(self->input.data + (first + n) * stride + p, stride,
-                                        self->tile + at * stride + p * width, smaller(CHUNK, t->pixels - p), p > 0,
-                                        product + n * ORIENTATIONS + at, ORIENTATIONS);
+        const ptrdiff_t count = smaller(CHUNK, t->pixels - p);
+
+        for (ptrdiff_t n = 0; n < images; n += PACKED) {
+            const ptrdiff_t packed = smaller(PACKED, images - n);
+
+            for (ptrdiff_t i = 0; i < packed; i++) {
+                read_pixels(self, &reader[n + i], p, count, image + i * CHUNK);
             }
+            multiply_chunk(self, t, image, packed, p, count, product + n * ORIENTATIONS);
         }
     }
 }
@@ -183,10 +233,18 @@ static float euclidean_scale(sp_dense *self, const sp_slicer *slicer, tile t)
     return model > 0.0 ? (float)sqrt(self->power / model) : 0.0f;
 }
 
+/* Images compared at a time by a thread: as many turns for each thread, as long as each other. */
+static ptrdiff_t even_share(ptrdiff_t images)
+{
+    const ptrdiff_t threads = omp_get_max_threads(), turns = (images + threads * IMAGES - 1) / (threads * IMAGES);
+
+    return (images + threads * turns - 1) / (threads * turns);
+}
+
 void sp_dense_search(sp_dense *dense, const sp_slicer *slicer, ptrdiff_t pixels, double dispersion,
                      const sp_rotation_grid *grid, int keep, ptrdiff_t *best, float *score)
 {
-    const ptrdiff_t images = dense->input.patterns->images;
+    const ptrdiff_t images = dense->input.patterns->images, share = even_share(images);
     tile t = {.grid = grid, .pixels = pixels, .dispersion = (float)dispersion};
 
     if (dense->input.euclidean) {
@@ -200,8 +258,8 @@ void sp_dense_search(sp_dense *dense, const sp_slicer *slicer, ptrdiff_t pixels,
         t.span = t.count = smaller(ORIENTATIONS, grid->count - t.first);
         make_tile(dense, slicer, &t);
 #pragma omp parallel for schedule(dynamic, 1)
-        for (ptrdiff_t n = 0; n < images; n += IMAGES) {
-            compare(dense, &t, n, smaller(IMAGES, images - n), keep, best, score);
+        for (ptrdiff_t n = 0; n < images; n += share) {
+            compare(dense, &t, n, smaller(share, images - n), keep, best, score);
         }
     }
 }

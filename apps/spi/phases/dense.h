@@ -12,19 +12,16 @@
 #include "phases/patterns.h"
 #include "phases/slice.h"
 
-enum { SP_DENSE_IMAGES = 12 }; /* images come in such numbers; what fills the last is not looked at */
-
 typedef struct sp_dense sp_dense;
 
 typedef struct sp_dense_input {
     const sp_patterns *patterns; /* borrowed for life; scales may change between calls */
-    const float *data;           /* [images, rounded up to a multiple of SP_DENSE_IMAGES][stride] counts [photons], or
-                                  * intensities; borrowed for life */
     ptrdiff_t stride;            /* pixels that may be compared */
+    double unit;                 /* value of one photon */
     const float *base;           /* [stride] added to the intensities of the model; borrowed for life */
     const float *expected;       /* [stride] photons per unit of intensity; borrowed for life */
     double share;                /* of that, for intensity and base together: 1 / (1 + floor) */
-    bool euclidean;              /* base, expected, share are not used */
+    bool euclidean;              /* only patterns and stride are used besides */
     sp_isa isa;
 } sp_dense_input;
 

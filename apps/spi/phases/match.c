@@ -16,7 +16,7 @@
 #include "phases/polar.h"
 
 enum {
-    SCRATCH = 4,   /* patterns that a thread may hold */
+    SCRATCH = 5,   /* patterns that a thread may hold: one predicted, three derivatives, one image */
     CHUNK = 1024,  /* pixels predicted and compared at a time: they stay in the first-level cache */
     FINALISTS = 2, /* candidates of an image that are refined to the end */
 };
@@ -40,7 +40,6 @@ struct sp_matcher {
     double unit;              /* value of one photon, or of what counts as one in bright images */
     float *expected;          /* [pixels] mean count of one photon's unit per unit of intensity: exposure / unit */
     float *base;              /* [pixels] floor * profile at the pixel's radius */
-    float *data;              /* [images][pixels] counts [photons], or intensities (Euclidean) */
     float *scratch;           /* [threads][SCRATCH][pixels] */
     float *whitening;         /* [pixels] 1 / variance of the shell, for the score shown to people */
     double *residue;          /* [images][shells][2] sums for the dispersion */
@@ -49,6 +48,16 @@ struct sp_matcher {
 static float *thread_scratch(const sp_matcher *self)
 {
     return self->scratch + (ptrdiff_t)omp_get_thread_num() * SCRATCH * self->stride;
+}
+
+/* Counts of one image [photons], in scratch of the thread. */
+static float *read_image(const sp_matcher *self, ptrdiff_t image)
+{
+    sp_pattern_reader reader = sp_patterns_open(self->patterns, image);
+    float *k = thread_scratch(self) + (SCRATCH - 1) * self->stride;
+
+    sp_patterns_read(&reader, self->pixels, (float)(1.0 / self->unit), k);
+    return k;
 }
 
 /* ---- set-up ---- */
@@ -63,23 +72,6 @@ static double photon_unit(const sp_patterns *patterns)
     const double unit = fmax(patterns->quantum, patterns->profile[shell] / BRIGHTEST);
 
     return unit > 0.0 ? unit : 1.0;
-}
-
-/* Counts in photons for the likelihood; intensities for the Euclidean distance. */
-static void fill_data(sp_matcher *self)
-{
-    const sp_patterns *patterns = self->patterns;
-
-#pragma omp parallel for schedule(static)
-    for (ptrdiff_t n = 0; n < patterns->images; n++) {
-        const float *count = patterns->count + n * patterns->pixels;
-        float *data = self->data + n * self->stride;
-
-        for (ptrdiff_t p = 0; p < self->pixels; p++) {
-            data[p] = self->settings.kind == SP_MATCH_EUCLIDEAN ? count[p] / patterns->exposure[p]
-                                                                : count[p] / (float)self->unit;
-        }
-    }
 }
 
 static void fill_tables(sp_matcher *self)
@@ -99,8 +91,8 @@ static void fill_tables(sp_matcher *self)
 static sp_status make_dense_route(sp_matcher *self)
 {
     return sp_dense_new(&(sp_dense_input){.patterns = self->patterns,
-                                          .data = self->data,
                                           .stride = self->stride,
+                                          .unit = self->unit,
                                           .base = self->base,
                                           .expected = self->expected,
                                           .share = 1.0 / (1.0 + self->settings.floor),
@@ -112,7 +104,6 @@ static sp_status make_dense_route(sp_matcher *self)
 static sp_status make_polar_route(sp_matcher *self)
 {
     return sp_polar_new(&(sp_polar_input){.patterns = self->patterns,
-                                          .data = self->data,
                                           .stride = self->stride,
                                           .unit = self->unit,
                                           .floor = self->settings.floor,
@@ -172,12 +163,9 @@ sp_status sp_matcher_new(const sp_patterns *patterns, const sp_slicer *slicer, c
     SP_TRY(SP_ARRAY(self->expected, self->pixels));
     SP_TRY(SP_ARRAY(self->base, self->pixels));
     SP_TRY(SP_ARRAY(self->whitening, self->pixels));
-    SP_TRY(SP_ARRAY(self->data,
-                    (patterns->images + SP_DENSE_IMAGES - 1) / SP_DENSE_IMAGES * SP_DENSE_IMAGES * self->pixels));
     SP_TRY(SP_ARRAY(self->scratch, threads * SCRATCH * self->pixels));
     SP_TRY(SP_ARRAY(self->residue, 2 * patterns->images * self->shells));
     fill_tables(self);
-    fill_data(self);
     SP_TRY(make_route(self));
     *matcher = self;
     self = NULL;
@@ -196,7 +184,6 @@ void sp_matcher_free(sp_matcher *matcher)
     sp_array_free(matcher->expected);
     sp_array_free(matcher->base);
     sp_array_free(matcher->whitening);
-    sp_array_free(matcher->data);
     sp_array_free(matcher->scratch);
     sp_array_free(matcher->residue);
     sp_array_free(matcher);
@@ -206,7 +193,7 @@ double sp_matcher_bytes(const sp_match_settings *settings, ptrdiff_t images, ptr
 {
     const double residue = 16.0 * (double)images * sqrt((double)pixels); /* shells: at most a radius' worth of pixels */
 
-    return 4.0 * (double)pixels * ((double)images + SCRATCH * threads) + residue + sp_dense_bytes(pixels, threads) +
+    return 4.0 * (double)pixels * (SCRATCH * threads) + residue + sp_dense_bytes(pixels, threads) +
            4.0 * (double)images * polar_floats(settings, settings->s_max, pixels);
 }
 
@@ -295,8 +282,9 @@ static bool solve3(double a[3][3], const double b[3], double t[3])
     return true;
 }
 
-/* Score of an orientation and, on request, the step of Fisher scoring from there (eq. 9). */
-static climber look(const sp_matcher *self, ptrdiff_t image, sp_quat q, bool lead)
+/* Score of an orientation for an image of counts k [photons] and, on request, the step of Fisher scoring from there
+ * (eq. 9). */
+static climber look(const sp_matcher *self, ptrdiff_t image, const float *k, sp_quat q, bool lead)
 {
     const sp_likelihood_model model = {.base = self->base,
                                        .expected = self->expected,
@@ -317,8 +305,8 @@ static climber look(const sp_matcher *self, ptrdiff_t image, sp_quat q, bool lea
         } else {
             sp_slicer_cut(self->slicer, q, s, count, pattern);
         }
-        self->kernels->add(&model, p, count, self->data + image * self->stride + p, self->patterns->scale[image],
-                           pattern, lead ? (const float *const *)turn : NULL, &sums);
+        self->kernels->add(&model, p, count, k + p, self->patterns->scale[image], pattern,
+                           lead ? (const float *const *)turn : NULL, &sums);
     }
     c.score = sums.score;
     c.led = lead && solve3(sums.information, sums.slope, c.t);
@@ -326,7 +314,7 @@ static climber look(const sp_matcher *self, ptrdiff_t image, sp_quat q, bool lea
 }
 
 /* Climbs up to `steps` steps. */
-static void climb(const sp_matcher *self, ptrdiff_t image, int steps, double delta, climber *c)
+static void climb(const sp_matcher *self, ptrdiff_t image, const float *k, int steps, double delta, climber *c)
 {
     const double limit = 3.0 * delta; /* the derivative is not trusted beyond */
 
@@ -336,7 +324,7 @@ static void climb(const sp_matcher *self, ptrdiff_t image, int steps, double del
         for (int i = 0; i < 3 && length > limit; i++) {
             c->t[i] *= limit / length;
         }
-        const climber next = look(self, image, turned(c->q, c->t), true);
+        const climber next = look(self, image, k, turned(c->q, c->t), true);
 
         if (!(next.score > c->score)) {
             c->led = false; /* it would be proposed again */
@@ -358,24 +346,25 @@ static sp_quat refine_image(const sp_matcher *self, ptrdiff_t image, const sp_qu
                             double delta)
 {
     const sp_quat half_turn = {0.0, 0.0, 0.0, 1.0}; /* about the beam */
+    const float *k = read_image(self, image);
     climber climbers[2 * SP_MATCH_CANDIDATES];
     const int all = 2 * count;
 
     for (int c = 0; c < all; c++) {
         const sp_quat q = candidates[c / 2];
 
-        climbers[c] = look(self, image, c % 2 ? sp_quat_multiply(half_turn, q) : q, false);
+        climbers[c] = look(self, image, k, c % 2 ? sp_quat_multiply(half_turn, q) : q, false);
     }
     qsort(climbers, (size_t)all, sizeof *climbers, compare_climbers);
     const int first_round = all < 2 * FINALISTS ? all : 2 * FINALISTS;
 
     for (int c = 0; c < first_round && steps > 0; c++) {
-        climbers[c] = look(self, image, climbers[c].q, true);
-        climb(self, image, 1, delta, &climbers[c]);
+        climbers[c] = look(self, image, k, climbers[c].q, true);
+        climb(self, image, k, 1, delta, &climbers[c]);
     }
     qsort(climbers, (size_t)first_round, sizeof *climbers, compare_climbers);
     for (int c = 0; c < FINALISTS && c < first_round; c++) {
-        climb(self, image, steps - 1, delta, &climbers[c]);
+        climb(self, image, k, steps - 1, delta, &climbers[c]);
     }
     qsort(climbers, FINALISTS < first_round ? FINALISTS : (size_t)first_round, sizeof *climbers, compare_climbers);
     return climbers[0].q;
@@ -412,15 +401,13 @@ static void remove_shell_means(const sp_matcher *self, float *x)
 static void assess_image(const sp_matcher *self, ptrdiff_t image, sp_quat q, float *score, float *scale)
 {
     const ptrdiff_t count = self->pixels;
-    const float *count_in = self->patterns->count + image * self->patterns->pixels;
     const float noise = (float)(self->patterns->quantum / self->unit);
-    float *m = thread_scratch(self), *k = m + count;
+    float *m = thread_scratch(self), *k = read_image(self, image);
     double total = 0.0, expected = 0.0;
 
     sp_slicer_cut(self->slicer, q, self->patterns->s, count, m);
     for (ptrdiff_t p = 0; p < count; p++) {
         m[p] *= self->expected[p];
-        k[p] = count_in[p] / (float)self->unit;
     }
     /* fluence: weighted by 1 / (1 + mean), between photon noise (weight 1) and speckle (1 / mean) */
     for (ptrdiff_t p = 0; p < count; p++) {

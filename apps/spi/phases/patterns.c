@@ -238,6 +238,19 @@ void sp_patterns_add(sp_patterns *patterns, ptrdiff_t image, const float *value)
     }
 }
 
+sp_pattern_reader sp_patterns_open(const sp_patterns *patterns, ptrdiff_t image)
+{
+    return (sp_pattern_reader){patterns->count + image * patterns->pixels};
+}
+
+void sp_patterns_read(sp_pattern_reader *reader, ptrdiff_t count, float factor, float *value)
+{
+    for (ptrdiff_t i = 0; i < count; i++) {
+        value[i] = factor * reader->count[i];
+    }
+    reader->count += count;
+}
+
 sp_status sp_patterns_measure(sp_patterns *patterns)
 {
     sp_status status = SP_OK;

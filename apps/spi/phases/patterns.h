@@ -56,6 +56,16 @@ double sp_patterns_along(const sp_patterns *patterns, const double *value, doubl
 /* Sums one image [panels][height][width] into its bins. Different images may be added by different threads. */
 void sp_patterns_add(sp_patterns *patterns, ptrdiff_t image, const float *value);
 
+/* Reads one image, bin after bin. */
+typedef struct sp_pattern_reader {
+    const float *count;
+} sp_pattern_reader;
+
+sp_pattern_reader sp_patterns_open(const sp_patterns *patterns, ptrdiff_t image);
+
+/* The next `count` bins, times `factor`.   value  out  [count] */
+void sp_patterns_read(sp_pattern_reader *reader, ptrdiff_t count, float factor, float *value);
+
 /* When all images are in: measures scale and profile. An image without signal gets scale 0; the mean of the others
  * is 1. Fails with SP_ERR_INPUT if all are empty, SP_ERR_MEMORY. */
 sp_status sp_patterns_measure(sp_patterns *patterns);

@@ -263,10 +263,16 @@ done:
 
 /* ---- memory ---- */
 
-/* Of a thread: what it transforms images with, or features, or compares with. */
+/* Of a thread, for transforming BATCH images. */
+static ptrdiff_t transform_floats(const sp_polar *self)
+{
+    return 2 * self->orders * (BATCH * self->rings + 2);
+}
+
+/* Of a thread: what it transforms images with, and the images; or features; or what it compares with. */
 static ptrdiff_t scratch_floats(const sp_polar *self)
 {
-    const ptrdiff_t transform = 2 * self->orders * (BATCH * self->rings + 2);
+    const ptrdiff_t transform = transform_floats(self) + BATCH * self->input.stride;
     const ptrdiff_t samples = self->sample_start[self->rings] - self->sample_start[self->rings - 1];
     const ptrdiff_t width = self->kernels->width;
     const ptrdiff_t compare = width * ((SP_POLAR_ANGLES / 2 + 1) * 2 * IMAGES + SP_POLAR_ANGLES);
@@ -431,6 +437,21 @@ static void transform(const sp_polar *self, const float *data, ptrdiff_t stride,
     move_rows(self, rows, count, sums, true);
 }
 
+/* Adds pixels first .. last-1 of images image .. image + count - 1, at most BATCH, to their rows. */
+static void transform_images(const sp_polar *self, ptrdiff_t image, ptrdiff_t count, ptrdiff_t first, ptrdiff_t last,
+                             float *rows)
+{
+    const ptrdiff_t stride = self->input.stride;
+    float *data = thread_scratch(self) + transform_floats(self);
+
+    for (ptrdiff_t n = 0; n < count; n++) {
+        sp_pattern_reader reader = sp_patterns_open(self->input.patterns, image + n);
+
+        sp_patterns_read(&reader, last, (float)(1.0 / self->input.unit), data + n * stride);
+    }
+    transform(self, data, stride, count, first, last, rows);
+}
+
 /* The coefficients become those of the first `pixels` pixels: the new ones are added, in the order in which all of them
  * would be; if there are fewer than before, that begins anew. */
 static void take_pixels(sp_polar *self, ptrdiff_t pixels)
@@ -448,8 +469,8 @@ static void take_pixels(sp_polar *self, ptrdiff_t pixels)
     transform(self, self->share, stride, 1, self->pixels, pixels, self->exposed);
 #pragma omp parallel for schedule(dynamic, 1)
     for (ptrdiff_t n = 0; n < images; n += BATCH) {
-        transform(self, self->input.data + n * stride, stride, images - n < BATCH ? images - n : BATCH, self->pixels,
-                  pixels, self->coefficient + n * row);
+        transform_images(self, n, images - n < BATCH ? images - n : BATCH, self->pixels, pixels,
+                         self->coefficient + n * row);
     }
     self->pixels = pixels;
 }

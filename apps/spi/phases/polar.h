@@ -24,7 +24,6 @@ typedef struct sp_polar sp_polar;
 
 typedef struct sp_polar_input {
     const sp_patterns *patterns; /* borrowed for life; scales may change between calls */
-    const float *data;           /* [images][stride] counts [photons], borrowed for life */
     ptrdiff_t stride;            /* pixels that may be compared */
     double unit;                 /* value of one photon */
     double floor;                /* share of the shell mean mixed into the model */

@@ -41,8 +41,13 @@ static void interleave(const float *x, ptrdiff_t count, float *y)
 static void multiply(const float *image, ptrdiff_t stride, const float *feature, ptrdiff_t count, bool more, float *out,
                      ptrdiff_t out_stride)
 {
-    sp_floats sum[IMAGES][VECTORS] = {{{0}}};
+    sp_floats sum[IMAGES][VECTORS];
 
+    for (int e = 0; e < IMAGES; e++) {
+        for (int v = 0; v < VECTORS; v++) {
+            sum[e][v] = more ? sp_load(out + e * out_stride + v * SP_LANES) : (sp_floats){0};
+        }
+    }
     for (ptrdiff_t p = 0; p < count; p++, feature += WIDTH) {
         for (int e = 0; e < IMAGES; e++) {
             const sp_floats k = sp_spread(image[e * stride + p]);
@@ -54,9 +59,7 @@ static void multiply(const float *image, ptrdiff_t stride, const float *feature,
     }
     for (int e = 0; e < IMAGES; e++) {
         for (int v = 0; v < VECTORS; v++) {
-            float *to = out + e * out_stride + v * SP_LANES;
-
-            sp_store(to, more ? sp_load(to) + sum[e][v] : sum[e][v]);
+            sp_store(out + e * out_stride + v * SP_LANES, sum[e][v]);
         }
     }
 }

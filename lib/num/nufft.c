@@ -15,7 +15,6 @@ enum {
     MAX_WIDTH = 6,
     LANES = 8, /* kernel weights of one axis, padded to a vector */
     PAD = 4,   /* [cell] beyond each end of an axis: half the widest stencil, and one for rounding */
-    TILE = 16, /* edge of the squares in which planes are transposed */
 };
 
 /* Larger replicated grids [byte] lose more by leaving the last-level cache, which other threads use too, than they
@@ -246,38 +245,36 @@ double sp_nufft_pair_bytes(ptrdiff_t n, double sigma)
 /* The transform comes as [x][y][z >= 0]. The grid wants its halved axis slowest, so its axes (0, 1, 2) are
  * the axes (z, x, y) of the volume: cell (a, b, c) holds k = (x: b, y: c, z: a). */
 
-/* Index in the half-complex array of the frequency at grid cell (a, b, c), using f(-k) = f(k) where a is not in
- * 0..nf/2. */
-static ptrdiff_t half_index(const sp_nufft *plan, ptrdiff_t a, ptrdiff_t b, ptrdiff_t c)
-{
-    const ptrdiff_t nf = plan->nf;
-    const bool mirrored = a < 0 || a > nf / 2;
-    const ptrdiff_t z = a < 0 ? -a : (a > nf / 2 ? nf - a : a);
-    const ptrdiff_t x = ((mirrored ? -b : b) + 2 * nf) % nf;
-    const ptrdiff_t y = ((mirrored ? -c : c) + 2 * nf) % nf;
+/* What the half-complex array, with f(-k) = f(k), has for cell (a, b, c):
+ *   a = 0 .. nf/2         frequency (b, c, a)
+ *   a < 0 or a > nf/2     frequency (-b, -c, -a)                                                 b, c, -a modulo nf */
 
-    return (x * nf + y) * (nf / 2 + 1) + z;
+/* Real parts of the frequencies (x, y, 0 .. nf/2) with x = b, y = c modulo nf. */
+static float *frequencies(const sp_nufft *plan, ptrdiff_t b, ptrdiff_t c)
+{
+    const ptrdiff_t nf = plan->nf, x = (b + 2 * nf) % nf, y = (c + 2 * nf) % nf;
+
+    return (float *)(plan->half + (x * nf + y) * (nf / 2 + 1));
 }
 
-/* Row b of every plane a, from the half-complex array, in squares: both sides are read and written along cache lines.
- */
+/* Row b of every plane a, from the half-complex array. */
 static void unfold_row(const sp_nufft *plan, ptrdiff_t b, float *cells)
 {
-    const ptrdiff_t *size = plan->size, *origin = plan->origin;
+    const ptrdiff_t *size = plan->size, *origin = plan->origin, nf = plan->nf, plane = size[1] * size[2];
 
-    for (ptrdiff_t c = 0; c < size[2]; c += TILE) {
-        for (ptrdiff_t a = 0; a < size[0]; a += TILE) {
-            for (ptrdiff_t i = c; i < c + TILE && i < size[2]; i++) {
-                const float complex *up = plan->half + half_index(plan, 0, b - origin[1], i - origin[2]);
-                const float complex *down = plan->half + half_index(plan, -1, b - origin[1], i - origin[2]) - 1;
+    for (ptrdiff_t c = 0; c < size[2]; c++) {
+        const float *up = frequencies(plan, b - origin[1], c - origin[2]);
+        const float *down = frequencies(plan, origin[1] - b, origin[2] - c);
+        float *out = cells + origin[0] * plane + b * size[2] + c; /* a = 0 */
 
-                for (ptrdiff_t j = a; j < a + TILE && j < size[0]; j++) {
-                    const ptrdiff_t k = j - origin[0];
-
-                    cells[(j * size[1] + b) * size[2] + i] =
-                        crealf(k < 0 ? down[-k] : (k > plan->nf / 2 ? down[plan->nf - k] : up[k]));
-                }
-            }
+        for (ptrdiff_t a = -origin[0]; a < 0; a++) {
+            out[a * plane] = down[2 * -a];
+        }
+        for (ptrdiff_t a = 0; a <= nf / 2; a++) {
+            out[a * plane] = up[2 * a];
+        }
+        for (ptrdiff_t a = nf / 2 + 1; a < size[0] - origin[0]; a++) {
+            out[a * plane] = down[2 * (nf - a)];
         }
     }
 }
@@ -314,22 +311,32 @@ static void interleave(const sp_nufft *plan, const float *cells, float *grid)
     }
 }
 
-void sp_nufft_prepare(sp_nufft *plan, const float *volume, float *grid)
+/* out = in * kernel factors for |x|, |y|, |z| <= most, 0 elsewhere; edges n and m. */
+static void scale_cube(const sp_nufft *plan, const float *in, ptrdiff_t n, float *out, ptrdiff_t m, ptrdiff_t most)
 {
-    const ptrdiff_t n = plan->n, nf = plan->nf, h = n / 2 - 1;
+    const float *factor = plan->factor;
 
-    memset(plan->real, 0, (size_t)(nf * nf * nf) * sizeof *plan->real);
-    for (ptrdiff_t x = -h; x <= h; x++) {
-        for (ptrdiff_t y = -h; y <= h; y++) {
-            const float factor = plan->factor[labs(x)] * plan->factor[labs(y)];
-            const float *in = volume + (((x + n) % n) * n + (y + n) % n) * n;
-            float *out = plan->real + (((x + nf) % nf) * nf + (y + nf) % nf) * nf;
+    memset(out, 0, (size_t)(m * m * m) * sizeof *out);
+#pragma omp parallel for schedule(static)
+    for (ptrdiff_t x = -most; x <= most; x++) {
+        for (ptrdiff_t y = -most; y <= most; y++) {
+            const float both = factor[labs(x)] * factor[labs(y)];
+            const float *from = in + ((x + n) % n * n + (y + n) % n) * n;
+            float *to = out + ((x + m) % m * m + (y + m) % m) * m;
 
-            for (ptrdiff_t z = -h; z <= h; z++) {
-                out[(z + nf) % nf] = in[(z + n) % n] * factor * plan->factor[labs(z)];
+            for (ptrdiff_t z = 0; z <= most; z++) {
+                to[z] = from[z] * both * factor[z];
+            }
+            for (ptrdiff_t z = 1; z <= most; z++) {
+                to[m - z] = from[n - z] * both * factor[z];
             }
         }
     }
+}
+
+void sp_nufft_prepare(sp_nufft *plan, const float *volume, float *grid)
+{
+    scale_cube(plan, volume, plan->n, plan->real, plan->nf, plan->n / 2 - 1);
     sp_fft_forward(plan->fft, plan->real, plan->half);
     if (plan->depth == 1) {
         unfold(plan, grid);
@@ -384,70 +391,74 @@ void sp_nufft_spread_pair(const sp_nufft *plan, const sp_mat3 *rotation, double 
 
 void sp_nufft_add_pairs(const sp_nufft *plan, const float *const *pair, int pairs, double *sum)
 {
-    const ptrdiff_t count = sp_nufft_pair_count(plan);
+    const ptrdiff_t count = cell_count(plan);
 
 #pragma omp parallel for schedule(static)
     for (ptrdiff_t i = 0; i < count; i++) {
         for (int k = 0; k < pairs; k++) {
-            sum[i] += (double)pair[k][i];
+            sum[i] += (double)pair[k][2 * i];
+            sum[count + i] += (double)pair[k][2 * i + 1];
         }
     }
 }
 
-/* Row b of every plane a of one grid of the sum, added to the frequencies that the cells stand for, in squares. */
-static void fold_row(const sp_nufft *plan, const double *sum, int which, ptrdiff_t b)
+/* Row b of every plane a, added to the frequencies (b, y, z) that its cells stand for. */
+static void fold_up(const sp_nufft *plan, const double *sum, ptrdiff_t b)
 {
-    const ptrdiff_t *size = plan->size, *origin = plan->origin, nf = plan->nf, last = nf + 1 + 2 * PAD;
-    const ptrdiff_t kb = b - origin[1];
+    const ptrdiff_t *size = plan->size, *origin = plan->origin, nf = plan->nf, plane = size[1] * size[2];
 
-    for (ptrdiff_t c = 0; c < last; c += TILE) {
-        for (ptrdiff_t a = 0; a < size[0]; a += TILE) {
-            for (ptrdiff_t i = c; i < c + TILE && i < last; i++) {
-                float complex *up = plan->half + half_index(plan, 0, kb, i - origin[2]);
-                float complex *down = plan->half + half_index(plan, -1, kb, i - origin[2]) - 1;
+    for (ptrdiff_t c = 0; c <= nf + 2 * PAD; c++) {
+        const double *in = sum + origin[0] * plane + (b + origin[1]) * size[2] + c; /* a = 0 */
+        float *up = frequencies(plan, b, c - origin[2]);
 
-                for (ptrdiff_t j = a; j < a + TILE && j < size[0]; j++) {
-                    const ptrdiff_t k = j - origin[0];
-                    const float value = (float)(0.5 * sum[2 * ((j * size[1] + b) * size[2] + i) + which]);
+        for (ptrdiff_t a = 0; a <= nf / 2; a++) {
+            up[2 * a] += (float)(0.5 * in[a * plane]);
+        }
+    }
+}
 
-                    /* c_j cos(k r) = c_j/2 (e^{ikr} + e^{-ikr}); the transform adds the conjugate of 0 < z < nf/2 by
-                     * itself */
-                    *(k < 0 ? &down[-k] : (k > nf / 2 ? &down[nf - k] : &up[k])) += value;
-                    if (k == 0 || k == nf / 2) {
-                        down[k] += value;
-                    }
-                }
-            }
+/* The same for the frequencies (-b, y, z). The transform adds the conjugates of 0 < z < nf/2 by itself. */
+static void fold_down(const sp_nufft *plan, const double *sum, ptrdiff_t b)
+{
+    const ptrdiff_t *size = plan->size, *origin = plan->origin, nf = plan->nf, plane = size[1] * size[2];
+
+    for (ptrdiff_t c = 0; c <= nf + 2 * PAD; c++) {
+        const double *in = sum + origin[0] * plane + (b + origin[1]) * size[2] + c;
+        float *down = frequencies(plan, -b, origin[2] - c);
+
+        for (ptrdiff_t a = -origin[0]; a <= 0; a++) {
+            down[2 * -a] += (float)(0.5 * in[a * plane]);
+        }
+        for (ptrdiff_t a = nf / 2; a < size[0] - origin[0]; a++) {
+            down[2 * (nf - a)] += (float)(0.5 * in[a * plane]);
         }
     }
 }
 
 /* Adds every cell of the padded half space to the frequency it stands for: the adjoint of the filling in prepare. What
- * lands in the half-complex array is half of an even function, so each cell counts for k and -k together. */
-static void fold(const sp_nufft *plan, const double *sum, int which)
+ * lands in the half-complex array is half of an even function, so each cell counts for k and -k together:
+ * c cos(k r) = c/2 (e^{ikr} + e^{-ikr}). */
+static void fold(const sp_nufft *plan, const double *sum)
 {
-    memset(plan->half, 0, (size_t)sp_fft_complex_count(plan->fft) * sizeof *plan->half);
-    for (ptrdiff_t b = 0; b < plan->size[1]; b++) {
-        fold_row(plan, sum, which, b);
+    const ptrdiff_t nf = plan->nf, most = nf / 2 + PAD, plane = nf * (nf / 2 + 1);
+
+#pragma omp parallel for schedule(static)
+    for (ptrdiff_t x = 0; x < nf; x++) {
+        memset(plan->half + x * plane, 0, (size_t)plane * sizeof *plan->half);
+        for (ptrdiff_t b = x - nf; b <= x; b += nf) { /* what padded rows hold counts for both ends of the axis */
+            if (b >= -most && b <= most) {
+                fold_up(plan, sum, b);
+            }
+            if (-b >= -most && -b <= most) {
+                fold_down(plan, sum, -b);
+            }
+        }
     }
 }
 
 void sp_nufft_collect(sp_nufft *plan, const double *sum, int which, ptrdiff_t m, float *volume)
 {
-    const ptrdiff_t nf = plan->nf, h = m / 2 - 1;
-
-    fold(plan, sum, which);
+    fold(plan, sum + which * cell_count(plan));
     sp_fft_backward(plan->fft, plan->half, plan->real);
-    memset(volume, 0, (size_t)(m * m * m) * sizeof *volume);
-    for (ptrdiff_t x = -h; x <= h; x++) {
-        for (ptrdiff_t y = -h; y <= h; y++) {
-            const float factor = plan->factor[labs(x)] * plan->factor[labs(y)];
-            const float *in = plan->real + (((x + nf) % nf) * nf + (y + nf) % nf) * nf;
-            float *out = volume + (((x + m) % m) * m + (y + m) % m) * m;
-
-            for (ptrdiff_t z = -h; z <= h; z++) {
-                out[(z + m) % m] = in[(z + nf) % nf] * factor * plan->factor[labs(z)];
-            }
-        }
-    }
+    scale_cube(plan, plan->real, plan->nf, volume, m, m / 2 - 1);
 }

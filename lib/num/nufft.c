@@ -13,8 +13,12 @@
 
 enum {
     MAX_WIDTH = 6,
-    LANES = 8, /* kernel weights of one axis, padded to a vector */
-    PAD = 4,   /* [cell] beyond each end of an axis: half the widest stencil, and one for rounding */
+    LANES = 8,         /* kernel weights of one axis, padded to a vector */
+    PAGE = 4096,       /* [byte] */
+    APART = 64,        /* [byte] the longest row takes 48 */
+    MORE_ROWS = 7,     /* are enough for every size up to 320 that transforms are fast for, */
+    MORE_COLUMNS = 12, /* with few exceptions, which are slower */
+    PAD = 4,           /* [cell] beyond each end of an axis: half the widest stencil, and one for rounding */
 };
 
 /* Larger replicated grids [byte] lose more by leaving the last-level cache, which other threads use too, than they
@@ -138,6 +142,40 @@ static ptrdiff_t work_count(const sp_nufft *plan)
     return cube > cells ? cube : cells;
 }
 
+/* Least distance, modulo PAGE, between two rows of one stencil in a pair of grids [byte]. */
+static ptrdiff_t least_distance(int width, ptrdiff_t rows, ptrdiff_t columns)
+{
+    const ptrdiff_t row = 2 * (ptrdiff_t)sizeof(float) * columns, plane = rows * row;
+    ptrdiff_t least = PAGE;
+
+    for (ptrdiff_t a = 0; a < width; a++) {
+        for (ptrdiff_t b = 1 - width; b < width; b++) {
+            const ptrdiff_t ahead = ((a * plane + b * row) % PAGE + PAGE) % PAGE;
+            const ptrdiff_t distance = ahead < PAGE - ahead ? ahead : PAGE - ahead;
+
+            if ((a != 0 || b != 0) && distance < least) {
+                least = distance;
+            }
+        }
+    }
+    return least;
+}
+
+/* Adds a few rows and columns to a plane, such that the rows of a stencil lie apart modulo PAGE: the processor tells
+ * writes and reads apart by that part of the address, and waits for the write where they seem to meet. */
+static void keep_rows_apart(int width, ptrdiff_t *rows, ptrdiff_t *columns)
+{
+    for (ptrdiff_t more = 0; more <= MORE_COLUMNS; more += 4) {
+        for (ptrdiff_t down = 0; down <= MORE_ROWS; down++) {
+            if (least_distance(width, *rows + down, *columns + more) >= APART) {
+                *rows += down;
+                *columns += more;
+                return;
+            }
+        }
+    }
+}
+
 /* Sizes of the padded grid, and the layout that the kernels want it in. */
 static void make_layout(sp_nufft *self, const sp_nufft_kernels *kernels, size_t most_replicated)
 {
@@ -147,6 +185,7 @@ static void make_layout(sp_nufft *self, const sp_nufft_kernels *kernels, size_t 
     self->size[0] = nf / 2 + 1 + 2 * PAD;
     self->size[1] = nf + 1 + 2 * PAD;
     self->size[2] = (nf + 1 + 2 * PAD + LANES + 3) / 4 * 4; /* a vector may reach beyond its stencil */
+    keep_rows_apart(stencil->width, &self->size[1], &self->size[2]);
     self->origin[0] = PAD;
     self->origin[1] = self->origin[2] = nf / 2 + PAD;
     self->kernels = kernels;
@@ -222,7 +261,8 @@ static double planned_cells(ptrdiff_t n, double sigma)
 {
     const double nf = (double)fine_size(n, sigma);
 
-    return (nf / 2.0 + 1.0 + 2.0 * PAD) * (nf + 1.0 + 2.0 * PAD) * (nf + 4.0 + 2.0 * PAD + LANES);
+    return (nf / 2.0 + 1.0 + 2.0 * PAD) * (nf + 1.0 + 2.0 * PAD + MORE_ROWS) *
+           (nf + 4.0 + 2.0 * PAD + LANES + MORE_COLUMNS);
 }
 
 double sp_nufft_plan_bytes(ptrdiff_t n, double sigma)

@@ -324,7 +324,7 @@ enum { BATCH = 256, STEP = 16 };
 
 typedef struct batch {
     places p[BATCH / SP_LANES];
-    float value[2][BATCH];
+    float value[BATCH][2];
 } batch;
 
 /* Vectors of one row of the stencil on two interleaved grids, [cell][which]; the last one need not be full. */
@@ -373,26 +373,32 @@ INLINE void add_part(float *out, sp_floats x, sp_floats y, int width, int i)
 #endif
 }
 
-/* pair += a[] b[] c[] (first, second) over one stencil */
-INLINE void add_stencil(const sp_floats *weight, float *cell, ptrdiff_t plane, ptrdiff_t row, float first, float second,
+/* pair += a[] b[] c[] (first, second) over one stencil. Weights are spread from memory: that is one instruction. */
+INLINE void add_stencil(const sp_floats *weight, float *cell, ptrdiff_t plane, ptrdiff_t row, const float *value,
                         int width)
 {
-    const sp_floats u = sp_spread(first), v = sp_spread(second), both = SP_ALTERNATE(u, v);
+    const sp_floats both = sp_spread_pair(value);
     sp_floats scaled[MAX_PARTS][6];
+    float flat[MAX_PACKS * SP_LANES] __attribute__((aligned(64)));
 
+    for (int v = 0; v < packs(width); v++) {
+        sp_store(flat + v * SP_LANES, weight[v]);
+    }
     for (int i = 0; i < parts(width); i++) {
         const sp_floats c = twice(weight, width, i) * both;
 
         for (int b = 0; b < width; b++) {
-            scaled[i][b] = c * pick(weight, width, 2, b);
+            scaled[i][b] = c * sp_spread(flat[2 * cells(width) + b]);
         }
     }
-    for (int a = 0; a < width; a++) {
-        const sp_floats w = pick(weight, width, 0, a);
+    for (int a = 0; a < width; a++, cell += plane) {
+        const sp_floats w = sp_spread(flat[a]);
 
+        __asm__(""
+                : "+r"(cell)); /* else the compiler keeps an address for each row, far more than there are registers */
         for (int b = 0; b < width; b++) {
             for (int i = 0; i < parts(width); i++) {
-                add_part(cell + a * plane + b * row + i * SP_LANES, scaled[i][b], w, width, i);
+                add_part(cell + b * row + i * SP_LANES, scaled[i][b], w, width, i);
             }
         }
     }
@@ -408,24 +414,12 @@ INLINE void fill_batch(const sp_nufft_stencil *stencil, const float map[3][3], c
         memcpy(at[i], s[i] + j, (size_t)count * sizeof **s);
         memset(at[i] + count, 0, SP_LANES * sizeof **s);
     }
-    memcpy(out->value[0], first + j, (size_t)count * sizeof *first);
-    memcpy(out->value[1], second + j, (size_t)count * sizeof *second);
+    for (ptrdiff_t i = 0; i < count; i++) {
+        out->value[i][0] = first[j + i];
+        out->value[i][1] = second[j + i];
+    }
     for (ptrdiff_t v = 0; v * SP_LANES < count; v++) {
         locate(stencil, map, (const float *const[3]){at[0], at[1], at[2]}, v * SP_LANES, 1, true, &out->p[v]);
-    }
-}
-
-/* A part of the cells that the next batch will need, on the way from the outer caches: planes k % 4, ... of every
- * fourth point; neighbours share most cells. */
-INLINE void fetch(const batch *next, int k, const float *pair, ptrdiff_t plane, ptrdiff_t row, int width)
-{
-    const int i = k / 4 * 4;
-    const float *cell = pair + 2 * (ptrdiff_t)next->p[i / SP_LANES].offset[i % SP_LANES];
-
-    for (int a = k % 4; a < width; a += 4) {
-        for (int b = 0; b < width; b++) {
-            __builtin_prefetch(cell + a * plane + b * row, 1, 2);
-        }
     }
 }
 
@@ -433,34 +427,22 @@ INLINE void spread(const sp_nufft_stencil *stencil, const float map[3][3], const
                    const float *first, const float *second, float *pair, int width)
 {
     const ptrdiff_t row = 2 * (ptrdiff_t)stencil->columns, plane = stencil->blocks * row;
-    sp_floats coefficient[SP_NUFFT_DEGREE + 1][MAX_PACKS];
-    batch batches[2] __attribute__((aligned(64)));
+    sp_floats coefficient[SP_NUFFT_DEGREE + 1][MAX_PACKS], x[MAX_PACKS], weight[MAX_PACKS];
+    batch points __attribute__((aligned(64)));
 
     load_coefficients(stencil->weight, width, coefficient);
-    fill_batch(stencil, map, s, first, second, 0, count < BATCH ? count : BATCH, &batches[0]);
     for (ptrdiff_t j = 0; j < count; j += BATCH) {
-        const batch *now = &batches[j / BATCH % 2];
-        batch *next = &batches[1 - j / BATCH % 2];
-        const ptrdiff_t left = count - j - BATCH;
+        const int size = (int)(count - j < BATCH ? count - j : BATCH);
 
-        if (left > 0) {
-            fill_batch(stencil, map, s, first, second, j + BATCH, left < BATCH ? left : BATCH, next);
-        }
-        for (int k = 0; k < BATCH; k++) {
-            const int i = k % (BATCH / STEP) * STEP + k / (BATCH / STEP);
-            sp_floats x[MAX_PACKS], weight[MAX_PACKS];
+        fill_batch(stencil, map, s, first, second, j, size, &points);
+        for (int first_of_round = 0; first_of_round < STEP; first_of_round++) {
+            for (int i = first_of_round; i < size; i += STEP) {
+                const places *p = &points.p[i / SP_LANES];
 
-            if (k < left) {
-                fetch(next, k, pair, plane, row, width);
+                pack_places(p, i % SP_LANES, width, x);
+                evaluate(coefficient, x, width, weight, NULL);
+                add_stencil(weight, pair + 2 * (ptrdiff_t)p->offset[i % SP_LANES], plane, row, points.value[i], width);
             }
-            if (i >= count - j) {
-                continue;
-            }
-            pack_places(&now->p[i / SP_LANES], i % SP_LANES, width, x);
-            evaluate(coefficient, x, width, weight, NULL);
-            float *cell = pair + 2 * (ptrdiff_t)now->p[i / SP_LANES].offset[i % SP_LANES];
-
-            add_stencil(weight, cell, plane, row, now->value[0][i], now->value[1][i], width);
         }
     }
 }

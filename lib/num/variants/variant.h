@@ -6,6 +6,7 @@
  *   SP_VARIANT(name)   name with the instruction set at its end: what such a file exports */
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define SP_PASTE_(a, b) a##_##b
 #define SP_PASTE(a, b) SP_PASTE_(a, b)
@@ -28,4 +29,14 @@ static inline void sp_store(float *p, sp_floats v)
 static inline sp_floats sp_spread(float x)
 {
     return x - (sp_floats){0};
+}
+
+/* x[0] x[1] x[0] x[1] ... */
+static inline sp_floats sp_spread_pair(const float *x)
+{
+    typedef int64_t pairs __attribute__((vector_size(4 * SP_LANES)));
+    int64_t both;
+
+    memcpy(&both, x, sizeof both);
+    return (sp_floats)(both - (pairs){0});
 }

@@ -94,7 +94,9 @@ static void make_kernel(sp_nufft *self)
     enum { PANELS = 32 };
     const int width = self->stencil.width, degree = self->stencil.degree, cells = width == 4 ? 4 : 8;
     const double sigma = (double)self->nf / (double)self->n;
-    const double beta = 0.976 * M_PI * width * (1.0 - 0.5 / sigma); /* Barnett et al., section 3.3 */
+    /* Barnett et al., section 3.3, have 0.976. More is better for volumes that are brightest in the middle, as
+     * autocorrelations are: 0.7 (width 4) and 0.55 (width 6) of the error, hardly more in any shell. */
+    const double beta = 1.035 * M_PI * width * (1.0 - 0.5 / sigma);
     double coefficient[MAX_WIDTH][SP_NUFFT_DEGREE + 1] = {{0.0}};
 
     for (int cell = 0; cell < width; cell++) {

@@ -8,8 +8,9 @@
  *   type 1   a[r]  = sum_j c_j  cos(2 pi k_j.r / n)            values  -> volume; the adjoint of type 2
  * with r in -n/2+1 .. n/2-1 per axis (the plane -n/2 of an even edge has no partner and is taken as 0), and k in cycles
  * per box, |k_i| <= n/2. Both go through a grid finer by `sigma` and the kernel exp(beta (sqrt(1-x^2)-1)) of Barnett,
- * Magland, af Klinteberg (SIAM J. Sci. Comput. 41 (2019) C479), `width` cells wide. Relative error at sigma = 2 for a
- * volume that fills its box: below 1e-3 at width 4, 2e-5 at width 6; several times less for one that fills half of it.
+ * Magland, af Klinteberg (SIAM J. Sci. Comput. 41 (2019) C479), `width` cells wide. Relative error at sigma = 2 for
+ * an autocorrelation that fills its box, brightest in the middle: below 6e-4 at width 4, 1e-5 at width 6; for a volume
+ * as bright in its corners 2e-3 and 3e-5.
  *
  * Volumes: [n][n][n] floats in FFT order, [x][y][z], z fastest. Grids are opaque arrays of sp_nufft_grid_count()
  * floats from sp_array_new(); they hold one half of the space and are padded so that no stencil needs a test.

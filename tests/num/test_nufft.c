@@ -17,7 +17,7 @@ typedef struct problem {
     double scale;
 } problem;
 
-/* A random even volume and points all over |k_i| <= EDGE/2. */
+/* A random even volume that fades as autocorrelations do, and points all over |k_i| <= EDGE/2. */
 static void make_problem(problem *p, uint64_t seed)
 {
     sp_rng rng = sp_rng_stream(seed, 1, 0);
@@ -28,7 +28,8 @@ static void make_problem(problem *p, uint64_t seed)
     for (ptrdiff_t x = -EDGE / 2 + 1; x < EDGE / 2; x++) {
         for (ptrdiff_t y = -EDGE / 2 + 1; y < EDGE / 2; y++) {
             for (ptrdiff_t z = -EDGE / 2 + 1; z < EDGE / 2; z++) {
-                const float value = (float)sp_rng_normal(&rng);
+                const double r = 2.0 * sqrt((double)(x * x + y * y + z * z)) / EDGE;
+                const float value = (float)(sp_rng_normal(&rng) * exp(-3.0 * r * r));
 
                 for (int sign = -1; sign <= 1; sign += 2) {
                     p->volume[(((sign * x + EDGE) % EDGE) * EDGE + (sign * y + EDGE) % EDGE) * EDGE +
@@ -172,7 +173,7 @@ static void type_2_equals_the_direct_sum(void **state)
     for (int i = 0; i < all_settings(settings); i++) {
         interpolate(&settings[i], 2.0, &p, p.s, POINTS, got);
         /* a volume that fills its box is the hardest case */
-        assert_true(relative_error(got, want, POINTS) < (settings[i].width == 4 ? 1e-3 : 2e-5));
+        assert_true(relative_error(got, want, POINTS) < (settings[i].width == 4 ? 6e-4 : 1e-5));
     }
     clear_problem(&p);
 }
@@ -229,7 +230,7 @@ static void points_on_the_border_of_the_grid_are_as_good_as_others(void **state)
     direct_sum(&p, COUNT, want);
     for (int i = 0; i < all_settings(settings); i++) {
         interpolate(&settings[i], 2.0, &p, p.s, COUNT, got);
-        assert_true(relative_error(got, want, COUNT) < (settings[i].width == 4 ? 1e-3 : 2e-5));
+        assert_true(relative_error(got, want, COUNT) < (settings[i].width == 4 ? 6e-4 : 1e-5));
     }
     clear_problem(&p);
 }
@@ -296,7 +297,7 @@ static void turns_equal_differences_of_the_direct_sum(void **state)
     for (int k = 0; k < all_settings(settings); k++) {
         interpolate_turns(&settings[k], 2.0, &p, POINTS, value, (float *const[3]){got[0], got[1], got[2]});
         for (int i = 0; i < 3; i++) {
-            assert_true(relative_error(got[i], want[i], POINTS) < (settings[k].width == 4 ? 4e-3 : 1e-4));
+            assert_true(relative_error(got[i], want[i], POINTS) < (settings[k].width == 4 ? 5e-3 : 6e-5));
         }
     }
     clear_problem(&p);
@@ -426,7 +427,10 @@ static void type_1_equals_the_direct_sum_for_both_values(void **state)
             direct_type_1(&p, which ? p.second : p.first, kept, want);
             for (int i = 0; i < all_settings(settings); i++) {
                 collect(&settings[i], 2.0, &p, POINTS, which, kept, got);
-                assert_true(relative_error(got, want, kept * kept * kept) < (settings[i].width == 4 ? 1e-3 : 2e-5));
+                const double limit = settings[i].width == 4 ? 6e-4 : 6e-6;
+
+                /* the kernel is made for volumes that matter in the middle: in the corners it is less accurate */
+                assert_true(relative_error(got, want, kept * kept * kept) < (kept < EDGE ? limit : 5.0 * limit));
             }
         }
     }

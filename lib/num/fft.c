@@ -295,11 +295,6 @@ void sp_fft_impose(const sp_fft *plan, const float *in, const float *modulus, fl
     go_through(plan, plan->kernels->columns_impose, false, in, modulus, (float *)work, out);
 }
 
-void sp_fft_impose_padded(const sp_fft *plan, const float *in, const float *modulus, float complex *work, float *out)
-{
-    go_through(plan, plan->kernels->columns_impose, true, in, modulus, (float *)work, out);
-}
-
 ptrdiff_t sp_fft_good_size(ptrdiff_t n)
 {
     for (ptrdiff_t edge = n < 2 ? 2 : n + n % 2;; edge += 2) {

@@ -49,8 +49,5 @@ void sp_fft_multiply_padded(const sp_fft *plan, const float *in, const float *fa
  * Unlike the others, this one is scaled: with all moduli negative, out = in. */
 void sp_fft_impose(const sp_fft *plan, const float *in, const float *modulus, float complex *work, float *out);
 
-/* The same of a volume in the middle of a cube of twice its edge; sizes as for sp_fft_multiply_padded(). */
-void sp_fft_impose_padded(const sp_fft *plan, const float *in, const float *modulus, float complex *work, float *out);
-
 /* Smallest even edge >= n of the form 2^a 3^b 5^c: the sizes at which transforms are fast. */
 ptrdiff_t sp_fft_good_size(ptrdiff_t n);

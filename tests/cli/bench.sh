@@ -49,3 +49,18 @@ status=0
 wait $program || status=$?
 [ $status -eq 130 ] || { cat err; fail "exit status $status after Ctrl-C"; }
 grep -q '^not complete' out || { cat out err; fail "does not say that it is not complete"; }
+
+# the phases on simulated images; their outcomes are checked on the way
+"$spica" bench --quick --quiet match phases >phases.txt
+grep -q '^match .*polar route' phases.txt
+grep -q 'same best orientation' phases.txt
+for phase in slice match merge phase; do
+    grep -q "^phases *$phase:" phases.txt || { cat phases.txt; fail "no row of $phase"; }
+done
+
+# whole reconstructions, and nothing left behind by them
+mkdir scratch
+TMPDIR=$PWD/scratch "$spica" bench --quick --json --quiet scaling >scaling.json
+valid_json scaling.json
+[ "$(grep -c '"peak_bytes": [0-9]' scaling.json)" -ge 8 ] || fail "no memory of whole reconstructions"
+[ -z "$(ls scratch)" ] || fail "left behind: $(ls scratch)"

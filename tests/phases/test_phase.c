@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "phases/phase.h"
 
-#include <complex.h>
 #include <omp.h>
 
-#include "num/fft.h"
 #include "num/statistics.h"
 #include "phases/blobs.h"
 
@@ -255,60 +253,6 @@ static void the_residual_falls_with_every_step_of_error_reduction(void **state)
     clear_scene(&s);
 }
 
-/* One step by its definition, with a ball as support; amplitudes from the autocorrelation. */
-static void error_reduction(const scene *s, double radius, float *density)
-{
-    sp_fft *plan = NULL;
-    float complex *half = NULL, *power = NULL;
-
-    assert_int_equal(sp_fft_new(EDGE, &plan), SP_OK);
-    assert_int_equal(SP_ARRAY(half, sp_fft_complex_count(plan)), SP_OK);
-    assert_int_equal(SP_ARRAY(power, sp_fft_complex_count(plan)), SP_OK);
-    sp_fft_forward(plan, s->autocorrelation, power);
-    sp_fft_forward(plan, density, half);
-    for (ptrdiff_t i = 0; i < sp_fft_complex_count(plan); i++) {
-        half[i] *= sqrtf(fmaxf(crealf(power[i]), 0.0f)) / cabsf(half[i]) / CUBE;
-    }
-    sp_fft_backward(plan, half, density);
-    for (ptrdiff_t i = 0; i < CUBE; i++) {
-        double square = 0.0;
-
-        for (ptrdiff_t stride = 1; stride < CUBE; stride *= EDGE) {
-            const double d = (double)((i / stride % EDGE + EDGE / 2) % EDGE - EDGE / 2);
-
-            square += d * d;
-        }
-        density[i] = square <= radius * radius ? fmaxf(density[i], 0.0f) : 0.0f;
-    }
-    sp_array_free(power);
-    sp_array_free(half);
-    sp_fft_free(plan);
-}
-
-/* A ball of 3.9 voxels lies in the middle of the box of 16, one of 4.1 does not: both take the same steps. */
-static void error_reduction_is_the_same_in_the_middle_of_the_box(void **state)
-{
-    (void)state;
-    const double radius[] = {3.9, 4.1};
-    scene s = make_scene(1);
-
-    s.settings.cycles = 0;
-    for (int r = 0; r < 2; r++) {
-        float *before = NULL;
-
-        assert_int_equal(SP_ARRAY(before, CUBE), SP_OK);
-        s.settings.radius = radius[r] * VOXEL;
-        s.settings.final_steps = 6;
-        run(&s, before);
-        s.settings.final_steps = 7;
-        run(&s, s.found);
-        error_reduction(&s, radius[r], before);
-        assert_true(relative_difference(s.found, before, CUBE) < 1e-5);
-        sp_array_free(before);
-    }
-    clear_scene(&s);
-}
-
 static void the_winner_has_the_least_residual(void **state)
 {
     (void)state;
@@ -514,7 +458,6 @@ int main(void)
         cmocka_unit_test(the_density_is_centred),
         cmocka_unit_test(the_density_is_positive_and_within_its_radius_whatever_the_data),
         cmocka_unit_test(the_residual_falls_with_every_step_of_error_reduction),
-        cmocka_unit_test(error_reduction_is_the_same_in_the_middle_of_the_box),
         cmocka_unit_test(the_winner_has_the_least_residual),
         cmocka_unit_test(a_start_whose_support_explodes_is_dropped),
         cmocka_unit_test(unknown_frequencies_are_left_to_the_density),

@@ -23,12 +23,15 @@ static const part parts[] = {
     {.name = "nufft", .run = sp_bench_nufft},
     {.name = "fft", .run = sp_bench_fft},
     {.name = "steps", .run = sp_bench_steps},
+    {.name = "match", .run = sp_bench_match},
+    {.name = "phases", .run = sp_bench_phases},
+    {.name = "scaling", .run = sp_bench_scaling, .long_one = true},
 };
 enum { PARTS = sizeof parts / sizeof parts[0] };
 
 const char *sp_bench_part_names(void)
 {
-    return "peak, nufft, fft, steps";
+    return "peak, nufft, fft, steps, match, phases, scaling";
 }
 
 static sp_status check_names(const sp_bench_settings *settings)

@@ -23,7 +23,7 @@ enum {
  * polynomials, the shuffles and the loads of a stencil (docs/performance.md). */
 static const double LEAST_CYCLES_4 = 10.5, LEAST_CYCLES_6 = 25.0;
 
-static const double SIGMA = 1.5;                /* 128 cells for 82 voxels */
+static const double SIGMA = 1.5, FINER = 1.95;  /* 128 and 160 cells for 82 voxels */
 static const size_t MOST_REPLICATED = 12000000; /* [byte] as lib/num/nufft.c has it */
 
 /* ---- spica ---- */
@@ -136,7 +136,7 @@ typedef struct rival {
     sp_finufft *finufft; /* NULL: not installed */
     ptrdiff_t count;     /* points */
     int calls;           /* of type 1: one for data and one for weights, or one for both as a complex number */
-    double error;
+    double error, worst;
     char name[SP_ROW_TEXT];
 } rival;
 
@@ -173,7 +173,6 @@ static void run_rival(void *context)
 
 static sp_status check_rival(sp_problem *p, rival *self, int type)
 {
-    double worst = 0.0;
     sp_status status = SP_OK;
 
     self->count = (type == 2 ? SP_PROBLEM_CHECKED : SP_PROBLEM_SPREAD) * SP_SLICE_PIXELS;
@@ -182,7 +181,7 @@ static sp_status check_rival(sp_problem *p, rival *self, int type)
     }
     run_rival(self);
     self->count = p->slices.count * SP_SLICE_PIXELS;
-    self->error = type == 2 ? sp_problem_error2(p, true, &worst) : sp_problem_error1_rival(p, self->calls == 2);
+    self->error = type == 2 ? sp_problem_error2(p, true, &self->worst) : sp_problem_error1_rival(p, self->calls == 2);
     SP_REQUIRE(!sp_finufft_failed(self->finufft), SP_ERR_NUMERIC, "%s fails", self->name);
     SP_TRY(sp_bench_check(self->name, self->error, 0.01));
 done:
@@ -197,7 +196,7 @@ static sp_status rival_init(sp_problem *p, size_t setting, int threads, rival *s
     char oversampling[SP_ROW_TEXT / 4] = "its own sigma";
     sp_status status = SP_OK;
 
-    *self = (rival){.p = p, .calls = calls, .error = NAN};
+    *self = (rival){.p = p, .calls = calls, .error = NAN, .worst = NAN};
     if (sigma > 0.0) {
         snprintf(oversampling, sizeof oversampling, "sigma %.3g", sigma);
     }
@@ -250,7 +249,10 @@ static void compare_with_rivals(sp_row *row, const sp_race *race, int mine, cons
             sp_row_not_installed(row, "FINUFFT");
             return;
         }
-        sp_row_compare(row, race, first + i, mine, "%s", rivals[i].name)->error = rivals[i].error;
+        sp_row_ratio *ratio = sp_row_compare(row, race, first + i, mine, "%s", rivals[i].name);
+
+        ratio->error = rivals[i].error;
+        ratio->worst = rivals[i].worst;
     }
 }
 
@@ -360,7 +362,7 @@ static sp_status time_type2(sp_bench *bench, sp_problem *p, int width)
 
     SP_TRY(time_transform(bench, p, 2, width, SIGMA, 1));
     if (!bench->settings.quick) {
-        SP_TRY(time_transform(bench, p, 2, width, 2.0, 1));
+        SP_TRY(time_transform(bench, p, 2, width, FINER, 1));
     }
     if (bench->machine.threads > 1) {
         SP_TRY(time_transform(bench, p, 2, width, SIGMA, bench->machine.threads));

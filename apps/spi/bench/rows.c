@@ -57,7 +57,7 @@ sp_row_ratio *sp_row_compare(sp_row *row, const sp_race *race, int slow, int fas
     sp_row_ratio *ratio = next_ratio(row);
     va_list arguments;
 
-    *ratio = (sp_row_ratio){.installed = true, .times = sp_race_ratio(race, slow, fast), .error = NAN};
+    *ratio = (sp_row_ratio){.installed = true, .times = sp_race_ratio(race, slow, fast), .error = NAN, .worst = NAN};
     va_start(arguments, format);
     vsnprintf(ratio->to, sizeof ratio->to, format, arguments);
     va_end(arguments);
@@ -68,7 +68,7 @@ void sp_row_not_installed(sp_row *row, const char *library)
 {
     sp_row_ratio *ratio = next_ratio(row);
 
-    *ratio = (sp_row_ratio){.installed = false, .error = NAN};
+    *ratio = (sp_row_ratio){.installed = false, .error = NAN, .worst = NAN};
     snprintf(ratio->to, sizeof ratio->to, "%s", library);
 }
 

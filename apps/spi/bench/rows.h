@@ -16,7 +16,7 @@ typedef struct sp_row_ratio {
     char to[SP_ROW_TEXT]; /* "FINUFFT f32, tolerance 1e-3, sigma 2" */
     bool installed;       /* else nothing was measured */
     sp_quartiles times;
-    double error; /* of the other, like that of the row; NAN: not measured */
+    double error, worst; /* of the other, like those of the row; NAN: not measured */
 } sp_row_ratio;
 
 typedef struct sp_row {
@@ -31,6 +31,7 @@ typedef struct sp_row {
     const char *limit;    /* which: "FMA peak" */
     double error;         /* relative, root mean square; NAN: not measured */
     double worst;         /* of any part, shell or image as `note` says; NAN: not measured */
+    double bytes;         /* [byte] most memory at once; 0: not measured */
     char note[SP_ROW_TEXT];
     int ratios;
     sp_row_ratio ratio[SP_ROW_RATIOS];

@@ -107,6 +107,7 @@ static void write_ratio(sp_json *json, const sp_row_ratio *ratio)
         write_quartiles(json, "quartiles", &ratio->times);
     }
     sp_json_real(json, "error", ratio->error);
+    sp_json_real(json, "worst_error", ratio->worst);
     sp_json_end(json);
 }
 
@@ -125,6 +126,7 @@ static void write_row(sp_json *json, const sp_row *row)
     sp_json_text(json, "limit", row->limit);
     sp_json_real(json, "error", row->error);
     sp_json_real(json, "worst_error", row->worst);
+    sp_json_real(json, "peak_bytes", row->bytes > 0.0 ? row->bytes : NAN);
     sp_json_text(json, "note", row->note);
     sp_json_array(json, "compared");
     for (int i = 0; i < row->ratios; i++) {

@@ -55,7 +55,9 @@ static const sp_option options[] = {
 };
 
 static const sp_positional positionals[] = {
-    {.name = "part", .help = "what to measure: peak, nufft, fft, steps; nothing named: all", .many = true},
+    {.name = "part",
+     .help = "what to measure: peak, nufft, fft, steps, match, phases, scaling; nothing named: all but scaling",
+     .many = true},
     {0},
 };
 

@@ -21,7 +21,6 @@ typedef struct start {
     float *projected;    /* [edge^3] */
     float complex *half; /* [edge][edge][edge/2+1] */
     uint8_t *support;    /* [edge^3] */
-    uint8_t *inner;      /* [(edge/2)^3] the support in the middle of the box */
     double *plane;       /* [3 edge] sums over planes */
     float *axis;         /* [edge] factors along one axis */
     double residual, volume;
@@ -94,7 +93,6 @@ sp_status sp_phaser_new(ptrdiff_t edge, double voxel, int starts, sp_phaser **ph
         SP_TRY(SP_ARRAY(self->start[i].projected, self->cube));
         SP_TRY(SP_ARRAY(self->start[i].half, self->half_count));
         SP_TRY(SP_ARRAY(self->start[i].support, self->cube));
-        SP_TRY(SP_ARRAY(self->start[i].inner, self->cube / 8));
         SP_TRY(SP_ARRAY(self->start[i].plane, 3 * edge));
         SP_TRY(SP_ARRAY(self->start[i].axis, edge));
     }
@@ -116,7 +114,6 @@ void sp_phaser_free(sp_phaser *phaser)
         sp_array_free(phaser->start[i].projected);
         sp_array_free(phaser->start[i].half);
         sp_array_free(phaser->start[i].support);
-        sp_array_free(phaser->start[i].inner);
         sp_array_free(phaser->start[i].plane);
         sp_array_free(phaser->start[i].axis);
     }
@@ -215,59 +212,6 @@ static void step_error_reduction(const sp_phaser *self, start *s)
 {
     project_amplitudes(self, s);
     cut(self->cube, s->support, s->projected, s->density);
-}
-
-/* Where row (x, y) of the middle of the box begins in the box, both in FFT order; its second half lies edge / 2 later.
- */
-static ptrdiff_t inner_row(ptrdiff_t edge, ptrdiff_t x, ptrdiff_t y)
-{
-    const ptrdiff_t h = edge / 2;
-
-    return ((x < h / 2 ? x : x + h) * edge + (y < h / 2 ? y : y + h)) * edge;
-}
-
-/* Density and support of the middle of the box, from the box; or only the density, back into it. */
-static void copy_inner(const sp_phaser *self, start *s, bool back, float *density)
-{
-    const ptrdiff_t n = self->edge, h = n / 2;
-    const size_t half = (size_t)(h / 2);
-
-    for (ptrdiff_t xy = 0; xy < h * h; xy++) {
-        const ptrdiff_t from = inner_row(n, xy / h, xy % h);
-
-        for (int part = 0; part < 2; part++) {
-            const ptrdiff_t to = xy * h + part * h / 2, at = from + part * (n - h / 2);
-
-            if (back) {
-                memcpy(s->density + at, density + to, half * sizeof *density);
-            } else {
-                memcpy(density + to, s->density + at, half * sizeof *density);
-                memcpy(s->inner + to, s->support + at, half * sizeof *s->inner);
-            }
-        }
-    }
-}
-
-/* Error reduction `steps` times. After the first step the density is 0 outside the support, and nothing else is wanted
- * from a projection; where the support lies in the middle of the box, that halves the work. */
-static void reduce_errors(const sp_phaser *self, start *s, int steps, const sp_phase_settings *settings)
-{
-    const ptrdiff_t small = self->cube / 8;
-    const bool fits = self->edge % 4 == 0 && self->edge >= 8 &&
-                      settings->radius / self->voxel < (double)self->edge / 4.0 && steps > 2;
-    float *density = s->projected, *projected = s->projected + small;
-
-    for (int i = 0; i < (fits ? 1 : steps); i++) {
-        step_error_reduction(self, s);
-    }
-    if (fits) {
-        copy_inner(self, s, false, density);
-        for (int i = 1; i < steps; i++) {
-            sp_fft_impose_padded(self->fft, density, self->amplitude, s->half, projected);
-            cut(small, s->inner, projected, density);
-        }
-        copy_inner(self, s, true, density);
-    }
 }
 
 /* projected = density blurred by a Gaussian of `sigma` [voxel]. Its transform is a product over the axes. */
@@ -393,14 +337,17 @@ static void run_start(const sp_phaser *self, start *s, const sp_phase_settings *
         for (int i = 0; i < settings->raar_steps; i++) {
             step_raar(self, s, (float)settings->beta);
         }
-        reduce_errors(self, s, settings->er_steps, settings);
+        for (int i = 0; i < settings->er_steps; i++) {
+            step_error_reduction(self, s);
+        }
         recentre(self, s->density, s->projected, s->plane);
         shrink_wrap(self, s, settings->blur_first + t * (settings->blur_last - settings->blur_first), settings);
     }
     s->residual = 0.0;
-    reduce_errors(self, s, settings->final_steps - 1, settings);
-    if (settings->final_steps > 0) {
-        s->residual = measure_residual(self, s);
+    for (int i = 0; i < settings->final_steps; i++) {
+        if (i == settings->final_steps - 1) {
+            s->residual = measure_residual(self, s);
+        }
         step_error_reduction(self, s);
     }
 }

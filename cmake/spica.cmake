@@ -5,19 +5,16 @@ set(CMAKE_C_STANDARD 17)
 set(CMAKE_C_EXTENSIONS ON) # gnu17: headers of task engines refuse strict C17
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 
-add_library(sp_portable_flags INTERFACE)
-target_compile_options(sp_portable_flags INTERFACE
+add_library(sp_flags INTERFACE)
+target_compile_options(sp_flags INTERFACE
     -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Wformat=2
     $<$<BOOL:${SPICA_WERROR}>:-Werror>
     -fno-math-errno -fno-trapping-math)
-target_compile_definitions(sp_portable_flags INTERFACE SPICA_VERSION="${PROJECT_VERSION}" _GNU_SOURCE)
-target_include_directories(sp_portable_flags INTERFACE ${CMAKE_SOURCE_DIR}/lib ${CMAKE_SOURCE_DIR}/apps/spi)
+target_compile_definitions(sp_flags INTERFACE SPICA_VERSION="${PROJECT_VERSION}" _GNU_SOURCE)
+target_include_directories(sp_flags INTERFACE ${CMAKE_SOURCE_DIR}/lib ${CMAKE_SOURCE_DIR}/apps/spi)
 
-add_library(sp_flags INTERFACE)
-target_compile_options(sp_flags INTERFACE $<$<AND:$<BOOL:${SPICA_NATIVE}>,$<CONFIG:Release>>:-march=native>)
-target_link_libraries(sp_flags INTERFACE sp_portable_flags)
-
-# The instruction sets that kernels are compiled for, each with the floats of its vectors and its flags; which one runs is
+# One program runs on every processor of its kind: nothing is compiled for the machine that builds it. These are
+# the instruction sets that kernels are compiled for, each with the floats of its vectors and its flags; which one runs is
 # chosen at run time (lib/num/isa.h). All optimised in every build type: a test of unoptimised vector code takes minutes.
 set(SPICA_ISA_plain 4 "")
 set(SPICA_ISA_avx2 8 "-march=x86-64-v3")
@@ -48,7 +45,7 @@ function(sp_variants name parent)
         list(GET SPICA_ISA_${isa} 0 lanes)
         list(SUBLIST SPICA_ISA_${isa} 1 -1 flags)
         add_library(sp_${name}_${isa} OBJECT ${sources})
-        target_link_libraries(sp_${name}_${isa} PRIVATE sp_portable_flags)
+        target_link_libraries(sp_${name}_${isa} PRIVATE sp_flags)
         target_compile_options(sp_${name}_${isa} PRIVATE -O3 ${flags})
         target_compile_definitions(sp_${name}_${isa} PRIVATE SP_ISA=${isa} SP_LANES=${lanes})
         target_sources(sp_${name} PRIVATE $<TARGET_OBJECTS:sp_${name}_${isa}>)

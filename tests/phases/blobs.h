@@ -148,7 +148,7 @@ static inline sp_patterns bench_expose(const bench *detector, const blobs *b, pt
 {
     sp_patterns patterns;
 
-    assert_int_equal(sp_patterns_init(&detector->pixels, images, 1, 0.0, INFINITY, &patterns), SP_OK);
+    assert_int_equal(sp_patterns_init(&detector->pixels, images, 1, 0.0, INFINITY, false, &patterns), SP_OK);
     for (ptrdiff_t n = 0; n < images; n++) {
         for (ptrdiff_t p = 0; p < patterns.pixels; p++) {
             double s[3];

@@ -37,10 +37,10 @@ static scene make_scene(double s_min, double s_max, int empty)
     scene s = {0};
 
     fill_scene(&s);
-    assert_int_equal(sp_patterns_init(&s.detector.pixels, IMAGES, SIZE, s_min, s_max, &s.patterns), SP_OK);
+    assert_int_equal(sp_patterns_init(&s.detector.pixels, IMAGES, SIZE, s_min, s_max, false, &s.patterns), SP_OK);
     for (int n = 0; n < IMAGES; n++) {
         if (n != empty) {
-            sp_patterns_add(&s.patterns, n, s.value[n]);
+            assert_int_equal(sp_patterns_add(&s.patterns, n, s.value[n]), SP_OK);
         }
     }
     assert_int_equal(sp_patterns_measure(&s.patterns), SP_OK);
@@ -139,6 +139,37 @@ static void images_are_read_bin_after_bin(void **state)
     clear_scene(&s);
 }
 
+static void photon_counts_are_packed_without_loss(void **state)
+{
+    (void)state;
+    scene s = make_scene(0.0, INFINITY, 1);
+    const ptrdiff_t pixels = s.patterns.pixels;
+    sp_patterns packed;
+
+    assert_int_equal(sp_patterns_init(&s.detector.pixels, IMAGES, SIZE, 0.0, INFINITY, true, &packed), SP_OK);
+    assert_null(packed.count);
+    for (int n = 0; n < IMAGES; n++) {
+        assert_int_equal(n == 1 ? SP_OK : sp_patterns_add(&packed, n, s.value[n]), SP_OK);
+    }
+    assert_int_equal(sp_patterns_measure(&packed), SP_OK);
+    for (int n = 0; n < IMAGES; n++) {
+        sp_pattern_reader reader = sp_patterns_open(&packed, n);
+        float value[BINS];
+
+        sp_patterns_read(&reader, pixels, 1.0f, value);
+        assert_memory_equal(value, s.patterns.count + n * pixels, (size_t)pixels * sizeof *value);
+    }
+    assert_memory_equal(packed.scale, s.patterns.scale, IMAGES * sizeof *packed.scale);
+    assert_memory_equal(packed.profile, s.patterns.profile, (size_t)packed.shells * sizeof *packed.profile);
+    for (ptrdiff_t p = 0; p < packed.source_count; p++) {
+        s.value[0][p] += 0.01f;
+    }
+    assert_int_equal(sp_patterns_add(&packed, 0, s.value[0]), SP_ERR_INPUT);
+    assert_non_null(strstr(sp_error_text(), "image 0 holds values that are no photon counts"));
+    sp_patterns_clear(&packed);
+    clear_scene(&s);
+}
+
 static void bins_lie_on_the_ewald_sphere(void **state)
 {
     (void)state;
@@ -164,7 +195,7 @@ static void a_flat_detector_stays_flat(void **state)
     for (ptrdiff_t p = 0; p < PIXELS; p++) {
         s.detector.position[3 * p + 2] = 0.0;
     }
-    assert_int_equal(sp_patterns_init(&s.detector.pixels, 1, SIZE, 0.0, INFINITY, &s.patterns), SP_OK);
+    assert_int_equal(sp_patterns_init(&s.detector.pixels, 1, SIZE, 0.0, INFINITY, false, &s.patterns), SP_OK);
     for (ptrdiff_t p = 0; p < s.patterns.pixels; p++) {
         assert_true(s.patterns.s[2][p] == 0.0f);
     }
@@ -303,7 +334,7 @@ static void images_without_one_photon_are_refused(void **state)
     scene s = {0};
 
     fill_scene(&s);
-    assert_int_equal(sp_patterns_init(&s.detector.pixels, IMAGES, SIZE, 0.0, INFINITY, &s.patterns), SP_OK);
+    assert_int_equal(sp_patterns_init(&s.detector.pixels, IMAGES, SIZE, 0.0, INFINITY, false, &s.patterns), SP_OK);
     assert_int_equal(sp_patterns_measure(&s.patterns), SP_ERR_INPUT);
     assert_non_null(strstr(sp_error_text(), "empty"));
     clear_scene(&s);
@@ -315,10 +346,11 @@ static void a_band_without_pixels_is_refused(void **state)
     scene s = {0};
 
     fill_scene(&s);
-    assert_int_equal(sp_patterns_init(&s.detector.pixels, IMAGES, SIZE, 1e10, 2e10, &s.patterns), SP_ERR_INPUT);
+    assert_int_equal(sp_patterns_init(&s.detector.pixels, IMAGES, SIZE, 1e10, 2e10, false, &s.patterns), SP_ERR_INPUT);
     assert_non_null(strstr(sp_error_text(), "no good pixel"));
     memset(s.detector.bad, 1, PIXELS);
-    assert_int_equal(sp_patterns_init(&s.detector.pixels, IMAGES, SIZE, 0.0, INFINITY, &s.patterns), SP_ERR_INPUT);
+    assert_int_equal(sp_patterns_init(&s.detector.pixels, IMAGES, SIZE, 0.0, INFINITY, false, &s.patterns),
+                     SP_ERR_INPUT);
     assert_null(s.patterns.count);
     clear_scene(&s);
 }
@@ -329,7 +361,7 @@ static void a_single_pixel_is_refused(void **state)
     bench detector = bench_new(1, 1, 1, STEP, WAVELENGTH);
     sp_patterns patterns;
 
-    assert_int_equal(sp_patterns_init(&detector.pixels, 1, 1, 0.0, INFINITY, &patterns), SP_ERR_INPUT);
+    assert_int_equal(sp_patterns_init(&detector.pixels, 1, 1, 0.0, INFINITY, false, &patterns), SP_ERR_INPUT);
     bench_clear(&detector);
 }
 
@@ -340,7 +372,7 @@ static void a_single_column_of_pixels_has_shells_too(void **state)
     bench detector = bench_new(1, 16, 1, STEP, WAVELENGTH);
     sp_patterns patterns;
 
-    assert_int_equal(sp_patterns_init(&detector.pixels, 1, 1, 0.0, INFINITY, &patterns), SP_OK);
+    assert_int_equal(sp_patterns_init(&detector.pixels, 1, 1, 0.0, INFINITY, false, &patterns), SP_OK);
     assert_int_equal(patterns.shells, 8);
     assert_true(fabs(patterns.shell_width / STEP - 1.0) < 0.05);
     sp_patterns_clear(&patterns);
@@ -415,6 +447,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bins_hold_the_sums_of_their_good_pixels),
         cmocka_unit_test(images_are_read_bin_after_bin),
+        cmocka_unit_test(photon_counts_are_packed_without_loss),
         cmocka_unit_test(bins_lie_on_the_ewald_sphere),
         cmocka_unit_test(a_flat_detector_stays_flat),
         cmocka_unit_test(shells_are_sorted_contiguous_and_as_wide_as_they_say),

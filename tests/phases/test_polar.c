@@ -274,7 +274,7 @@ static void crumple(bench *detector)
 
 /* The polar form of a search: what sp_matcher_new() would hand over. */
 typedef struct setting {
-    double unit, floor, r;
+    double unit, floor, r, budget; /* 0: plenty */
     sp_isa isa;
 } setting;
 
@@ -284,6 +284,7 @@ static sp_polar *make_polar(const scene *s, const setting *with)
                                   .stride = s->patterns.pixels,
                                   .unit = with->unit,
                                   .floor = with->floor,
+                                  .budget = with->budget > 0.0 ? with->budget : 1e9,
                                   .diameter = DIAMETER,
                                   .isa = with->isa};
     sp_polar *polar = NULL;
@@ -689,6 +690,33 @@ static sp_slicer *soft_model(ptrdiff_t edge)
     return slicer;
 }
 
+/* Images that do not fit the budget take turns, which changes nothing. */
+static void memory_is_kept_within_the_budget(void **state)
+{
+    (void)state;
+    scene s = make_scene(65, WAVELENGTH, mask);
+    sp_rotation_grid grid = make_grid(600);
+    const ptrdiff_t all = s.patterns.pixels, some = sp_patterns_within(&s.patterns, 0.12e10);
+    setting with = bright(&s);
+    sp_polar *wide = make_polar(&s, &with);
+
+    with.budget = 1.0;
+    sp_polar *narrow = make_polar(&s, &with);
+
+    for (int i = 0; i < 3; i++) {
+        answer a = search_within(&s, wide, i == 1 ? some : all, &grid);
+        answer b = search_within(&s, narrow, i == 1 ? some : all, &grid);
+
+        assert_same(&s, &a, &b);
+        clear_answer(&a);
+        clear_answer(&b);
+    }
+    sp_polar_free(wide);
+    sp_polar_free(narrow);
+    sp_rotation_grid_clear(&grid);
+    clear_scene(&s);
+}
+
 /* The rings of the last pixels may lie beyond a model of coarser voxels, which has all that those pixels need. */
 static void a_coarser_model_serves_fewer_pixels(void **state)
 {
@@ -804,6 +832,7 @@ int main(void)
         cmocka_unit_test(a_turned_grid_is_searched_as_well),
         cmocka_unit_test(ties_go_to_the_lower_index),
         cmocka_unit_test(pixels_come_and_go),
+        cmocka_unit_test(memory_is_kept_within_the_budget),
         cmocka_unit_test(a_coarser_model_serves_fewer_pixels),
         cmocka_unit_test(results_are_the_same_bits_on_any_number_of_threads),
         cmocka_unit_test(the_polar_route_is_taken_where_it_can_be),

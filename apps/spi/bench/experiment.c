@@ -129,12 +129,14 @@ done:
 
 static sp_status add_to_patterns(void *context, ptrdiff_t first, ptrdiff_t count, const float *value)
 {
+    sp_status status = SP_OK;
     sp_patterns *patterns = context;
 
     for (ptrdiff_t i = 0; i < count; i++) {
-        sp_patterns_add(patterns, first + i, value + i * patterns->source_count);
+        SP_TRY(sp_patterns_add(patterns, first + i, value + i * patterns->source_count));
     }
-    return SP_OK;
+done:
+    return status;
 }
 
 static sp_status add_to_file(void *context, ptrdiff_t first, ptrdiff_t count, const float *value)
@@ -155,7 +157,7 @@ sp_status sp_experiment_patterns(const sp_experiment *experiment, ptrdiff_t imag
     sp_patterns self = {0};
     sp_status status = SP_OK;
 
-    SP_TRY(sp_patterns_init(&pixels, images, 1, 0.0, 1.001 * experiment->s_max, &self));
+    SP_TRY(sp_patterns_init(&pixels, images, 1, 0.0, 1.001 * experiment->s_max, false, &self));
     SP_TRY(for_each_block(experiment, images, add_to_patterns, &self));
     SP_TRY(sp_patterns_measure(&self));
     self.quantum = 1.0;

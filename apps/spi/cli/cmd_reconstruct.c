@@ -70,7 +70,7 @@ done:
 static sp_status check_memory(const sp_image_file *file, const sp_reconstruct_settings *settings)
 {
     sp_status status = SP_OK;
-    const double needed = sp_reconstruct_bytes(file, settings), available = (double)sp_memory_available();
+    const double needed = sp_reconstruct_memory(file, settings).total, available = (double)sp_memory_available();
 
     SP_REQUIRE(available == 0.0 || needed <= available, SP_ERR_MEMORY,
                "%.1f GB of memory are needed, %.1f GB are available; choose a smaller --grid, a larger --binning, or a "

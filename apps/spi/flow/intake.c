@@ -72,7 +72,7 @@ static void measure_reach(sp_loop *l)
 }
 
 /* Reads all images in blocks and hands each block to `take`. */
-typedef void block_taker(sp_loop *l, ptrdiff_t first, ptrdiff_t count, const float *value, void *context);
+typedef sp_status block_taker(sp_loop *l, ptrdiff_t first, ptrdiff_t count, const float *value, void *context);
 
 static sp_status for_each_block(sp_loop *l, const char *label, block_taker *take, void *context)
 {
@@ -89,7 +89,7 @@ static sp_status for_each_block(sp_loop *l, const char *label, block_taker *take
 
         SP_REQUIRE(!sp_interrupted(), SP_ERR_INTERRUPT, "interrupted while reading: nothing was written");
         SP_TRY(sp_image_file_read(l->file, first, count, value));
-        take(l, first, count, value, context);
+        SP_TRY(take(l, first, count, value, context));
         sp_progress_add(progress, count);
     }
 done:
@@ -98,8 +98,22 @@ done:
     return status;
 }
 
-/* First pass: mean image (factors divided out) and noise. */
-static void take_mean(sp_loop *l, ptrdiff_t first, ptrdiff_t count, const float *value, void *context)
+static bool is_whole(const sp_loop *l, ptrdiff_t count, const float *value)
+{
+    const sp_detector_map *map = sp_image_file_map(l->file);
+
+    for (ptrdiff_t i = 0; i < count; i++) {
+        for (ptrdiff_t p = 0; p < map->pixels; p++) {
+            if (!map->bad[p] && !sp_photons_are_whole(&value[i * map->pixels + p], 1)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* First pass: mean image (factors divided out), noise, and whether all values are counts. */
+static sp_status take_mean(sp_loop *l, ptrdiff_t first, ptrdiff_t count, const float *value, void *context)
 {
     double *mean = context;
     const ptrdiff_t pixels = sp_image_file_map(l->file)->pixels;
@@ -112,18 +126,28 @@ static void take_mean(sp_loop *l, ptrdiff_t first, ptrdiff_t count, const float 
             mean[p] += value[i * pixels + p] / (double)l->state->images;
         }
     }
+    l->whole = (first == 0 || l->whole) && is_whole(l, count, value);
+    return SP_OK;
 }
 
 /* Second pass: into bins. */
-static void take_patterns(sp_loop *l, ptrdiff_t first, ptrdiff_t count, const float *value, void *context)
+static sp_status take_patterns(sp_loop *l, ptrdiff_t first, ptrdiff_t count, const float *value, void *context)
 {
     const ptrdiff_t pixels = sp_image_file_map(l->file)->pixels;
+    int worst = SP_OK; /* what is wrong is known to the thread where it happened alone */
+    sp_status status = SP_OK;
 
     (void)context;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) reduction(max : worst)
     for (ptrdiff_t i = 0; i < count; i++) {
-        sp_patterns_add(&l->patterns, first + i, value + i * pixels);
+        const int outcome = (int)sp_patterns_add(&l->patterns, first + i, value + i * pixels);
+
+        worst = outcome > worst ? outcome : worst;
     }
+    SP_REQUIRE(worst == SP_OK, (sp_status)worst,
+               worst == SP_ERR_MEMORY ? "no memory for the images" : "the image file changed while it was read");
+done:
+    return status;
 }
 
 bool sp_loop_climbs(const sp_reconstruct_settings *s)
@@ -232,7 +256,8 @@ sp_status sp_loop_read(sp_loop *l)
     l->state->photons_per_image = sum;
     SP_TRY(choose_settings(l, mean));
     SP_TRY(sp_patterns_init(&l->pixels, l->state->images, s->binning,
-                            s->low_resolution > 0.0 ? 1.0 / s->low_resolution : 0.0, l->s_max * 1.0001, &l->patterns));
+                            s->low_resolution > 0.0 ? 1.0 / s->low_resolution : 0.0, l->s_max * 1.0001, l->whole,
+                            &l->patterns));
     SP_TRY(for_each_block(l, "reading images", take_patterns, NULL));
     SP_TRY(sp_patterns_measure(&l->patterns));
     choose_noise(l);

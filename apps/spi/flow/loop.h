@@ -33,6 +33,7 @@ typedef struct sp_loop {
     sp_pixels pixels;
     float *correction; /* [pixels of the detector] solid angle times polarisation */
     sp_patterns patterns;
+    bool whole; /* all values of good pixels are counts */
     sp_slicer *slicer;
     sp_merger *merger;
     sp_phaser *phaser;

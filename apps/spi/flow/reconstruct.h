@@ -95,8 +95,15 @@ typedef struct sp_reconstruction {
 /* Called after each complete generation (and once more at the end) with the state so far; an error ends the run. */
 typedef sp_status sp_generation_hook(void *context, const sp_reconstruction *state);
 
-/* Memory that the run will take [byte], from the shape of the data alone. */
-double sp_reconstruct_bytes(const sp_image_file *file, const sp_reconstruct_settings *settings);
+/* Memory that a run takes [byte]: total = fixed + images image + orientations orientation + edge^3 voxel. */
+typedef struct sp_memory_plan {
+    double total;
+    double fixed; /* whatever the number of images; of the polar route as much as its budget allows */
+    double image, orientation, voxel;
+} sp_memory_plan;
+
+/* From the shape of the data alone, as if no image could be packed. */
+sp_memory_plan sp_reconstruct_memory(const sp_image_file *file, const sp_reconstruct_settings *settings);
 
 /* Reconstruct.
  *   file      open image file; orientations in it are not looked at

@@ -14,6 +14,13 @@ enum {
     KERNEL_WIDTH = 4,      /* of both NUFFTs: 4e-4 of the local intensity, below the noise of any image */
 };
 
+/* Memory [byte] */
+static const double PROGRAM_BYTES = 20e6;  /* the program, its libraries and threads */
+static const double OF_IMAGE = 300.0;      /* orientations, candidates, scores */
+static const double OF_ORIENTATION = 64.0; /* two grids, for a moment */
+static const double OF_PIXEL = 61.0;       /* of the detector: where it is, its factors, the mean image, its bin */
+static const double OF_BIN = 48.0;
+
 static const ptrdiff_t LEAST_EDGE = 36; /* coarser grids cut the support too roughly */
 static const double BEYOND = 2.0; /* cycles per box between the reach and the end of the grid: whole shells, blur */
 static const double AUTOCORRELATION_REACH = 1.05; /* support of the autocorrelation, in diameters */
@@ -31,34 +38,58 @@ static sp_match_settings match_settings(const sp_reconstruct_settings *s, double
                                .s_max = s_max};
 }
 
-/* Memory of the run [byte]. `edge` and `bins` as chosen. */
-static double bytes_of_run(const sp_reconstruct_settings *s, ptrdiff_t images, ptrdiff_t bins, ptrdiff_t edge)
-{
-    const double cube = (double)edge * (double)edge * (double)edge;
-    const sp_match_settings match = match_settings(s, s->resolution > 0.0 ? 1.0 / s->resolution : INFINITY);
+/* What a run is made of; `values` [byte] is what the images' counts take. */
+typedef struct dimensions {
+    ptrdiff_t images, bins, detector, edge;
+    double values;
+} dimensions;
 
-    return 4.0 * (double)images * (double)bins + sp_matcher_bytes(&match, images, bins, omp_get_max_threads()) +
-           (double)sp_merger_bytes(edge) + (double)sp_phaser_bytes(edge, s->starts * FINAL_STARTS) +
-           cube * 80.0 /* slicer at twice the edge */
-           + cube * 28.0 + (double)s->orientations * 32.0 + (double)images * 400.0 + BLOCK_BYTES;
+static sp_memory_plan plan_memory(const sp_reconstruct_settings *s, const dimensions *d)
+{
+    const double cube = (double)d->edge * (double)d->edge * (double)d->edge, images = (double)d->images;
+    const int threads = omp_get_max_threads();
+    const sp_match_settings match = match_settings(s, s->resolution > 0.0 ? 1.0 / s->resolution : INFINITY);
+    const double block = fmin((double)BLOCK_BYTES, 4.0 * images * (double)d->detector);
+    const double model = sp_slicer_bytes(d->edge) + (double)sp_merger_bytes(d->edge) +
+                         (double)sp_phaser_bytes(d->edge, s->starts * FINAL_STARTS) + 5.0 * 4.0 * cube;
+    const double matcher = sp_matcher_bytes(&match, d->images, d->bins, threads);
+    const double work = fmax(block, matcher + model) - model; /* reading is over before the rest begins */
+    sp_memory_plan plan = {
+        .image = d->values / images + OF_IMAGE, .orientation = OF_ORIENTATION, .voxel = model / cube};
+
+    plan.fixed = PROGRAM_BYTES + work + OF_PIXEL * (double)d->detector + OF_BIN * (double)d->bins;
+    plan.total = plan.fixed + images * plan.image + (double)s->orientations * plan.orientation + cube * plan.voxel;
+    return plan;
 }
 
-double sp_reconstruct_bytes(const sp_image_file *file, const sp_reconstruct_settings *settings)
+sp_memory_plan sp_reconstruct_memory(const sp_image_file *file, const sp_reconstruct_settings *settings)
 {
     const sp_detector_map *map = sp_image_file_map(file);
     const int bin = settings->binning > 0 ? settings->binning : 1;
-    const ptrdiff_t edge = settings->grid > 0 ? settings->grid : 64;
+    dimensions d = {.images = sp_image_file_count(file),
+                    .bins = map->pixels / ((ptrdiff_t)bin * bin) + 1,
+                    .detector = map->pixels,
+                    .edge = settings->grid > 0 ? settings->grid : 64};
 
-    return bytes_of_run(settings, sp_image_file_count(file), map->pixels / (bin * bin) + 1, edge);
+    d.values = 4.0 * (double)d.images * (double)d.bins;
+    return plan_memory(settings, &d);
 }
 
+/* Says what the run will take, and refuses where that is more than there is besides what the images hold already. */
 static sp_status check_memory(const sp_loop *l)
 {
-    const sp_reconstruct_settings *s = &l->state->settings;
-    const double need = bytes_of_run(s, l->state->images, l->patterns.pixels, l->state->edge);
-    const double have = (double)sp_memory_available();
+    const dimensions d = {.images = l->state->images,
+                          .bins = l->patterns.pixels,
+                          .detector = l->patterns.source_count,
+                          .edge = l->state->edge,
+                          .values = sp_patterns_bytes(&l->patterns)};
+    const sp_memory_plan plan = plan_memory(&l->state->settings, &d);
+    const double need = plan.total - d.values, have = (double)sp_memory_available();
     sp_status status = SP_OK;
 
+    sp_log_info(l->log,
+                "memory: about %.0f MB, with %.0f bytes for each image, %.0f for each orientation, %.0f for each voxel",
+                plan.total / 1e6, plan.image, plan.orientation, plan.voxel);
     SP_REQUIRE(have == 0.0 || need <= have, SP_ERR_MEMORY,
                "the run needs %.1f GB of memory and %.1f GB are free: lower --resolution, or raise --binning",
                need / 1e9, have / 1e9);

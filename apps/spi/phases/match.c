@@ -16,9 +16,10 @@
 #include "phases/polar.h"
 
 enum {
-    SCRATCH = 5,   /* patterns that a thread may hold: one predicted, three derivatives, one image */
-    CHUNK = 1024,  /* pixels predicted and compared at a time: they stay in the first-level cache */
-    FINALISTS = 2, /* candidates of an image that are refined to the end */
+    SCRATCH = 5,    /* patterns that a thread may hold: one predicted, three derivatives, one image */
+    ASSESSED = 512, /* images whose sums are kept apart, to be added in their order */
+    CHUNK = 1024,   /* pixels predicted and compared at a time: they stay in the first-level cache */
+    FINALISTS = 2,  /* candidates of an image that are refined to the end */
 };
 
 /* Images brighter than this are treated as if they had this many photons per bin, at three quarters of the largest
@@ -27,6 +28,8 @@ static const double BRIGHTEST = 10.0;
 
 /* The polar route may hold this many numbers per image for each pixel. */
 static const double MOST_POLAR = 4.0;
+
+static const double POLAR_BUDGET = 256e6; /* [byte] for the numbers that it holds; more images than fit take turns */
 
 struct sp_matcher {
     const sp_patterns *patterns;
@@ -42,7 +45,7 @@ struct sp_matcher {
     float *base;              /* [pixels] floor * profile at the pixel's radius */
     float *scratch;           /* [threads][SCRATCH][pixels] */
     float *whitening;         /* [pixels] 1 / variance of the shell, for the score shown to people */
-    double *residue;          /* [images][shells][2] sums for the dispersion */
+    double *residue; /* [ASSESSED][shells][2] sums for the dispersion, of some images; then [shells][2] of all */
 };
 
 static float *thread_scratch(const sp_matcher *self)
@@ -107,6 +110,7 @@ static sp_status make_polar_route(sp_matcher *self)
                                           .stride = self->stride,
                                           .unit = self->unit,
                                           .floor = self->settings.floor,
+                                          .budget = POLAR_BUDGET,
                                           .diameter = self->settings.diameter,
                                           .isa = sp_isa_best()},
                         &self->polar);
@@ -164,7 +168,7 @@ sp_status sp_matcher_new(const sp_patterns *patterns, const sp_slicer *slicer, c
     SP_TRY(SP_ARRAY(self->base, self->pixels));
     SP_TRY(SP_ARRAY(self->whitening, self->pixels));
     SP_TRY(SP_ARRAY(self->scratch, threads * SCRATCH * self->pixels));
-    SP_TRY(SP_ARRAY(self->residue, 2 * patterns->images * self->shells));
+    SP_TRY(SP_ARRAY(self->residue, 2 * (ASSESSED + 1) * self->shells));
     fill_tables(self);
     SP_TRY(make_route(self));
     *matcher = self;
@@ -191,10 +195,12 @@ void sp_matcher_free(sp_matcher *matcher)
 
 double sp_matcher_bytes(const sp_match_settings *settings, ptrdiff_t images, ptrdiff_t pixels, int threads)
 {
-    const double residue = 16.0 * (double)images * sqrt((double)pixels); /* shells: at most a radius' worth of pixels */
+    const double residue = 16.0 * (ASSESSED + 1) * sqrt((double)pixels); /* shells: at most a radius' worth of pixels */
+    const double own = 4.0 * (double)pixels * (SCRATCH * threads + 3) + residue;
 
-    return 4.0 * (double)pixels * (SCRATCH * threads) + residue + sp_dense_bytes(pixels, threads) +
-           4.0 * (double)images * polar_floats(settings, settings->s_max, pixels);
+    return own + (polar_floats(settings, settings->s_max, pixels) > 0.0
+                      ? sp_polar_bytes(settings->s_max, settings->diameter, images, pixels, POLAR_BUDGET, threads)
+                      : sp_dense_bytes(pixels, threads));
 }
 
 void sp_matcher_use(sp_matcher *matcher, const sp_slicer *slicer)
@@ -397,8 +403,9 @@ static void remove_shell_means(const sp_matcher *self, float *x)
     }
 }
 
-/* One image: score, scale, and the sums of its scatter about the model in each shell. */
-static void assess_image(const sp_matcher *self, ptrdiff_t image, sp_quat q, float *score, float *scale)
+/* One image: score, scale, and the sums of its scatter about the model in each shell, [shells][2]. */
+static void assess_image(const sp_matcher *self, ptrdiff_t image, sp_quat q, float *score, float *scale,
+                         double *residue)
 {
     const ptrdiff_t count = self->pixels;
     const float noise = (float)(self->patterns->quantum / self->unit);
@@ -418,7 +425,7 @@ static void assess_image(const sp_matcher *self, ptrdiff_t image, sp_quat q, flo
     }
     *scale = expected > 0.0 && self->patterns->scale[image] > 0.0f ? (float)(total / expected) : 0.0f;
     for (ptrdiff_t s = 0; s < self->shells; s++) {
-        double *sum = self->residue + 2 * (image * self->shells + s);
+        double *sum = residue + 2 * s;
 
         sum[0] = sum[1] = 0.0;
         for (ptrdiff_t p = self->patterns->shell_start[s]; p < self->patterns->shell_start[s + 1]; p++) {
@@ -442,19 +449,16 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Median over the shells of sum m^2 / sum ((k - m)^2 - noise), each shell over all images. */
-static double median_dispersion(sp_matcher *self)
+/* Median over the shells of sum m^2 / sum ((k - m)^2 - noise), each shell over all images.
+ *   sum  in  [shells][2], overwritten */
+static double median_dispersion(ptrdiff_t all, double *sum)
 {
-    double *ratio = self->residue; /* the sums of image 0 are used up before they are overwritten */
+    double *ratio = sum;
     ptrdiff_t shells = 0;
 
-    for (ptrdiff_t s = 0; s < self->shells; s++) {
-        double square = 0.0, scatter = 0.0;
+    for (ptrdiff_t s = 0; s < all; s++) {
+        const double square = sum[2 * s], scatter = sum[2 * s + 1];
 
-        for (ptrdiff_t n = 0; n < self->patterns->images; n++) {
-            square += self->residue[2 * (n * self->shells + s)];
-            scatter += self->residue[2 * (n * self->shells + s) + 1];
-        }
         if (square > 0.0) {
             ratio[shells++] = scatter > 1e-6 * square ? square / scatter : 1e6;
         }
@@ -463,15 +467,34 @@ static double median_dispersion(sp_matcher *self)
     return shells > 0 ? ratio[shells / 2] : 1.0;
 }
 
+/* Images first .. first + count - 1, at most ASSESSED; their sums are added to those of all. */
+static void assess_images(sp_matcher *self, ptrdiff_t first, ptrdiff_t count, const sp_quat *orientation, float *score,
+                          float *scale)
+{
+    const ptrdiff_t width = 2 * self->shells;
+    double *sum = self->residue + ASSESSED * width;
+
+#pragma omp parallel for schedule(dynamic, 8)
+    for (ptrdiff_t n = first; n < first + count; n++) {
+        assess_image(self, n, orientation[n], &score[n], &scale[n], self->residue + (n - first) * width);
+    }
+    for (ptrdiff_t n = 0; n < count; n++) {
+        for (ptrdiff_t i = 0; i < width; i++) {
+            sum[i] += self->residue[n * width + i];
+        }
+    }
+}
+
 void sp_matcher_assess(sp_matcher *matcher, const sp_quat *orientation, float *score, float *scale, double *dispersion)
 {
     const ptrdiff_t images = matcher->patterns->images;
+    double *all = matcher->residue + (ptrdiff_t)2 * ASSESSED * matcher->shells;
     double sum = 0.0;
     ptrdiff_t used = 0;
 
-#pragma omp parallel for schedule(dynamic, 8)
-    for (ptrdiff_t n = 0; n < images; n++) {
-        assess_image(matcher, n, orientation[n], &score[n], &scale[n]);
+    memset(all, 0, (size_t)(2 * matcher->shells) * sizeof *all);
+    for (ptrdiff_t n = 0; n < images; n += ASSESSED) {
+        assess_images(matcher, n, images - n < ASSESSED ? images - n : ASSESSED, orientation, score, scale);
     }
     for (ptrdiff_t n = 0; n < images; n++) {
         sum += scale[n];
@@ -480,5 +503,5 @@ void sp_matcher_assess(sp_matcher *matcher, const sp_quat *orientation, float *s
     for (ptrdiff_t n = 0; n < images && sum > 0.0; n++) {
         scale[n] *= (float)((double)used / sum);
     }
-    *dispersion = median_dispersion(matcher);
+    *dispersion = median_dispersion(matcher->shells, all);
 }

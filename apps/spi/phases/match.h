@@ -53,7 +53,7 @@ sp_status sp_matcher_new(const sp_patterns *patterns, const sp_slicer *slicer, c
                          sp_matcher **matcher);
 void sp_matcher_free(sp_matcher *matcher);                  /* NULL is fine */
 sp_match_route sp_matcher_route(const sp_matcher *matcher); /* polar or dense */
-/* Memory of a matcher [byte], its tiles of the dense route in any case. */
+/* Memory of a matcher [byte]; of the polar route where it is not known yet that the pixels do not fit it. */
 double sp_matcher_bytes(const sp_match_settings *settings, ptrdiff_t images, ptrdiff_t pixels, int threads);
 
 /* Another slicer, with a grid of its own, takes the place of the first (which may have been NULL). Borrowed. */

@@ -139,16 +139,17 @@ static void spread_lane(const sp_merger *self, const sp_patterns *patterns, cons
 
     memset(self->pair[lane], 0, (size_t)sp_nufft_pair_count(self->nufft) * sizeof(float));
     for (ptrdiff_t n = first + lane; n < end && !sp_interrupted(); n += LANES) {
-        const float *count = patterns->count + n * patterns->pixels;
+        sp_pattern_reader reader = sp_patterns_open(patterns, n);
         const float scale = patterns->scale[n];
         const sp_mat3 rotation = sp_quat_to_matrix(orientation[n]);
 
         if (!(scale > 0.0f)) {
             continue;
         }
+        sp_patterns_read(&reader, pixels, 1.0f, value);
         for (ptrdiff_t p = 0; p < pixels; p++) {
             weight[p] = scale * patterns->exposure[p] * self->ramp[p];
-            value[p] = count[p] * self->ramp[p]; /* weight * count / (scale exposure) */
+            value[p] *= self->ramp[p]; /* weight * count / (scale exposure) */
         }
         sp_nufft_spread_pair(self->nufft, &rotation, 2.0 * self->box, (const float *const *)patterns->s, pixels, value,
                              weight, self->pair[lane]);

@@ -2,6 +2,7 @@
 #include "phases/patterns.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,7 +139,7 @@ static void fill_geometry(const sp_pixels *pixels, ptrdiff_t size, const bin *bi
 }
 
 sp_status sp_patterns_init(const sp_pixels *pixels, ptrdiff_t images, ptrdiff_t size, double s_min, double s_max,
-                           sp_patterns *patterns)
+                           bool whole, sp_patterns *patterns)
 {
     const ptrdiff_t room = pixels->panels * ((pixels->height + size - 1) / size) * ((pixels->width + size - 1) / size);
     sp_status status = SP_OK;
@@ -169,7 +170,12 @@ sp_status sp_patterns_init(const sp_pixels *pixels, ptrdiff_t images, ptrdiff_t 
     SP_TRY(SP_ARRAY(self.shell, self.pixels));
     SP_TRY(SP_ARRAY(self.shell_start, self.shells + 1));
     SP_TRY(SP_ARRAY(self.source, self.source_count));
-    SP_TRY(SP_ARRAY(self.count, images * self.pixels));
+    if (whole) {
+        SP_TRY(sp_photons_new(images, &self.photons));
+    } else {
+        SP_TRY(SP_ARRAY(self.count, images * self.pixels));
+    }
+    SP_TRY(SP_ARRAY(self.row, omp_get_max_threads() * self.pixels));
     SP_TRY(SP_ARRAY(self.scale, images));
     SP_TRY(SP_ARRAY(self.profile, self.shells));
     fill_geometry(pixels, size, bins, bin_index, &self);
@@ -222,29 +228,52 @@ void sp_patterns_clear(sp_patterns *patterns)
     sp_array_free(patterns->shell_start);
     sp_array_free(patterns->source);
     sp_array_free(patterns->count);
+    sp_photons_free(patterns->photons);
+    sp_array_free(patterns->row);
     sp_array_free(patterns->scale);
     sp_array_free(patterns->profile);
     *patterns = (sp_patterns){0};
 }
 
-void sp_patterns_add(sp_patterns *patterns, ptrdiff_t image, const float *value)
+sp_status sp_patterns_add(sp_patterns *patterns, ptrdiff_t image, const float *value)
 {
-    float *count = patterns->count + image * patterns->pixels;
+    float *row = patterns->row + omp_get_thread_num() * patterns->pixels;
+    float *count = patterns->count ? patterns->count + image * patterns->pixels : row;
+    sp_status status = SP_OK;
 
+    memset(count, 0, (size_t)patterns->pixels * sizeof *count);
     for (ptrdiff_t p = 0; p < patterns->source_count; p++) {
         if (patterns->source[p] >= 0) {
             count[patterns->source[p]] += value[p];
         }
     }
+    if (patterns->photons) {
+        SP_REQUIRE(sp_photons_are_whole(count, patterns->pixels), SP_ERR_INPUT,
+                   "image %td holds values that are no photon counts", image);
+        SP_TRY(sp_photons_put(patterns->photons, image, count, patterns->pixels));
+    }
+done:
+    return status;
+}
+
+double sp_patterns_bytes(const sp_patterns *patterns)
+{
+    return patterns->count ? 4.0 * (double)patterns->images * (double)patterns->pixels
+                           : (double)sp_photons_bytes(patterns->photons);
 }
 
 sp_pattern_reader sp_patterns_open(const sp_patterns *patterns, ptrdiff_t image)
 {
-    return (sp_pattern_reader){patterns->count + image * patterns->pixels};
+    return patterns->count ? (sp_pattern_reader){.count = patterns->count + image * patterns->pixels}
+                           : (sp_pattern_reader){.photons = sp_photons_open(patterns->photons, image)};
 }
 
 void sp_patterns_read(sp_pattern_reader *reader, ptrdiff_t count, float factor, float *value)
 {
+    if (!reader->count) {
+        sp_photons_read(&reader->photons, count, factor, value);
+        return;
+    }
     for (ptrdiff_t i = 0; i < count; i++) {
         value[i] = factor * reader->count[i];
     }
@@ -261,10 +290,12 @@ sp_status sp_patterns_measure(sp_patterns *patterns)
     SP_TRY(SP_ARRAY(exposure, patterns->shells));
     memset(patterns->profile, 0, (size_t)patterns->shells * sizeof *patterns->profile);
     for (ptrdiff_t n = 0; n < patterns->images; n++) {
+        sp_pattern_reader reader = sp_patterns_open(patterns, n);
         double sum = 0.0;
 
+        sp_patterns_read(&reader, patterns->pixels, 1.0f, patterns->row);
         for (ptrdiff_t p = 0; p < patterns->pixels; p++) {
-            const double value = patterns->count[n * patterns->pixels + p];
+            const double value = patterns->row[p];
 
             sum += value;
             patterns->profile[patterns->shell[p]] += value;

@@ -5,10 +5,12 @@
  * Expected value of bin p of image n:   scale_n * exposure_p * I(s_p)
  * where exposure holds solid angle, polarisation and the number of good pixels in the bin. Values stay raw counts:
  * noise is simple only there; whoever needs intensities divides (docs/algorithm.md, section 1). */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
+#include "phases/photons.h"
 
 /* The pixels of one image as the file has them, all arrays [panels][height][width]. Borrowed. */
 typedef struct sp_pixels {
@@ -30,7 +32,9 @@ typedef struct sp_patterns {
     int32_t *shell;         /* [pixels] */
     ptrdiff_t *shell_start; /* [shells + 1] first bin of each shell */
     double shell_width;     /* [1/m]; shell k holds |s| in k .. k+1 widths */
-    float *count;           /* [images][pixels] raw values, summed over each bin */
+    float *count;           /* [images][pixels] raw values, summed over each bin; NULL: they are packed */
+    sp_photons *photons;    /* the same, packed; NULL: they are not. Either way sp_patterns_open() reads them */
+    float *row;             /* [threads][pixels] work space */
     float *scale;           /* [images] fluence relative to the mean; 0 for an image without signal */
     double *profile;        /* [shells] mean intensity over all images: value / (scale exposure); "SAXS curve" */
     double quantum;         /* noise variance / mean: 1 for photon counts, 0 for noise-free values */
@@ -40,9 +44,10 @@ typedef struct sp_patterns {
 
 /* Room for `images` images of these pixels, binned size x size within each panel.
  *   s_min, s_max  bins outside are left out [1/m]
+ *   whole         all values of good pixels will be photon counts: they are packed, which takes a fraction of the room
  * Release with sp_patterns_clear(). Fails with SP_ERR_INPUT (no usable pixel, no two neighbours), SP_ERR_MEMORY. */
 sp_status sp_patterns_init(const sp_pixels *pixels, ptrdiff_t images, ptrdiff_t size, double s_min, double s_max,
-                           sp_patterns *patterns);
+                           bool whole, sp_patterns *patterns);
 void sp_patterns_clear(sp_patterns *patterns);
 
 /* Bins, from the first, whose |s| does not exceed s_max [1/m] by more than rounding: 1e-4 of it. */
@@ -53,12 +58,17 @@ ptrdiff_t sp_patterns_within(const sp_patterns *patterns, double s_max);
  *   value  in  [shells] */
 double sp_patterns_along(const sp_patterns *patterns, const double *value, double radius);
 
-/* Sums one image [panels][height][width] into its bins. Different images may be added by different threads. */
-void sp_patterns_add(sp_patterns *patterns, ptrdiff_t image, const float *value);
+/* Sums one image [panels][height][width] into its bins, once for each image. Different images may be added by different
+ * threads, no more than omp_get_max_threads() told when the patterns were made. Fails, never for values that are not
+ * packed, with SP_ERR_INPUT (not whole), SP_ERR_MEMORY. */
+sp_status sp_patterns_add(sp_patterns *patterns, ptrdiff_t image, const float *value);
+
+double sp_patterns_bytes(const sp_patterns *patterns); /* memory of the images' values */
 
 /* Reads one image, bin after bin. */
 typedef struct sp_pattern_reader {
-    const float *count;
+    const float *count; /* NULL: */
+    sp_photon_reader photons;
 } sp_pattern_reader;
 
 sp_pattern_reader sp_patterns_open(const sp_patterns *patterns, ptrdiff_t image);

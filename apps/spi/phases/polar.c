@@ -45,9 +45,11 @@ struct sp_polar {
     float *weight;      /* [pixels][TAPS] */
     double *phase;      /* [pixels][2] cos, sin of the pixel's angle */
     float *share;       /* [pixels] exposure over mean exposure of that radius */
-    float *coefficient; /* [images, rounded up][offset[orders]][2] */
+    ptrdiff_t room;     /* images in the coefficients at a time: a multiple of IMAGES */
+    float *coefficient; /* [room][offset[orders]][2] */
     float *exposed;     /* [kernel's images][offset[orders]][2] of the shares, in the first row */
-    ptrdiff_t pixels;   /* in the coefficients now */
+    ptrdiff_t pixels;   /* in the coefficients now, of the images from number `held` on */
+    ptrdiff_t held;
 
     float *intensity;  /* [DIRECTIONS][samples] */
     float *feature;    /* [DIRECTIONS / width][offset[orders]][2][width] */
@@ -305,13 +307,34 @@ done:
     return status;
 }
 
+/* Images that are held at a time. */
+static ptrdiff_t room_for(ptrdiff_t images, double bytes_each, double budget)
+{
+    const ptrdiff_t groups = (images + IMAGES - 1) / IMAGES;
+    const ptrdiff_t most = (ptrdiff_t)fmax(floor(budget / bytes_each / IMAGES), 1.0);
+
+    return IMAGES * (groups < most ? groups : most);
+}
+
+double sp_polar_bytes(double s_max, double diameter, ptrdiff_t images, ptrdiff_t pixels, double budget, int threads)
+{
+    const double row = sp_polar_floats(s_max, diameter), held = (double)room_for(images, 4.0 * row, budget) + 6.0;
+    const double rings = RINGS * s_max * diameter + 0.5 * TAPS, orders = (double)orders_at(s_max, diameter);
+    const double samples = rings * (0.5 * SAMPLES * (orders + FEW_ORDERS) + FEW_SAMPLES);
+    const double tile = DIRECTIONS * (2.0 * row + samples + SP_POLAR_ANGLES) + 5.0 * samples;
+    const double transform = 2.0 * orders * (BATCH * rings + 2.0) + BATCH * (double)pixels;
+    const double comparison = SP_POLAR_MAX_WIDTH * (double)(IMAGES + 1) * SP_POLAR_ANGLES;
+
+    return 4.0 * (held * row + tile + threads * fmax(transform, comparison) + (TAPS + 6.0) * (double)pixels);
+}
+
 static sp_status make_workspace(sp_polar *self)
 {
-    const ptrdiff_t images = (self->input.patterns->images + IMAGES - 1) / IMAGES * IMAGES;
     sp_status status = SP_OK;
 
+    self->room = room_for(self->input.patterns->images, 4.0 * (double)row_floats(self), self->input.budget);
     self->thread_floats = scratch_floats(self);
-    SP_TRY(SP_ARRAY(self->coefficient, images * row_floats(self)));
+    SP_TRY(SP_ARRAY(self->coefficient, self->room * row_floats(self)));
     SP_TRY(SP_ARRAY(self->exposed, self->kernels->images * row_floats(self)));
     SP_TRY(SP_ARRAY(self->intensity, DIRECTIONS * self->sample_start[self->rings]));
     SP_TRY(SP_ARRAY(self->feature, DIRECTIONS * row_floats(self)));
@@ -452,27 +475,42 @@ static void transform_images(const sp_polar *self, ptrdiff_t image, ptrdiff_t co
     transform(self, data, stride, count, first, last, rows);
 }
 
-/* The coefficients become those of the first `pixels` pixels: the new ones are added, in the order in which all of them
- * would be; if there are fewer than before, that begins anew. */
-static void take_pixels(sp_polar *self, ptrdiff_t pixels)
+/* Images held at a time, from number `first` on. */
+static ptrdiff_t held_images(const sp_polar *self, ptrdiff_t first)
 {
-    const ptrdiff_t images = self->input.patterns->images, stride = self->input.stride, row = row_floats(self);
+    const ptrdiff_t left = self->input.patterns->images - first;
 
-    if (pixels < self->pixels) {
-        memset(self->coefficient, 0, (size_t)(images * row) * sizeof *self->coefficient);
-        memset(self->exposed, 0, (size_t)row * sizeof *self->exposed);
+    return left < self->room ? left : self->room;
+}
+
+/* The coefficients become those of the images from number `first` on, of their first `pixels` pixels: where they hold
+ * fewer pixels of these images the new ones are added, in the order in which all of them would be; else that begins
+ * anew. */
+static void take_images(sp_polar *self, ptrdiff_t first, ptrdiff_t pixels)
+{
+    const ptrdiff_t images = held_images(self, first), row = row_floats(self);
+
+    if (first != self->held || pixels < self->pixels) {
+        memset(self->coefficient, 0, (size_t)(self->room * row) * sizeof *self->coefficient);
         self->pixels = 0;
+        self->held = first;
     }
     if (pixels == self->pixels) {
         return;
     }
-    transform(self, self->share, stride, 1, self->pixels, pixels, self->exposed);
 #pragma omp parallel for schedule(dynamic, 1)
     for (ptrdiff_t n = 0; n < images; n += BATCH) {
-        transform_images(self, n, images - n < BATCH ? images - n : BATCH, self->pixels, pixels,
+        transform_images(self, first + n, images - n < BATCH ? images - n : BATCH, self->pixels, pixels,
                          self->coefficient + n * row);
     }
     self->pixels = pixels;
+}
+
+/* The shares of the first `pixels` pixels, as if they were an image. */
+static void take_shares(const sp_polar *self, ptrdiff_t pixels)
+{
+    memset(self->exposed, 0, (size_t)row_floats(self) * sizeof *self->exposed);
+    transform(self, self->share, self->input.stride, 1, 0, pixels, self->exposed);
 }
 
 /* ---- features of directions ---- */
@@ -600,7 +638,7 @@ typedef struct results {
     float *score;
 } results;
 
-/* Images first .. first + count - 1 with `width` directions of the tile, from number `at` on. */
+/* Images first .. first + count - 1 of those held with `width` directions of the tile, from number `at` on. */
 static void compare(const sp_polar *self, const tile *t, ptrdiff_t at, ptrdiff_t first, ptrdiff_t count,
                     const results *out)
 {
@@ -611,11 +649,12 @@ static void compare(const sp_polar *self, const tile *t, ptrdiff_t at, ptrdiff_t
     correlate(self, self->feature + at * row_floats(self), angles, self->coefficient + first * row_floats(self), IMAGES,
               half);
     for (ptrdiff_t n = 0; n < count; n++) {
-        ptrdiff_t *best = out->best + (first + n) * out->keep;
-        float *score = out->score + (first + n) * out->keep;
+        const ptrdiff_t image = self->held + first + n;
+        ptrdiff_t *best = out->best + image * out->keep;
+        float *score = out->score + image * out->keep;
 
         if (!self->kernels->angles(half + n * each, angles, self->grid_turn, self->bias + at * SP_POLAR_ANGLES,
-                                   self->input.patterns->scale[first + n], score[out->keep - 1], value)) {
+                                   self->input.patterns->scale[image], score[out->keep - 1], value)) {
             continue;
         }
         for (ptrdiff_t i = 0; i < lanes * angles; i++) { /* in the order of the grid, for the sake of ties */
@@ -626,29 +665,40 @@ static void compare(const sp_polar *self, const tile *t, ptrdiff_t at, ptrdiff_t
     }
 }
 
+/* The images held against the whole grid. */
+static void search_held(sp_polar *self, const sp_slicer *slicer, tile t, const results *out)
+{
+    const ptrdiff_t images = held_images(self, self->held), directions = t.grid->directions;
+
+    for (; t.first < directions && !sp_interrupted(); t.first += DIRECTIONS) {
+        t.count = directions - t.first < DIRECTIONS ? directions - t.first : DIRECTIONS;
+        make_tile(self, slicer, &t);
+#pragma omp parallel for schedule(dynamic, 1)
+        for (ptrdiff_t n = 0; n < images; n += IMAGES) {
+            for (ptrdiff_t at = 0; at < t.count; at += self->kernels->width) {
+                compare(self, &t, at, n, images - n < IMAGES ? images - n : IMAGES, out);
+            }
+        }
+    }
+}
+
 void sp_polar_search(sp_polar *polar, const sp_slicer *slicer, ptrdiff_t pixels, double dispersion,
                      const sp_rotation_grid *grid, int keep, ptrdiff_t *best, float *score)
 {
     const ptrdiff_t images = polar->input.patterns->images;
     const results out = {keep, best, score};
-    tile t = {.grid = grid, .dispersion = (float)dispersion, .rings = rings_of(polar, pixels)};
+    const tile t = {.grid = grid, .dispersion = (float)dispersion, .rings = rings_of(polar, pixels)};
 
     assert(grid->angles <= SP_POLAR_ANGLES && pixels > 0 && pixels <= polar->input.stride);
-    take_pixels(polar, pixels);
+    take_shares(polar, pixels);
     place_samples(polar, t.rings, sp_slicer_reach(slicer));
     sort_runs(polar, grid->angles, t.rings);
     for (ptrdiff_t i = 0; i < images * keep; i++) {
         best[i] = 0;
         score[i] = -INFINITY;
     }
-    for (; t.first < grid->directions && !sp_interrupted(); t.first += DIRECTIONS) {
-        t.count = grid->directions - t.first < DIRECTIONS ? grid->directions - t.first : DIRECTIONS;
-        make_tile(polar, slicer, &t);
-#pragma omp parallel for schedule(dynamic, 1)
-        for (ptrdiff_t n = 0; n < images; n += IMAGES) {
-            for (ptrdiff_t at = 0; at < t.count; at += polar->kernels->width) {
-                compare(polar, &t, at, n, images - n < IMAGES ? images - n : IMAGES, &out);
-            }
-        }
+    for (ptrdiff_t first = 0; first < images && !sp_interrupted(); first += polar->room) {
+        take_images(polar, first, pixels);
+        search_held(polar, slicer, t, &out);
     }
 }

@@ -27,6 +27,7 @@ typedef struct sp_polar_input {
     ptrdiff_t stride;            /* pixels that may be compared */
     double unit;                 /* value of one photon */
     double floor;                /* share of the shell mean mixed into the model */
+    double budget;               /* [byte] for the coefficients of images; those of as many as fit are held at a time */
     double diameter;             /* [m] of the particle: what is finer than its speckles is not sampled */
     sp_isa isa;
 } sp_polar_input;
@@ -38,6 +39,9 @@ bool sp_polar_fits(const sp_patterns *patterns, ptrdiff_t pixels, double *curvat
 /* Floats that one image takes, for bins up to s_max [1/m]. */
 double sp_polar_floats(double s_max, double diameter);
 
+/* Memory of sp_polar_new() for bins up to s_max [1/m] and so much budget [byte], about. */
+double sp_polar_bytes(double s_max, double diameter, ptrdiff_t images, ptrdiff_t pixels, double budget, int threads);
+
 /* Room for all images. No more threads may be used later than omp_get_max_threads() tells now.
  * Free with sp_polar_free(). Fails with SP_ERR_USAGE (the pixels do not fit), SP_ERR_MEMORY. */
 sp_status sp_polar_new(const sp_polar_input *input, sp_polar **polar);
@@ -46,7 +50,8 @@ void sp_polar_free(sp_polar *polar); /* NULL is fine */
 /* The best orientations of every image among those of the grid, as sp_matcher_search() has it: score (eq. 7) with the
  * exposure of a pixel split into the mean over its shell, which the model is multiplied by, and the pixel's share of
  * that, which multiplies mean and dispersion as the fluence does.
- *   pixels      the first so many are compared; when they change the images are transformed anew, as far as needed
+ *   pixels      the first so many are compared; when they change the images are transformed anew, as far as needed; in
+ *               every search, if they do not fit the budget
  *   dispersion  r
  *   grid        at most SP_POLAR_ANGLES angles; q[d][a] = turn about the beam by 2 pi a / angles times q[d][0]
  *   best        out  [images][keep] index into the grid, best first

@@ -40,6 +40,11 @@ void sp_slicer_free(sp_slicer *slicer)
     sp_array_free(slicer);
 }
 
+double sp_slicer_bytes(ptrdiff_t edge)
+{
+    return sp_nufft_plan_bytes(edge, OVERSAMPLING) + sp_nufft_grid_bytes(edge, OVERSAMPLING);
+}
+
 double sp_slicer_reach(const sp_slicer *slicer)
 {
     return slicer->reach;

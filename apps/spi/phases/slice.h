@@ -18,6 +18,8 @@ typedef struct sp_slicer sp_slicer;
 sp_status sp_slicer_new(ptrdiff_t edge, double voxel, int width, sp_slicer **slicer);
 void sp_slicer_free(sp_slicer *slicer); /* NULL is fine */
 
+double sp_slicer_bytes(ptrdiff_t edge); /* memory it will take, for planning ahead */
+
 /* |s| up to which patterns may be cut [1/m]: half a cycle per voxel. */
 double sp_slicer_reach(const sp_slicer *slicer);
 

@@ -297,7 +297,7 @@ static sp_status time_transform(sp_bench *bench, sp_problem *p, int type, int wi
     SP_TRY(sp_bench_race(bench, contender, add_rivals(contender, 2, rivals, count, threads), &race));
     for (int i = 0; i < 2; i++) {
         sp_row *row = sp_row_add(bench, "nufft", threads, "type %s, N %d, w %d, sigma %.3g%s",
-                                 type == 2 ? "2" : "1 of data and weights", EDGE, width, sigma,
+                                 type == 2 ? "2" : "1, data + weights", EDGE, width, sigma,
                                  i == 0      ? ""
                                  : type == 2 ? ": interpolation"
                                              : ": spreading");
@@ -337,7 +337,7 @@ static sp_status time_variants(sp_bench *bench, sp_problem *p, int type, int wid
     SP_TRY(sp_bench_race(bench, contender, sets, &race));
     for (int i = 0; i < sets; i++) {
         sp_row *row =
-            sp_row_add(bench, "nufft", 1, "type %s, w %d: %s of %d slices", type == 2 ? "2" : "1 of data and weights",
+            sp_row_add(bench, "nufft", 1, "type %s, w %d: %s of %d slices", type == 2 ? "2" : "1, data + weights",
                        width, type == 2 ? "interpolation" : "spreading", VARIANT_SLICES);
 
         row->kernels = i == sets - 1 ? "ref" : sp_isa_name((sp_isa)i);

@@ -390,6 +390,7 @@ static void every_fault_has_its_warning(void **state)
 #define FAULT(member, value, words) (bad = self->state, bad.member = (value), assert_warns(&bad, words))
     FAULT(settings.match, SP_MATCH_EUCLIDEAN, "published baseline");
     FAULT(converged, false, "did not converge");
+    FAULT(contradicted, true, "amplitudes contradict each other");
     FAULT(speckle, 0.001, "orientations still moved");
     FAULT(speckle, 0.2, "too few images: 6 see each speckle at the edge only 0.6 times");
     FAULT(images, 2 * IMAGES, "6 of 12 images hold no signal");

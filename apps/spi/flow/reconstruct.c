@@ -71,11 +71,15 @@ static void keep_attempt(sp_loop *l)
     }
 }
 
+static bool contradicts(const sp_loop *l)
+{
+    return sp_loop_climbs(&l->state->settings) && l->now.phasing_residual >= CONTRADICTION;
+}
+
 /* Starts again from other random orientations if the outcome contradicts itself; returns whether it did. */
 static bool again(sp_loop *l)
 {
-    if (!sp_loop_climbs(&l->state->settings) || l->now.phasing_residual < CONTRADICTION ||
-        l->attempt + 1 >= MAX_ATTEMPTS ||
+    if (!contradicts(l) || l->attempt + 1 >= MAX_ATTEMPTS ||
         l->state->generations + MIN_REFINED + SCAN_SPAN >= l->state->settings.generations) {
         return false;
     }
@@ -113,6 +117,7 @@ static bool next_stage(sp_loop *l, double dispersion)
         return false;
     }
     if (state->converged) {
+        state->contradicted = contradicts(l);
         state->stop_reason = "the images stopped turning and the score stopped rising";
         return true;
     }

@@ -83,6 +83,7 @@ typedef struct sp_reconstruction {
     int generations;        /* done */
     sp_generation *history; /* [generations] */
     bool converged;
+    bool contradicted;       /* converged, in the last attempt, to amplitudes that no density explains */
     const char *stop_reason; /* one sentence */
     double *prtf;            /* [shells] phase retrieval transfer function of the final phasing starts */
     double *prtf_s;          /* [shells] [1/m] */

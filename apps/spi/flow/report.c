@@ -88,6 +88,11 @@ static void warn_of_end(const sp_reconstruction *state, sp_text *text)
         sp_text_append(text, "did not converge: the map may be wrong as a whole; allow more --generations, try another "
                              "--seed, or collect more images\n");
     }
+    if (state->contradicted) {
+        sp_text_append(text,
+                       "the merged amplitudes contradict each other: some images may have settled in wrong places, "
+                       "or the images are very noisy; compare the map with one from another --seed\n");
+    }
     if (finished(state) && last && last->orientation_change > 0.5 * state->speckle) {
         sp_text_append(text,
                        "orientations still moved at the end: the median image turned by %.1f degrees, a speckle at "

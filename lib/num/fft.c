@@ -2,6 +2,7 @@
 #include "num/fft.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "num/fft_kernels.h"
@@ -208,23 +209,37 @@ ptrdiff_t sp_fft_complex_count(const sp_fft *plan)
 
 /* ---- transforms ---- */
 
-static void planes_forward(const sp_fft *plan, bool padded, const float *in, float *half)
+/* Is plane x of n one with coordinate -most .. most? */
+static bool within(ptrdiff_t x, ptrdiff_t n, ptrdiff_t most)
 {
-    const ptrdiff_t n = plan->n, edge = padded ? n / 2 : n;
+    return x <= most || n - x <= most;
+}
+
+/* Planes |x| <= most; what the others become is 0. */
+static void planes_forward(const sp_fft *plan, bool padded, const float *in, ptrdiff_t most, float *half)
+{
+    const ptrdiff_t n = plan->n, edge = padded ? n / 2 : n, plane = 2 * n * (n / 2 + 1);
 
 #pragma omp parallel for schedule(static) if (edge > FEW_PLANES)
     for (ptrdiff_t x = 0; x < edge; x++) {
-        plan->kernels->plane_forward(plan, padded, in + x * edge * edge, half + x * 2 * n * (n / 2 + 1));
+        if (within(x, n, most)) {
+            plan->kernels->plane_forward(plan, padded, in + x * edge * edge, half + x * plane);
+        } else {
+            memset(half + x * plane, 0, (size_t)plane * sizeof *half);
+        }
     }
 }
 
-static void planes_backward(const sp_fft *plan, bool padded, float *half, float *out)
+/* Planes |x| <= most; the others are left alone. */
+static void planes_backward(const sp_fft *plan, bool padded, float *half, ptrdiff_t most, float *out)
 {
     const ptrdiff_t n = plan->n, edge = padded ? n / 2 : n;
 
 #pragma omp parallel for schedule(static) if (edge > FEW_PLANES)
     for (ptrdiff_t x = 0; x < edge; x++) {
-        plan->kernels->plane_backward(plan, padded, half + x * 2 * n * (n / 2 + 1), out + x * edge * edge);
+        if (within(x, n, most)) {
+            plan->kernels->plane_backward(plan, padded, half + x * 2 * n * (n / 2 + 1), out + x * edge * edge);
+        }
     }
 }
 
@@ -255,16 +270,26 @@ static void columns(const sp_fft *plan, const sp_fft_direction *direction, float
     }
 }
 
+void sp_fft_forward_within(const sp_fft *plan, const float *in, ptrdiff_t most, float complex *out)
+{
+    planes_forward(plan, false, in, most, (float *)out);
+    columns(plan, &plan->forward, (float *)out);
+}
+
+void sp_fft_backward_within(const sp_fft *plan, float complex *in, ptrdiff_t most, float *out)
+{
+    columns(plan, &plan->backward, (float *)in);
+    planes_backward(plan, false, (float *)in, most, out);
+}
+
 void sp_fft_forward(const sp_fft *plan, const float *in, float complex *out)
 {
-    planes_forward(plan, false, in, (float *)out);
-    columns(plan, &plan->forward, (float *)out);
+    sp_fft_forward_within(plan, in, plan->n, out);
 }
 
 void sp_fft_backward(const sp_fft *plan, float complex *in, float *out)
 {
-    columns(plan, &plan->backward, (float *)in);
-    planes_backward(plan, false, (float *)in, out);
+    sp_fft_backward_within(plan, in, plan->n, out);
 }
 
 static void go_through(const sp_fft *plan, sp_fft_through *change, bool padded, const float *in, const float *table,
@@ -272,12 +297,12 @@ static void go_through(const sp_fft *plan, sp_fft_through *change, bool padded, 
 {
     const ptrdiff_t chunks = chunk_count(plan);
 
-    planes_forward(plan, padded, in, work);
+    planes_forward(plan, padded, in, plan->n, work);
 #pragma omp parallel for schedule(static) if (chunks > FEW_CHUNKS)
     for (ptrdiff_t i = 0; i < chunks; i++) {
         change(plan, padded, table, i * CHUNK, columns_from(plan, i * CHUNK), work);
     }
-    planes_backward(plan, padded, work, out);
+    planes_backward(plan, padded, work, plan->n, out);
 }
 
 void sp_fft_multiply(const sp_fft *plan, const float *in, const float *factor, float complex *work, float *out)

@@ -29,6 +29,10 @@ ptrdiff_t sp_fft_complex_count(const sp_fft *plan); /* n*n*(n/2+1) */
 void sp_fft_forward(const sp_fft *plan, const float *in, float complex *out);
 void sp_fft_backward(const sp_fft *plan, float complex *in, float *out);
 
+/* The same of volumes whose planes |x| > most are 0 (forward) or not wanted (backward): these are not looked at. */
+void sp_fft_forward_within(const sp_fft *plan, const float *in, ptrdiff_t most, float complex *out);
+void sp_fft_backward_within(const sp_fft *plan, float complex *in, ptrdiff_t most, float *out);
+
 /* out = backward(factor forward(in)), in and out of edge n: a periodic convolution.
  *   in, out  [n][n][n]             may be the same
  *   factor   in [n][n][n/2+1]

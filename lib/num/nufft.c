@@ -23,7 +23,7 @@ enum {
 
 /* Larger replicated grids [byte] lose more by leaving the last-level cache, which other threads use too, than they
  * gain: break-even was measured between 12 and 24 MB with 32 MB of cache. */
-static const size_t MOST_REPLICATED = 12000000;
+static const size_t MOST_REPLICATED = 16000000;
 
 struct sp_nufft {
     float weight[SP_NUFFT_DEGREE + 1][SP_NUFFT_PACKED] __attribute__((aligned(64)));
@@ -37,7 +37,7 @@ struct sp_nufft {
     sp_nufft_stencil pair;    /* of grids to spread onto: depth 1 */
     sp_fft *fft;
     float *factor;       /* [n/2+1] 1 / transform of the kernel, per axis */
-    float *real;         /* [nf^3] or one grid with depth 1, the larger: work space */
+    float *real;         /* [nf^3] work space */
     float complex *half; /* [nf][nf][nf/2+1] work space */
 };
 
@@ -137,13 +137,6 @@ static ptrdiff_t cell_count(const sp_nufft *plan)
     return plan->size[0] * plan->size[1] * plan->size[2];
 }
 
-static ptrdiff_t work_count(const sp_nufft *plan)
-{
-    const ptrdiff_t cube = plan->nf * plan->nf * plan->nf, cells = cell_count(plan);
-
-    return cube > cells ? cube : cells;
-}
-
 /* Least distance, modulo PAGE, between two rows of one stencil in a pair of grids [byte]. */
 static ptrdiff_t least_distance(int width, ptrdiff_t rows, ptrdiff_t columns)
 {
@@ -222,7 +215,7 @@ sp_status sp_nufft_new_with(ptrdiff_t n, int width, double sigma, const sp_nufft
     SP_REQUIRE(cell_count(self) <= INT32_MAX, SP_ERR_USAGE, "NUFFT grid of edge %td has too many cells", self->nf);
     SP_TRY(sp_fft_new(self->nf, &self->fft));
     SP_TRY(SP_ARRAY(self->factor, n / 2 + 1));
-    SP_TRY(SP_ARRAY(self->real, work_count(self)));
+    SP_TRY(SP_ARRAY(self->real, self->nf * self->nf * self->nf));
     SP_TRY(SP_ARRAY(self->half, sp_fft_complex_count(self->fft)));
     make_kernel(self);
     *plan = self;
@@ -269,9 +262,9 @@ static double planned_cells(ptrdiff_t n, double sigma)
 
 double sp_nufft_plan_bytes(ptrdiff_t n, double sigma)
 {
-    const double nf = (double)fine_size(n, sigma), cells = planned_cells(n, sigma);
+    const double nf = (double)fine_size(n, sigma);
 
-    return 4.0 * fmax(nf * nf * nf, cells) + 4.0 * nf * nf * (nf + 2.0);
+    return 4.0 * nf * nf * nf + 4.0 * nf * nf * (nf + 2.0);
 }
 
 double sp_nufft_grid_bytes(ptrdiff_t n, double sigma)
@@ -299,56 +292,39 @@ static float *frequencies(const sp_nufft *plan, ptrdiff_t b, ptrdiff_t c)
     return (float *)(plan->half + (x * nf + y) * (nf / 2 + 1));
 }
 
-/* Row b of every plane a, from the half-complex array. */
-static void unfold_row(const sp_nufft *plan, ptrdiff_t b, float *cells)
+/* Cell (b, c) of every plane a, from the half-complex array.   cell  out  where the one with a = 0 belongs */
+static void unfold_cell(const sp_nufft *plan, ptrdiff_t b, ptrdiff_t c, ptrdiff_t plane, float *cell)
 {
-    const ptrdiff_t *size = plan->size, *origin = plan->origin, nf = plan->nf, plane = size[1] * size[2];
+    const ptrdiff_t *origin = plan->origin, nf = plan->nf;
+    const float *up = frequencies(plan, b - origin[1], c - origin[2]);
+    const float *down = frequencies(plan, origin[1] - b, origin[2] - c);
 
-    for (ptrdiff_t c = 0; c < size[2]; c++) {
-        const float *up = frequencies(plan, b - origin[1], c - origin[2]);
-        const float *down = frequencies(plan, origin[1] - b, origin[2] - c);
-        float *out = cells + origin[0] * plane + b * size[2] + c; /* a = 0 */
-
-        for (ptrdiff_t a = -origin[0]; a < 0; a++) {
-            out[a * plane] = down[2 * -a];
-        }
-        for (ptrdiff_t a = 0; a <= nf / 2; a++) {
-            out[a * plane] = up[2 * a];
-        }
-        for (ptrdiff_t a = nf / 2 + 1; a < size[0] - origin[0]; a++) {
-            out[a * plane] = down[2 * (nf - a)];
-        }
+    for (ptrdiff_t a = -origin[0]; a < 0; a++) {
+        cell[a * plane] = down[2 * -a];
+    }
+    for (ptrdiff_t a = 0; a <= nf / 2; a++) {
+        cell[a * plane] = up[2 * a];
+    }
+    for (ptrdiff_t a = nf / 2 + 1; a < plan->size[0] - origin[0]; a++) {
+        cell[a * plane] = down[2 * (nf - a)];
     }
 }
 
-/* cells = the padded half space with depth 1, every cell of it defined. */
-static void unfold(const sp_nufft *plan, float *cells)
+/* grid = the padded half space, every cell of it defined. Rows beyond the last have weight 0 in any stencil; the last
+ * one stands for them. */
+static void unfold(const sp_nufft *plan, float *grid)
 {
-#pragma omp parallel for schedule(static)
-    for (ptrdiff_t b = 0; b < plan->size[1]; b++) {
-        unfold_row(plan, b, cells);
-    }
-}
-
-/* grid = cells in blocks of rows. Rows beyond the last have weight 0 in any stencil; the last one stands for them. */
-static void interleave(const sp_nufft *plan, const float *cells, float *grid)
-{
-    const ptrdiff_t *size = plan->size, blocks = plan->stencil.blocks;
-    const int depth = plan->depth, step = plan->stencil.replicated ? 1 : depth;
+    const ptrdiff_t *size = plan->size, blocks = plan->stencil.blocks, depth = plan->depth;
+    const ptrdiff_t step = plan->stencil.replicated ? 1 : depth, plane = blocks * size[2] * depth;
 
 #pragma omp parallel for schedule(static)
-    for (ptrdiff_t a = 0; a < size[0]; a++) {
-        for (ptrdiff_t block = 0; block < blocks; block++) {
-            float *out = grid + (a * blocks + block) * size[2] * depth;
+    for (ptrdiff_t block = 0; block < blocks; block++) {
+        float *row = grid + plan->origin[0] * plane + block * size[2] * depth;
 
-            for (int d = 0; d < depth; d++) {
-                const ptrdiff_t b = block * step + d < size[1] ? block * step + d : size[1] - 1;
-                const float *row = cells + (a * size[1] + b) * size[2];
+        for (ptrdiff_t i = 0; i < size[2] * depth; i++) {
+            const ptrdiff_t b = block * step + i % depth;
 
-                for (ptrdiff_t c = 0; c < size[2]; c++) {
-                    out[c * depth + d] = row[c];
-                }
-            }
+            unfold_cell(plan, b < size[1] ? b : size[1] - 1, i / depth, plane, row + i);
         }
     }
 }
@@ -358,13 +334,16 @@ static void scale_cube(const sp_nufft *plan, const float *in, ptrdiff_t n, float
 {
     const float *factor = plan->factor;
 
-    memset(out, 0, (size_t)(m * m * m) * sizeof *out);
 #pragma omp parallel for schedule(static)
-    for (ptrdiff_t x = -most; x <= most; x++) {
-        for (ptrdiff_t y = -most; y <= most; y++) {
+    for (ptrdiff_t i = 0; i < m; i++) {
+        const ptrdiff_t x = i <= m / 2 ? i : i - m;
+        float *plane = out + i * m * m;
+
+        memset(plane, 0, (size_t)(m * m) * sizeof *out);
+        for (ptrdiff_t y = -most; y <= most && labs(x) <= most; y++) {
             const float both = factor[labs(x)] * factor[labs(y)];
             const float *from = in + ((x + n) % n * n + (y + n) % n) * n;
-            float *to = out + ((x + m) % m * m + (y + m) % m) * m;
+            float *to = plane + (y + m) % m * m;
 
             for (ptrdiff_t z = 0; z <= most; z++) {
                 to[z] = from[z] * both * factor[z];
@@ -379,13 +358,8 @@ static void scale_cube(const sp_nufft *plan, const float *in, ptrdiff_t n, float
 void sp_nufft_prepare(sp_nufft *plan, const float *volume, float *grid)
 {
     scale_cube(plan, volume, plan->n, plan->real, plan->nf, plan->n / 2 - 1);
-    sp_fft_forward(plan->fft, plan->real, plan->half);
-    if (plan->depth == 1) {
-        unfold(plan, grid);
-    } else {
-        unfold(plan, plan->real);
-        interleave(plan, plan->real, grid);
-    }
+    sp_fft_forward_within(plan->fft, plan->real, plan->n / 2 - 1, plan->half);
+    unfold(plan, grid);
 }
 
 /* Rotation into grid cells: cell coordinate = m s, rows in the order of the grid's axes. */
@@ -501,6 +475,6 @@ static void fold(const sp_nufft *plan, const double *sum)
 void sp_nufft_collect(sp_nufft *plan, const double *sum, int which, ptrdiff_t m, float *volume)
 {
     fold(plan, sum + which * cell_count(plan));
-    sp_fft_backward(plan->fft, plan->half, plan->real);
+    sp_fft_backward_within(plan->fft, plan->half, m / 2 - 1, plan->real);
     scale_cube(plan, plan->real, plan->nf, volume, m, m / 2 - 1);
 }

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <omp.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "base/rng.h"
@@ -463,6 +464,39 @@ static void impossible_edges_are_refused_by_name(void **state)
     assert_null(plan);
 }
 
+/* Planes beyond are full of NAN going in, and must stay as they are going out. */
+static void planes_beyond_are_neither_looked_at_nor_written(void **state)
+{
+    (void)state;
+    for (int i = 0; i < EDGES; i++) {
+        for (ptrdiff_t most = 0; most <= edges[i] / 2; most += 3) {
+            problem p = make_problem(sp_isa_best(), edges[i]);
+            const ptrdiff_t plane = p.n * p.n;
+            float complex *want = NULL;
+
+            assert_int_equal(SP_ARRAY(want, p.count), SP_OK);
+            for (ptrdiff_t x = most + 1; x < p.n - most; x++) {
+                memset(p.real + x * plane, 0, (size_t)plane * sizeof *p.real);
+            }
+            sp_fft_forward(p.plan, p.real, want);
+            for (ptrdiff_t k = (most + 1) * plane; k < (p.n - most) * plane; k++) {
+                p.real[k] = NAN;
+            }
+            sp_fft_forward_within(p.plan, p.real, most, p.half);
+            assert_memory_equal(p.half, want, (size_t)p.count * sizeof *want);
+            sp_fft_backward(p.plan, want, p.back);
+            sp_fft_backward_within(p.plan, p.half, most, p.real);
+            for (ptrdiff_t k = 0; k < p.cube; k++) {
+                const bool beyond = k / plane > most && p.n - k / plane > most;
+
+                assert_true(beyond ? isnan(p.real[k]) : p.real[k] == p.back[k]);
+            }
+            sp_array_free(want);
+            clear_problem(&p);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -475,6 +509,7 @@ int main(void)
         cmocka_unit_test(impose_keeps_phases_and_replaces_moduli_unless_negative),
         cmocka_unit_test(impose_upon_nothing_gives_a_peak_at_the_origin),
         cmocka_unit_test(a_padded_product_is_that_of_the_volume_with_its_zeros),
+        cmocka_unit_test(planes_beyond_are_neither_looked_at_nor_written),
         cmocka_unit_test(threads_do_not_change_a_bit),
         cmocka_unit_test(good_sizes_are_even_and_smooth_and_the_smallest_such),
         cmocka_unit_test(impossible_edges_are_refused_by_name),

@@ -8,7 +8,7 @@
 #include "bench/specimen.h"
 
 enum {
-    SP_PROBLEM_EDGE = 82,   /* SpiniFEL's is 81; ours are even */
+    SP_PROBLEM_EDGE = 80,   /* SpiniFEL's is 81; ours are even */
     SP_PROBLEM_CHECKED = 8, /* slices that points of type 2 are checked on */
     SP_PROBLEM_POINTS = 512,
     SP_PROBLEM_SPREAD = 4, /* slices that are spread to check type 1 */

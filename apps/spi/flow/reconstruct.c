@@ -14,7 +14,7 @@ const char *const sp_phase_names[SP_PHASES] = {"read", "merge", "phase", "search
 enum {
     MIN_REFINED = 4,   /* refined generations before convergence is believed */
     MAX_SEARCHED = 20, /* generations of search only */
-    MAX_ATTEMPTS = 3,  /* from other random orientations, where the outcome contradicts itself */
+    MAX_ATTEMPTS = 5,  /* from other random orientations, where the outcome contradicts itself */
     SCAN_SPAN = 3,     /* generations over which the score must have stopped rising */
 };
 
@@ -30,7 +30,7 @@ static const double SEARCH_RISE = 0.01; /* ... less than this in the search, who
 sp_reconstruct_settings sp_reconstruct_defaults(void)
 {
     return (sp_reconstruct_settings){.seed = 1,
-                                     .generations = 100,
+                                     .generations = 150,
                                      .starts = 4,
                                      .match = SP_MATCH_LIKELIHOOD,
                                      .match_route = SP_MATCH_AUTO,

@@ -20,6 +20,7 @@ enum {
     ASSESSED = 512, /* images whose sums are kept apart, to be added in their order */
     CHUNK = 1024,   /* pixels predicted and compared at a time: they stay in the first-level cache */
     FINALISTS = 2,  /* candidates of an image that are refined to the end */
+    LONGEST = 8,    /* times the step that Fisher scoring proposes */
 };
 
 /* Images brighter than this are treated as if they had this many photons per bin, at three quarters of the largest
@@ -319,25 +320,35 @@ static climber look(const sp_matcher *self, ptrdiff_t image, const float *k, sp_
     return c;
 }
 
+/* Takes the proposed step, or 2, 4, ... LONGEST times that, whichever is best, within the limit: noise of the model
+ * adds to the information and not to the slope, so steps come out too short. Returns whether there is an improvement.
+ */
+static bool step_up(const sp_matcher *self, ptrdiff_t image, const float *k, double limit, climber *c)
+{
+    const double length = sqrt(c->t[0] * c->t[0] + c->t[1] * c->t[1] + c->t[2] * c->t[2]);
+    const double first = length > limit ? limit / length : 1.0;
+    climber best = *c;
+
+    for (double factor = first; factor <= LONGEST && factor * length <= 1.0001 * limit; factor *= 2.0) {
+        const double t[3] = {factor * c->t[0], factor * c->t[1], factor * c->t[2]};
+        const climber next = look(self, image, k, turned(c->q, t), false);
+
+        best = next.score > best.score ? next : best;
+    }
+    if (!(best.score > c->score)) {
+        return false;
+    }
+    *c = look(self, image, k, best.q, true);
+    return true;
+}
+
 /* Climbs up to `steps` steps. */
 static void climb(const sp_matcher *self, ptrdiff_t image, const float *k, int steps, double delta, climber *c)
 {
-    const double limit = 3.0 * delta; /* the derivative is not trusted beyond */
-
     for (int step = 0; step < steps && c->led; step++) {
         const double length = sqrt(c->t[0] * c->t[0] + c->t[1] * c->t[1] + c->t[2] * c->t[2]);
 
-        for (int i = 0; i < 3 && length > limit; i++) {
-            c->t[i] *= limit / length;
-        }
-        const climber next = look(self, image, k, turned(c->q, c->t), true);
-
-        if (!(next.score > c->score)) {
-            c->led = false; /* it would be proposed again */
-            return;
-        }
-        *c = next;
-        c->led = c->led && length >= 0.02 * delta;
+        c->led = step_up(self, image, k, 3.0 * delta, c) && c->led && length >= 0.02 * delta;
     }
 }
 

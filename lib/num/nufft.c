@@ -10,9 +10,9 @@
 #include "base/memory.h"
 #include "num/fft.h"
 #include "num/nufft_kernels.h"
+#include "num/window.h"
 
 enum {
-    MAX_WIDTH = 6,
     LANES = 8,         /* kernel weights of one axis, padded to a vector */
     PAGE = 4096,       /* [byte] */
     APART = 64,        /* [byte] the longest row takes 48 */
@@ -21,12 +21,8 @@ enum {
     PAD = 4,           /* [cell] beyond each end of an axis: half the widest stencil, and one for rounding */
 };
 
-/* Larger replicated grids [byte] lose more by leaving the last-level cache, which other threads use too, than they
- * gain: break-even was measured between 12 and 24 MB with 32 MB of cache. */
-static const size_t MOST_REPLICATED = 16000000;
-
 struct sp_nufft {
-    float weight[SP_NUFFT_DEGREE + 1][SP_NUFFT_PACKED] __attribute__((aligned(64)));
+    float weight[SP_WINDOW_DEGREE + 1][SP_NUFFT_PACKED] __attribute__((aligned(64)));
     ptrdiff_t n;         /* edge of the volume */
     ptrdiff_t nf;        /* edge of the fine grid, about sigma n */
     int depth;           /* of the layout of grids, num/nufft_kernels.h */
@@ -41,88 +37,22 @@ struct sp_nufft {
     float complex *half; /* [nf][nf][nf/2+1] work space */
 };
 
-static double kernel(double x, int width, double beta)
+/* The window as the kernels want it, and 1 / its transform at r = 0..n/2. */
+static void make_window(sp_nufft *self)
 {
-    const double u = 2.0 * x / width;
+    const int width = self->stencil.width, cells = width == 4 ? 4 : 8;
+    sp_window window;
 
-    return fabs(u) >= 1.0 ? (fabs(u) == 1.0 ? exp(-beta) : 0.0) : exp(beta * (sqrt(1.0 - u * u) - 1.0));
-}
-
-/* Polynomial of the given degree through the kernel at Chebyshev nodes of one cell; x in -1..1 across the cell. */
-static void fit_cell(int width, double beta, int cell, int degree, double *coefficient)
-{
-    double a[SP_NUFFT_DEGREE + 1][SP_NUFFT_DEGREE + 2];
-    const int terms = degree + 1;
-
-    for (int i = 0; i < terms; i++) {
-        const double x = cos(M_PI * (i + 0.5) / terms);
-        double power = 1.0;
-
-        for (int d = 0; d < terms; d++, power *= x) {
-            a[i][d] = power;
-        }
-        a[i][terms] = kernel(0.5 * (x + 1.0) + 0.5 * width - 1.0 - cell, width, beta);
-    }
-    for (int i = 0; i < terms; i++) { /* Gauss-Jordan with row pivoting */
-        int pivot = i;
-
-        for (int r = i + 1; r < terms; r++) {
-            pivot = fabs(a[r][i]) > fabs(a[pivot][i]) ? r : pivot;
-        }
-        for (int d = 0; d <= terms; d++) {
-            const double swap = a[i][d];
-
-            a[i][d] = a[pivot][d];
-            a[pivot][d] = swap;
-        }
-        for (int r = 0; r < terms; r++) {
-            const double ratio = r == i ? 0.0 : a[r][i] / a[i][i];
-
-            for (int d = i; d <= terms; d++) {
-                a[r][d] -= ratio * a[i][d];
-            }
-        }
-    }
-    for (int d = 0; d < terms; d++) {
-        coefficient[d] = a[d][terms] / a[d][d];
-    }
-}
-
-/* The kernel as polynomials, and 1 / its transform at r = 0..n/2, computed from the polynomials themselves. */
-static void make_kernel(sp_nufft *self)
-{
-    enum { PANELS = 32 };
-    const int width = self->stencil.width, degree = self->stencil.degree, cells = width == 4 ? 4 : 8;
-    const double sigma = (double)self->nf / (double)self->n;
-    /* Barnett et al., section 3.3, have 0.976. More is better for volumes that are brightest in the middle, as
-     * autocorrelations are: 0.7 (width 4) and 0.55 (width 6) of the error, hardly more in any shell. */
-    const double beta = 1.035 * M_PI * width * (1.0 - 0.5 / sigma);
-    double coefficient[MAX_WIDTH][SP_NUFFT_DEGREE + 1] = {{0.0}};
-
+    sp_window_design(width, (double)self->nf / (double)self->n, &window);
     for (int cell = 0; cell < width; cell++) {
-        fit_cell(width, beta, cell, degree, coefficient[cell]);
-        for (int d = 0; d <= degree; d++) {
+        for (int d = 0; d <= window.degree; d++) {
             for (int axis = 0; axis < 3; axis++) {
-                self->weight[d][axis * cells + cell] = (float)coefficient[cell][d];
+                self->weight[d][axis * cells + cell] = (float)window.coefficient[cell][d];
             }
         }
     }
     for (ptrdiff_t r = 0; r <= self->n / 2; r++) {
-        static const double node[2] = {-0.5773502691896257, 0.5773502691896257}; /* Gauss-Legendre, 2 points */
-        double sum = 0.0;
-
-        for (int cell = 0; cell < width; cell++) {
-            for (int i = 0; i < 2 * PANELS; i++) {
-                const double t = (i / 2 + 0.5 + 0.5 * node[i % 2]) / PANELS;
-                double value = 0.0;
-
-                for (int d = degree; d >= 0; d--) {
-                    value = value * (2.0 * t - 1.0) + coefficient[cell][d];
-                }
-                sum += value * cos(2.0 * M_PI * (double)r * (t + 0.5 * width - 1.0 - cell) / (double)self->nf);
-            }
-        }
-        self->factor[r] = (float)(2.0 * PANELS / sum);
+        self->factor[r] = (float)(1.0 / sp_window_transform(&window, (double)r / (double)self->nf));
     }
 }
 
@@ -209,7 +139,7 @@ sp_status sp_nufft_new_with(ptrdiff_t n, int width, double sigma, const sp_nufft
     self->n = n;
     self->nf = fine_size(n, sigma);
     self->stencil.width = width;
-    self->stencil.degree = width == 4 ? 5 : 8;
+    self->stencil.degree = sp_window_degree(width);
     self->stencil.weight = self->weight;
     make_layout(self, kernels, most_replicated);
     SP_REQUIRE(cell_count(self) <= INT32_MAX, SP_ERR_USAGE, "NUFFT grid of edge %td has too many cells", self->nf);
@@ -217,7 +147,7 @@ sp_status sp_nufft_new_with(ptrdiff_t n, int width, double sigma, const sp_nufft
     SP_TRY(SP_ARRAY(self->factor, n / 2 + 1));
     SP_TRY(SP_ARRAY(self->real, self->nf * self->nf * self->nf));
     SP_TRY(SP_ARRAY(self->half, sp_fft_complex_count(self->fft)));
-    make_kernel(self);
+    make_window(self);
     *plan = self;
     self = NULL;
 done:
@@ -227,7 +157,7 @@ done:
 
 sp_status sp_nufft_new(ptrdiff_t n, int width, double sigma, sp_nufft **plan)
 {
-    return sp_nufft_new_with(n, width, sigma, sp_nufft_kernels_for(sp_isa_best()), MOST_REPLICATED, plan);
+    return sp_nufft_new_with(n, width, sigma, sp_nufft_kernels_for(sp_isa_best()), SP_NUFFT_MOST_REPLICATED, plan);
 }
 
 void sp_nufft_free(sp_nufft *plan)
@@ -269,7 +199,8 @@ double sp_nufft_plan_bytes(ptrdiff_t n, double sigma)
 
 double sp_nufft_grid_bytes(ptrdiff_t n, double sigma)
 {
-    return fmax(4.0 * 1.1 * planned_cells(n, sigma), (double)MOST_REPLICATED); /* blocks of four rows may end empty */
+    return fmax(4.0 * 1.1 * planned_cells(n, sigma),
+                (double)SP_NUFFT_MOST_REPLICATED); /* blocks of four rows may end empty */
 }
 
 double sp_nufft_pair_bytes(ptrdiff_t n, double sigma)

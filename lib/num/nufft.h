@@ -7,10 +7,11 @@
  *   type 2   f(k)  = sum_r a[r] cos(2 pi k.r / n)              volume  -> values at any k
  *   type 1   a[r]  = sum_j c_j  cos(2 pi k_j.r / n)            values  -> volume; the adjoint of type 2
  * with r in -n/2+1 .. n/2-1 per axis (the plane -n/2 of an even edge has no partner and is taken as 0), and k in cycles
- * per box, |k_i| <= n/2. Both go through a grid finer by `sigma` and the kernel exp(beta (sqrt(1-x^2)-1)) of Barnett,
- * Magland, af Klinteberg (SIAM J. Sci. Comput. 41 (2019) C479), `width` cells wide. Relative error at sigma = 2 for
- * an autocorrelation that fills its box, brightest in the middle: below 6e-4 at width 4, 1e-5 at width 6; for a volume
- * as bright in its corners 2e-3 and 3e-5.
+ * per box, |k_i| <= n/2. Both go through a grid finer by `sigma` and a window of num/window.h, `width` cells wide.
+ * Relative error of type 2, for an autocorrelation that fills its box, over all points and within shells of |k|:
+ *   width 4   sigma 1.25  5e-4, 1e-3    1.5  2e-4, 3e-4    2  4e-5, 7e-5
+ *   width 6               9e-6, 3e-5         2e-6, 6e-6       2e-7, 2e-6 (single precision)
+ * For volumes as bright in the corners of the box as in the middle it is fifteen to seventy times that.
  *
  * Volumes: [n][n][n] floats in FFT order, [x][y][z], z fastest. Grids are opaque arrays of sp_nufft_grid_count()
  * floats from sp_array_new(); they hold one half of the space and are padded so that no stencil needs a test.

@@ -17,14 +17,15 @@
 #include "num/isa.h"
 #include "num/nufft.h"
 
-enum {
-    SP_NUFFT_DEGREE = 8,    /* highest power in the kernel's polynomials */
-    SP_NUFFT_PACKED = 4 * 8 /* coefficients of one power: [axis a, c, b, none][cell], 4 or 8 cells per axis */
-};
+/* Larger replicated grids [byte] lose more by leaving the last-level cache, which other threads use too, than they
+ * gain: break-even was measured between 12 and 24 MB with 32 MB of cache. */
+enum { SP_NUFFT_MOST_REPLICATED = 16000000 };
+
+enum { SP_NUFFT_PACKED = 4 * 8 }; /* coefficients of one power: [axis a, c, b, none][cell], 4 or 8 cells per axis */
 
 typedef struct sp_nufft_stencil {
     int width;        /* 4 or 6 cells */
-    int degree;       /* of the polynomials: width 4: 5, width 6: 8 */
+    int degree;       /* of the polynomials (num/window.h) */
     bool replicated;  /* layout of the grid */
     int32_t blocks;   /* of b in one plane of the grid */
     int32_t columns;  /* cells of c in one row */

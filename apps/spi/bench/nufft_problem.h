@@ -10,7 +10,7 @@
 enum {
     SP_PROBLEM_EDGE = 80,   /* SpiniFEL's is 81; ours are even */
     SP_PROBLEM_CHECKED = 8, /* slices that points of type 2 are checked on */
-    SP_PROBLEM_POINTS = 512,
+    SP_PROBLEM_POINTS = 4096,
     SP_PROBLEM_SPREAD = 4, /* slices that are spread to check type 1 */
     SP_PROBLEM_PLACES = 192,
 };
@@ -39,9 +39,9 @@ void sp_problem_load_type1(sp_problem *problem);
 /* FINUFFT's values of type 1: data and weights for two calls, or one complex number for one. */
 void sp_problem_load_rival(sp_problem *problem, bool two_calls);
 
-/* Errors of a transform of the first CHECKED slices in `value` (or in `half[0]`): of all points, and in the worst of
- * eight shells of |k|. */
-double sp_problem_error2(const sp_problem *problem, bool rival, double *worst);
+/* Errors of a transform of the first CHECKED slices in `value` (or in `half[0]`): of all points, where the bright ones
+ * near the centre count most, and within each of eight shells of |k|, the median of these. */
+double sp_problem_error2(const sp_problem *problem, bool rival, double *local);
 
 /* Errors of a transform of the first SPREAD slices: `volume` is the sum of data (which = 0) or weights (1). */
 double sp_problem_error1(const sp_problem *problem, const float *volume, int which);

@@ -21,7 +21,7 @@ sp_row *sp_row_add(sp_bench *bench, const char *part, int threads, const char *f
 
     assert(bench->rows < SP_ROWS);
     bench->rows++;
-    *row = (sp_row){.part = part, .threads = threads, .unit = "", .limit = "", .error = NAN, .worst = NAN};
+    *row = (sp_row){.part = part, .threads = threads, .unit = "", .limit = "", .error = NAN, .local = NAN};
     va_start(arguments, format);
     vsnprintf(row->name, sizeof row->name, format, arguments);
     va_end(arguments);
@@ -57,7 +57,7 @@ sp_row_ratio *sp_row_compare(sp_row *row, const sp_race *race, int slow, int fas
     sp_row_ratio *ratio = next_ratio(row);
     va_list arguments;
 
-    *ratio = (sp_row_ratio){.installed = true, .times = sp_race_ratio(race, slow, fast), .error = NAN, .worst = NAN};
+    *ratio = (sp_row_ratio){.installed = true, .times = sp_race_ratio(race, slow, fast), .error = NAN, .local = NAN};
     va_start(arguments, format);
     vsnprintf(ratio->to, sizeof ratio->to, format, arguments);
     va_end(arguments);
@@ -68,7 +68,7 @@ void sp_row_not_installed(sp_row *row, const char *library)
 {
     sp_row_ratio *ratio = next_ratio(row);
 
-    *ratio = (sp_row_ratio){.installed = false, .error = NAN, .worst = NAN};
+    *ratio = (sp_row_ratio){.installed = false, .error = NAN, .local = NAN};
     snprintf(ratio->to, sizeof ratio->to, "%s", library);
 }
 

@@ -16,7 +16,7 @@ typedef struct sp_row_ratio {
     char to[SP_ROW_TEXT]; /* "FINUFFT f32, tolerance 1e-3, sigma 2" */
     bool installed;       /* else nothing was measured */
     sp_quartiles times;
-    double error, worst; /* of the other, like those of the row; NAN: not measured */
+    double error, local; /* of the other, like those of the row; NAN: not measured */
 } sp_row_ratio;
 
 typedef struct sp_row {
@@ -30,7 +30,7 @@ typedef struct sp_row {
     double share;         /* of the limit, 0 .. 1; 0: none known */
     const char *limit;    /* which: "FMA peak" */
     double error;         /* relative, root mean square; NAN: not measured */
-    double worst;         /* of any part, shell or image as `note` says; NAN: not measured */
+    double local;         /* error within shells of |k|, in the median one; NAN: not measured */
     double bytes;         /* [byte] most memory at once; 0: not measured */
     char note[SP_ROW_TEXT];
     int ratios;

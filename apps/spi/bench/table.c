@@ -28,6 +28,13 @@ static double spread_of(const sp_quartiles *q)
     return q->median > 0.0 ? 50.0 * (q->high - q->low) / q->median : 0.0;
 }
 
+static void append_local(sp_text *text, double local)
+{
+    if (isfinite(local)) {
+        sp_text_append(text, ", local %.1e", local);
+    }
+}
+
 static void append_ratio(sp_text *text, const sp_row_ratio *ratio)
 {
     if (!ratio->installed) {
@@ -37,7 +44,9 @@ static void append_ratio(sp_text *text, const sp_row_ratio *ratio)
     sp_text_append(text, "%12s %7.2f (%.2f to %.2f) times as fast as %s", "", ratio->times.median, ratio->times.low,
                    ratio->times.high, ratio->to);
     if (isfinite(ratio->error)) {
-        sp_text_append(text, " (error %.1e)", ratio->error);
+        sp_text_append(text, " (error %.1e", ratio->error);
+        append_local(text, ratio->local);
+        sp_text_append(text, ")");
     }
     sp_text_append(text, "\n");
 }
@@ -62,7 +71,9 @@ static void append_row(sp_text *text, const sp_row *row)
     sp_text_append(text, "%-7s %-57s %-7s %3d %9s %7s %14s  %-20s %8s\n", row->part, row->name,
                    row->kernels ? row->kernels : "", row->threads, time, spread, rate, share, error);
     if (row->note[0]) {
-        sp_text_append(text, "%12s %s\n", "", row->note);
+        sp_text_append(text, "%12s %s", "", row->note);
+        append_local(text, row->local);
+        sp_text_append(text, "\n");
     }
     for (int i = 0; i < row->ratios; i++) {
         append_ratio(text, &row->ratio[i]);
@@ -77,7 +88,8 @@ void sp_bench_table(const sp_bench *bench, sp_text *text)
                    machine->threads, sp_isa_name(machine->isa), machine->compiler);
     sp_text_append(text, "one core  %.2f GHz, %.0f GFLOP/s fp32; all threads %.0f GFLOP/s\n", 1e-9 * machine->clock,
                    1e-9 * machine->peak[0], 1e-9 * machine->peak[1]);
-    sp_text_append(text, "medians; spread: half the distance of the quartiles; error: relative, root mean square\n\n");
+    sp_text_append(text, "medians; spread: half the distance of the quartiles; error: relative, root mean square, "
+                         "local: within shells of |k|\n\n");
     sp_text_append(text, "%-7s %-57s %-7s %3s %9s %7s %14s  %-20s %8s\n", "part", "what", "kernels", "thr", "time",
                    "spread", "rate", "of the limit", "error");
     for (ptrdiff_t i = 0; i < bench->rows; i++) {
@@ -107,7 +119,7 @@ static void write_ratio(sp_json *json, const sp_row_ratio *ratio)
         write_quartiles(json, "quartiles", &ratio->times);
     }
     sp_json_real(json, "error", ratio->error);
-    sp_json_real(json, "worst_error", ratio->worst);
+    sp_json_real(json, "local_error", ratio->local);
     sp_json_end(json);
 }
 
@@ -125,7 +137,7 @@ static void write_row(sp_json *json, const sp_row *row)
     sp_json_real(json, "share_of_limit", row->share > 0.0 ? row->share : NAN);
     sp_json_text(json, "limit", row->limit);
     sp_json_real(json, "error", row->error);
-    sp_json_real(json, "worst_error", row->worst);
+    sp_json_real(json, "local_error", row->local);
     sp_json_real(json, "peak_bytes", row->bytes > 0.0 ? row->bytes : NAN);
     sp_json_text(json, "note", row->note);
     sp_json_array(json, "compared");

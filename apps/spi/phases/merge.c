@@ -17,7 +17,7 @@ enum {
     ROUND = 256, /* images that a lane adds up before it is emptied: single precision then holds 500,000 images */
 };
 
-static const double OVERSAMPLING = 1.5;  /* of the spreading grid, which already has twice the edge */
+static const double OVERSAMPLING = 1.25; /* of the spreading grid, which already has twice the edge */
 static const double CG_TOLERANCE = 1e-4; /* below what the data can tell */
 
 struct sp_merger {

@@ -4,7 +4,7 @@
 #include "base/memory.h"
 #include "num/nufft.h"
 
-static const double OVERSAMPLING = 2.0; /* of the interpolation grid: 4e-4 of the local intensity at width 4 */
+static const double OVERSAMPLING = 1.5; /* of the interpolation grid: 4e-4 of the local intensity at width 4 */
 
 struct sp_slicer {
     sp_nufft *nufft;

@@ -3,6 +3,7 @@
 
 #include "num/nufft_kernels.h"
 #include "num/variants/shuffle.h"
+#include "num/window.h"
 
 /* Sizes that depend on the kernel's width; all are constants once a function is inlined for one width.
  *   cells    of one axis in a row of coefficients
@@ -31,11 +32,6 @@ INLINE int spans(int width)
 INLINE int packs(int width)
 {
     return (3 * cells(width) + SP_LANES - 1) / SP_LANES;
-}
-
-INLINE int degree_of(int width)
-{
-    return width == 4 ? 5 : 8;
 }
 
 /* Blocks that a stencil touches. */
@@ -87,7 +83,7 @@ INLINE void locate(const sp_nufft_stencil *stencil, const float map[3][3], const
 
 INLINE void load_coefficients(const float (*table)[SP_NUFFT_PACKED], int width, sp_floats (*out)[MAX_PACKS])
 {
-    for (int d = 0; d <= degree_of(width); d++) {
+    for (int d = 0; d <= sp_window_degree(width); d++) {
         for (int v = 0; v < packs(width); v++) {
             out[d][v] = sp_load(table[d] + v * SP_LANES);
         }
@@ -124,7 +120,7 @@ INLINE void pack_places(const places *p, int i, int width, sp_floats *x)
  * one. */
 INLINE void evaluate(sp_floats (*coefficient)[MAX_PACKS], const sp_floats *x, int width, sp_floats *weight)
 {
-    const int odd = (degree_of(width) - 1) / 2 * 2 + 1, even = degree_of(width) / 2 * 2;
+    const int odd = (sp_window_degree(width) - 1) / 2 * 2 + 1, even = sp_window_degree(width) / 2 * 2;
 
     for (int v = 0; v < packs(width); v++) {
         const sp_floats square = x[v] * x[v];
@@ -145,9 +141,9 @@ INLINE void evaluate_slopes(sp_floats (*coefficient)[MAX_PACKS], const sp_floats
                             sp_floats *slope)
 {
     for (int v = 0; v < packs(width); v++) {
-        sp_floats value = coefficient[degree_of(width)][v], rise = {0.0f};
+        sp_floats value = coefficient[sp_window_degree(width)][v], rise = {0.0f};
 
-        for (int d = degree_of(width) - 1; d >= 0; d--) {
+        for (int d = sp_window_degree(width) - 1; d >= 0; d--) {
             rise = rise * x[v] + value;
             value = value * x[v] + coefficient[d][v];
         }
@@ -221,7 +217,7 @@ typedef struct reader {
     const float *grid;
     int width;
     bool replicated, slopes;
-    sp_floats coefficient[SP_NUFFT_DEGREE + 1][MAX_PACKS];
+    sp_floats coefficient[SP_WINDOW_DEGREE + 1][MAX_PACKS];
     pattern lanes;
 } reader;
 
@@ -449,7 +445,7 @@ INLINE void spread(const sp_nufft_stencil *stencil, const float map[3][3], const
                    const float *first, const float *second, float *pair, int width)
 {
     const ptrdiff_t row = 2 * (ptrdiff_t)stencil->columns, plane = stencil->blocks * row;
-    sp_floats coefficient[SP_NUFFT_DEGREE + 1][MAX_PACKS], x[MAX_PACKS], weight[MAX_PACKS];
+    sp_floats coefficient[SP_WINDOW_DEGREE + 1][MAX_PACKS], x[MAX_PACKS], weight[MAX_PACKS];
     batch points __attribute__((aligned(64)));
 
     load_coefficients(stencil->weight, width, coefficient);

@@ -13,29 +13,7 @@ enum {
     FEW_CHUNKS = 8   /* likewise */
 };
 
-extern const sp_fft_kernels sp_fft_kernels_plain;
-#ifdef SP_HAS_avx2
-extern const sp_fft_kernels sp_fft_kernels_avx2;
-#endif
-#ifdef SP_HAS_avx512
-extern const sp_fft_kernels sp_fft_kernels_avx512;
-#endif
-
-const sp_fft_kernels *sp_fft_kernels_for(sp_isa isa)
-{
-    switch (isa) {
-#ifdef SP_HAS_avx512
-    case SP_ISA_AVX512:
-        return &sp_fft_kernels_avx512;
-#endif
-#ifdef SP_HAS_avx2
-    case SP_ISA_AVX2:
-        return &sp_fft_kernels_avx2;
-#endif
-    default:
-        return &sp_fft_kernels_plain;
-    }
-}
+SP_TABLES(sp_fft_kernels)
 
 /* ---- plans ---- */
 

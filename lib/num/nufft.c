@@ -21,6 +21,8 @@ enum {
     PAD = 4,           /* [cell] beyond each end of an axis: half the widest stencil, and one for rounding */
 };
 
+SP_TABLES(sp_nufft_kernels)
+
 struct sp_nufft {
     float weight[SP_WINDOW_DEGREE + 1][SP_NUFFT_PACKED] __attribute__((aligned(64)));
     ptrdiff_t n;         /* edge of the volume */

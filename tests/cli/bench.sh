@@ -17,7 +17,7 @@ valid_json() {
 "$spica" bench --quick --json --quiet nufft >nufft.json
 valid_json nufft.json
 for field in complete machine processor compiler cores threads kernels clock_hertz peak_flops_one_thread rows part name \
-    seconds seconds_quartiles rate unit share_of_limit limit error worst_error compared to installed times_as_fast; do
+    seconds seconds_quartiles rate unit share_of_limit limit error local_error compared to installed times_as_fast; do
     grep -q "\"$field\":" nufft.json || fail "no $field in the JSON"
 done
 grep -q '"complete": true' nufft.json

@@ -1,24 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "base/memory.h"
-#include "base/rng.h"
-#include "phases/blobs.h"
 #include "phases/dense_kernels.h"
+#include "phases/matching.h"
 
 /* The search itself is tested in test_match.c; here are the kernels of every instruction set against plain loops. */
 
 enum { PIXELS = 37, MORE = 5, ORIENTATIONS = 32, IMAGES = 12 }; /* multiples of every kernel's width and images */
-
-static float *noise(ptrdiff_t count, uint64_t seed)
-{
-    sp_rng rng = sp_rng_stream(seed, 6, 0);
-    float *x = NULL;
-
-    assert_int_equal(SP_ARRAY(x, count), SP_OK);
-    for (ptrdiff_t i = 0; i < count; i++) {
-        x[i] = (float)(2.0 * sp_rng_uniform(&rng) - 1.0);
-    }
-    return x;
-}
 
 static void features_are_accurate_over_twenty_decades(void **state)
 {

@@ -3,7 +3,7 @@
 
 #include <omp.h>
 
-#include "phases/blobs.h"
+#include "phases/matching.h"
 
 enum { EDGE = 20, SIDE = 20, PIXELS = SIDE * SIDE };
 
@@ -21,18 +21,6 @@ typedef struct scene {
     sp_patterns patterns;
     sp_slicer *slicer;
 } scene;
-
-/* The model, `factor` times as bright as the particle. */
-static void load_model(const scene *s, double factor)
-{
-    float *autocorrelation = blobs_autocorrelation(&s->particle, EDGE);
-
-    for (ptrdiff_t i = 0; i < EDGE * EDGE * EDGE; i++) {
-        autocorrelation[i] *= (float)factor;
-    }
-    sp_slicer_load(s->slicer, autocorrelation);
-    sp_array_free(autocorrelation);
-}
 
 /* The profile of the images as they are now, the true scales. */
 static void measure(scene *s)
@@ -58,7 +46,7 @@ static scene make_scene_of(blobs particle, ptrdiff_t images, const sp_quat *trut
     s.patterns = bench_expose(&s.detector, &s.particle, images, s.truth, scale);
     assert_int_equal(sp_slicer_new(EDGE, VOXEL, 4, &s.slicer), SP_OK);
     measure(&s);
-    load_model(&s, 1.0);
+    load_blobs(s.slicer, &s.particle, EDGE, 1.0);
     return s;
 }
 
@@ -79,26 +67,10 @@ static void clear_scene(scene *s)
 /* Photon counts instead of expected values, `photons` per image on average, and a model as bright. */
 static void add_photon_noise(scene *s, double photons)
 {
-    sp_rng rng = sp_rng_stream(4, 4, 4);
-    double total = 0.0;
+    const double factor = draw_photons(&s->patterns, s->images, photons);
 
-    for (ptrdiff_t i = 0; i < s->images * PIXELS; i++) {
-        total += s->patterns.count[i] / (double)s->images;
-    }
-    for (ptrdiff_t i = 0; i < s->images * PIXELS; i++) {
-        s->patterns.count[i] = (float)sp_rng_poisson(&rng, photons / total * (double)s->patterns.count[i]);
-    }
-    s->patterns.quantum = 1.0;
     measure(s);
-    load_model(s, photons / total);
-}
-
-static sp_rotation_grid make_grid(ptrdiff_t count)
-{
-    sp_rotation_grid grid;
-
-    assert_int_equal(sp_rotation_grid_init(count, &grid), SP_OK);
-    return grid;
+    load_blobs(s->slicer, &s->particle, EDGE, factor);
 }
 
 static sp_matcher *make_matcher(const scene *s, sp_match_settings settings)

@@ -3,24 +3,11 @@
 
 #include <omp.h>
 
-#include "phases/blobs.h"
 #include "phases/match.h"
+#include "phases/matching.h"
 #include "phases/polar_kernels.h"
 
 /* ---- the kernels of every instruction set against plain loops ---- */
-
-/* `count` numbers between -1 and 1; free with sp_array_free(). */
-static float *noise(ptrdiff_t count, uint64_t seed)
-{
-    sp_rng rng = sp_rng_stream(seed, 3, 0);
-    float *x = NULL;
-
-    assert_int_equal(SP_ARRAY(x, count), SP_OK);
-    for (ptrdiff_t i = 0; i < count; i++) {
-        x[i] = (float)(2.0 * sp_rng_uniform(&rng) - 1.0);
-    }
-    return x;
-}
 
 static float *circle(ptrdiff_t n)
 {
@@ -293,14 +280,6 @@ static sp_polar *make_polar(const scene *s, const setting *with)
     return polar;
 }
 
-static sp_rotation_grid make_grid(ptrdiff_t count)
-{
-    sp_rotation_grid grid;
-
-    assert_int_equal(sp_rotation_grid_init(count, &grid), SP_OK);
-    return grid;
-}
-
 /* The score of an image in every orientation of the grid, by the polar route.  all  out  [images][grid->count] */
 static void polar_scores(const scene *s, const setting *with, const sp_rotation_grid *grid, double *all)
 {
@@ -554,24 +533,10 @@ static answer match(const scene *s, sp_match_route route, double diameter, const
 static void add_photon_noise(scene *s, double photons)
 {
     const blobs particle = blobs_random(11, 3.5, 0.8);
-    float *autocorrelation = blobs_autocorrelation(&particle, EDGE);
-    const ptrdiff_t count = s->images * s->patterns.pixels;
-    sp_rng rng = sp_rng_stream(4, 4, 4);
-    double total = 0.0;
+    const double factor = draw_photons(&s->patterns, s->images, photons);
 
-    for (ptrdiff_t i = 0; i < count; i++) {
-        total += s->patterns.count[i] / (double)s->images;
-    }
-    for (ptrdiff_t i = 0; i < count; i++) {
-        s->patterns.count[i] = (float)sp_rng_poisson(&rng, photons / total * (double)s->patterns.count[i]);
-    }
-    for (ptrdiff_t i = 0; i < (ptrdiff_t)EDGE * EDGE * EDGE; i++) {
-        autocorrelation[i] *= (float)(photons / total);
-    }
-    s->patterns.quantum = 1.0;
     assert_int_equal(sp_patterns_measure(&s->patterns), SP_OK);
-    sp_slicer_load(s->slicer, autocorrelation);
-    sp_array_free(autocorrelation);
+    load_blobs(s->slicer, &particle, EDGE, factor);
 }
 
 /* Images whose best orientation is the same by both routes, or whose two best are so close that either may win. */

@@ -12,6 +12,8 @@
 #include "base/memory.h"
 #include "bench/peak_kernels.h"
 
+SP_TABLES(sp_peak_kernels)
+
 enum { CHAIN = 64, MOST_THREADS = 1024 };
 
 static const size_t ONE_GO = (size_t)512 << 20; /* [byte] that are read without a pause */

@@ -41,26 +41,4 @@ static void multiply_ref(const float *image, ptrdiff_t stride, const float *feat
 const sp_dense_kernels sp_dense_kernels_ref = {
     .width = WIDTH, .images = IMAGES, .features = features_ref, .interleave = interleave_ref, .multiply = multiply_ref};
 
-extern const sp_dense_kernels sp_dense_kernels_plain;
-#ifdef SP_HAS_avx2
-extern const sp_dense_kernels sp_dense_kernels_avx2;
-#endif
-#ifdef SP_HAS_avx512
-extern const sp_dense_kernels sp_dense_kernels_avx512;
-#endif
-
-const sp_dense_kernels *sp_dense_kernels_for(sp_isa isa)
-{
-    switch (isa) {
-#ifdef SP_HAS_avx512
-    case SP_ISA_AVX512:
-        return &sp_dense_kernels_avx512;
-#endif
-#ifdef SP_HAS_avx2
-    case SP_ISA_AVX2:
-        return &sp_dense_kernels_avx2;
-#endif
-    default:
-        return &sp_dense_kernels_plain;
-    }
-}
+SP_TABLES(sp_dense_kernels)

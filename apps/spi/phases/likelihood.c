@@ -4,29 +4,7 @@
 #include <math.h>
 #include <stdbool.h>
 
-extern const sp_likelihood_kernels sp_likelihood_kernels_plain;
-#ifdef SP_HAS_avx2
-extern const sp_likelihood_kernels sp_likelihood_kernels_avx2;
-#endif
-#ifdef SP_HAS_avx512
-extern const sp_likelihood_kernels sp_likelihood_kernels_avx512;
-#endif
-
-const sp_likelihood_kernels *sp_likelihood_kernels_for(sp_isa isa)
-{
-    switch (isa) {
-#ifdef SP_HAS_avx512
-    case SP_ISA_AVX512:
-        return &sp_likelihood_kernels_avx512;
-#endif
-#ifdef SP_HAS_avx2
-    case SP_ISA_AVX2:
-        return &sp_likelihood_kernels_avx2;
-#endif
-    default:
-        return &sp_likelihood_kernels_plain;
-    }
-}
+SP_TABLES(sp_likelihood_kernels)
 
 static void add(const sp_likelihood_model *model, ptrdiff_t first, ptrdiff_t count, const float *k, float scale,
                 const float *intensity, const float *const turn[3], sp_likelihood_sums *sums)

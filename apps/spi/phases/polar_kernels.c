@@ -111,26 +111,4 @@ const sp_polar_kernels sp_polar_kernels_ref = {.width = WIDTH,
                                                .product = product_ref,
                                                .angles = angles_ref};
 
-extern const sp_polar_kernels sp_polar_kernels_plain;
-#ifdef SP_HAS_avx2
-extern const sp_polar_kernels sp_polar_kernels_avx2;
-#endif
-#ifdef SP_HAS_avx512
-extern const sp_polar_kernels sp_polar_kernels_avx512;
-#endif
-
-const sp_polar_kernels *sp_polar_kernels_for(sp_isa isa)
-{
-    switch (isa) {
-#ifdef SP_HAS_avx512
-    case SP_ISA_AVX512:
-        return &sp_polar_kernels_avx512;
-#endif
-#ifdef SP_HAS_avx2
-    case SP_ISA_AVX2:
-        return &sp_polar_kernels_avx2;
-#endif
-    default:
-        return &sp_polar_kernels_plain;
-    }
-}
+SP_TABLES(sp_polar_kernels)

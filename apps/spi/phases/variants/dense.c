@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* phases/variants/dense.c -- the inner loops of phases/dense for one instruction set. */
-#include "num/sums.h"
 #include "num/variants/variant.h"
 #include "phases/dense_kernels.h"
+#include "phases/variants/feature.h"
 
 enum {
     VECTORS = 2, /* registers: an accumulator per image and vector, a feature per vector, one factor */
@@ -17,11 +17,7 @@ static void features(const float *intensity, const float *base, const float *exp
     const float inverse = 1.0f / r;
 
     for (ptrdiff_t i = 0; i < count; i++) {
-        const float mean = (intensity[i] + base[i]) * share * expected[i];
-        const float m = mean > 1e-30f ? mean : 1e-30f; /* an empty shell has no photons to weigh it either */
-
-        feature[i] = -sp_fast_log1p(r / m);
-        loss[i] = sp_fast_log1p(m * inverse);
+        feature[i] = sp_feature((intensity[i] + base[i]) * share * expected[i], r, inverse, &loss[i]);
     }
 }
 

@@ -2,9 +2,9 @@
 /* phases/variants/polar.c -- the inner loops of phases/polar for one instruction set. */
 #include <math.h>
 
-#include "num/sums.h"
 #include "num/variants/variant.h"
 #include "phases/polar_kernels.h"
+#include "phases/variants/feature.h"
 
 enum {
     /* Registers: two accumulators per image and vector, two features per vector, two factors */
@@ -57,10 +57,7 @@ static void features(const float *intensity, ptrdiff_t count, float base, float 
     const float inverse = 1.0f / r;
 
     for (ptrdiff_t i = 0; i < count; i++) {
-        const float mean = (intensity[i] + base) * gain, m = mean > 1e-30f ? mean : 1e-30f;
-
-        feature[i] = -sp_fast_log1p(r / m);
-        loss[i] = sp_fast_log1p(m * inverse);
+        feature[i] = sp_feature((intensity[i] + base) * gain, r, inverse, &loss[i]);
     }
 }
 

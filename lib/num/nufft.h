@@ -39,9 +39,9 @@ sp_status sp_nufft_new_with(ptrdiff_t n, int width, double sigma, const sp_nufft
                             size_t most_replicated, sp_nufft **plan);
 
 ptrdiff_t sp_nufft_grid_count(const sp_nufft *plan); /* floats in one grid to interpolate from */
-ptrdiff_t sp_nufft_pair_count(const sp_nufft *plan); /* floats in a pair of grids to spread onto, doubles in a sum */
+ptrdiff_t sp_nufft_pair_count(const sp_nufft *plan); /* floats in a pair of grids to spread onto */
 
-/* Memory of a plan, of a grid, and of a pair (a sum takes twice that), at most, for planning ahead [byte]. */
+/* Memory of a plan, of a grid, and of a pair, at most, for planning ahead [byte]. */
 double sp_nufft_plan_bytes(ptrdiff_t n, double sigma);
 double sp_nufft_grid_bytes(ptrdiff_t n, double sigma);
 double sp_nufft_pair_bytes(ptrdiff_t n, double sigma);
@@ -67,11 +67,11 @@ void sp_nufft_interpolate_turns(const sp_nufft *plan, const float *grid, const s
 void sp_nufft_spread_pair(const sp_nufft *plan, const sp_mat3 *rotation, double scale, const float *const s[3],
                           ptrdiff_t count, const float *first, const float *second, float *pair);
 
-/* Second step: adds pairs to their sum in double precision, always in the same order.
+/* Second step, where there are several: adds pairs to another one, two by two, in the same order always.
  *   pair  in      [pairs]
- *   sum   in out  sp_nufft_pair_count() doubles, zeroed by the caller before the first time */
-void sp_nufft_add_pairs(const sp_nufft *plan, const float *const *pair, int pairs, double *sum);
+ *   sum   in out  a pair */
+void sp_nufft_add_pairs(const sp_nufft *plan, const float *const *pair, int pairs, float *sum);
 
-/* Third step: volume of component `which` (0 or 1) of a sum; edge m <= n, even: only the modes of an m*m*m volume (FFT
- * order) are kept. The sum stays. Uses the plan's work space: one thread at a time. */
-void sp_nufft_collect(sp_nufft *plan, const double *sum, int which, ptrdiff_t m, float *volume);
+/* Last step: volume of component `which` (0 or 1) of a pair; edge m <= n, even: only the modes of an m*m*m volume (FFT
+ * order) are kept. The pair stays. Uses the plan's work space: one thread at a time. */
+void sp_nufft_collect(sp_nufft *plan, const float *pair, int which, ptrdiff_t m, float *volume);

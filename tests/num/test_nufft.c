@@ -370,17 +370,6 @@ static void a_voxel_that_is_no_number_shows_in_every_value(void **state)
     clear_problem(&p);
 }
 
-/* Volume of one component of a pair. */
-static void collect_pair(sp_nufft *plan, const float *pair, int which, ptrdiff_t kept, float *volume)
-{
-    double *sum = NULL;
-
-    assert_int_equal(SP_ARRAY(sum, sp_nufft_pair_count(plan)), SP_OK);
-    sp_nufft_add_pairs(plan, &pair, 1, sum);
-    sp_nufft_collect(plan, sum, which, kept, volume);
-    sp_array_free(sum);
-}
-
 /* Type 1 of the problem's points, one of its two values. */
 static void collect(const setting *how, double sigma, const problem *p, ptrdiff_t count, int which, ptrdiff_t kept,
                     float *volume)
@@ -391,7 +380,7 @@ static void collect(const setting *how, double sigma, const problem *p, ptrdiff_
     assert_int_equal(sp_nufft_new_with(EDGE, how->width, sigma, how->kernels, how->most_replicated, &plan), SP_OK);
     assert_int_equal(SP_ARRAY(pair, sp_nufft_pair_count(plan)), SP_OK);
     sp_nufft_spread_pair(plan, &p->rotation, p->scale, (const float *const *)p->s, count, p->first, p->second, pair);
-    collect_pair(plan, pair, which, kept, volume);
+    sp_nufft_collect(plan, pair, which, kept, volume);
     sp_array_free(pair);
     sp_nufft_free(plan);
 }
@@ -491,7 +480,7 @@ static void type_1_is_the_adjoint_of_type_2(void **state)
     sp_nufft_prepare(plan, p.volume, grid);
     sp_nufft_interpolate(plan, grid, &p.rotation, p.scale, (const float *const *)p.s, POINTS, forward);
     sp_nufft_spread_pair(plan, &p.rotation, p.scale, (const float *const *)p.s, POINTS, p.first, p.second, pair);
-    collect_pair(plan, pair, 0, EDGE, back);
+    sp_nufft_collect(plan, pair, 0, EDGE, back);
     for (ptrdiff_t j = 0; j < POINTS; j++) {
         left += (double)forward[j] * p.first[j];
         size += fabs((double)forward[j] * p.first[j]);
@@ -509,6 +498,46 @@ static void type_1_is_the_adjoint_of_type_2(void **state)
 
 /* The padding of the smallest grid must not reach around it twice: with one point at the centre, all of the volume
  * is 1. */
+/* Whole numbers below 2^24 add up exactly in any order. */
+static void pairs_add_up(void **state)
+{
+    (void)state;
+    enum { PAIRS = 5 };
+    const ptrdiff_t edge = 20; /* not a whole number of chunks */
+    float *pair[PAIRS] = {NULL}, *sum = NULL;
+    sp_nufft *plan = NULL;
+
+    assert_int_equal(sp_nufft_new(edge, 4, 1.5, &plan), SP_OK);
+    const ptrdiff_t count = sp_nufft_pair_count(plan);
+
+    assert_int_equal(SP_ARRAY(sum, count), SP_OK);
+    for (int k = 0; k < PAIRS; k++) {
+        assert_int_equal(SP_ARRAY(pair[k], count), SP_OK);
+        for (ptrdiff_t i = 0; i < count; i++) {
+            pair[k][i] = (float)((i * (k + 3)) % 1001);
+        }
+    }
+    for (int pairs = 0; pairs <= PAIRS; pairs++) {
+        for (ptrdiff_t i = 0; i < count; i++) {
+            sum[i] = (float)(i % 7);
+        }
+        sp_nufft_add_pairs(plan, (const float *const *)pair, pairs, sum);
+        for (ptrdiff_t i = 0; i < count; i++) {
+            float want = (float)(i % 7);
+
+            for (int k = 0; k < pairs; k++) {
+                want += pair[k][i];
+            }
+            assert_true(sum[i] == want);
+        }
+    }
+    for (int k = 0; k < PAIRS; k++) {
+        sp_array_free(pair[k]);
+    }
+    sp_array_free(sum);
+    sp_nufft_free(plan);
+}
+
 static void the_smallest_plan_works(void **state)
 {
     (void)state;
@@ -528,7 +557,7 @@ static void the_smallest_plan_works(void **state)
         assert_int_equal(SP_ARRAY(pair, sp_nufft_pair_count(plan)), SP_OK);
         assert_int_equal(SP_ARRAY(grid, sp_nufft_grid_count(plan)), SP_OK);
         sp_nufft_spread_pair(plan, &rotation, 1.0, s, 1, one, zero, pair);
-        collect_pair(plan, pair, 0, 4, volume);
+        sp_nufft_collect(plan, pair, 0, 4, volume);
         for (int x = -1; x <= 1; x++) {
             for (int y = -1; y <= 1; y++) {
                 assert_true(fabsf(volume[voxel(4, x, y, 1)] - 1.0f) < 0.01f);
@@ -573,6 +602,7 @@ int main(void)
         cmocka_unit_test(type_1_equals_the_direct_sum_for_both_values),
         cmocka_unit_test(all_ways_of_spreading_agree_with_the_plain_one),
         cmocka_unit_test(type_1_is_the_adjoint_of_type_2),
+        cmocka_unit_test(pairs_add_up),
         cmocka_unit_test(the_smallest_plan_works),
         cmocka_unit_test(impossible_plans_are_refused_by_name),
     };

@@ -33,7 +33,6 @@ typedef struct own {
     sp_nufft *plan;
     float *grid;      /* type 2 */
     float *pair;      /* type 1 */
-    double *sum;      /* of pairs */
     float *volume[2]; /* [EDGE^3] results of type 1 */
     ptrdiff_t slices;
     bool whole; /* FFT and layout included */
@@ -65,12 +64,8 @@ static void run_type1(void *context)
                              self->p->value + i * SP_SLICE_PIXELS, self->p->weight + i * SP_SLICE_PIXELS, self->pair);
     }
     if (self->whole) {
-        const float *const pair[] = {self->pair};
-
-        memset(self->sum, 0, (size_t)sp_nufft_pair_count(self->plan) * sizeof *self->sum);
-        sp_nufft_add_pairs(self->plan, pair, 1, self->sum);
-        sp_nufft_collect(self->plan, self->sum, 0, EDGE, self->volume[0]);
-        sp_nufft_collect(self->plan, self->sum, 1, EDGE, self->volume[1]);
+        sp_nufft_collect(self->plan, self->pair, 0, EDGE, self->volume[0]);
+        sp_nufft_collect(self->plan, self->pair, 1, EDGE, self->volume[1]);
     }
 }
 
@@ -79,7 +74,6 @@ static void own_clear(own *self)
     sp_nufft_free(self->plan);
     sp_array_free(self->grid);
     sp_array_free(self->pair);
-    sp_array_free(self->sum);
     sp_array_free(self->volume[0]);
     sp_array_free(self->volume[1]);
     *self = (own){0};
@@ -95,7 +89,6 @@ static sp_status own_init(const sp_problem *p, int width, double sigma, const sp
                    : sp_nufft_new(EDGE, width, sigma, &self->plan));
     SP_TRY(SP_ARRAY(self->grid, sp_nufft_grid_count(self->plan)));
     SP_TRY(SP_ARRAY(self->pair, sp_nufft_pair_count(self->plan)));
-    SP_TRY(SP_ARRAY(self->sum, sp_nufft_pair_count(self->plan)));
     SP_TRY(SP_ARRAY(self->volume[0], EDGE * EDGE * EDGE));
     SP_TRY(SP_ARRAY(self->volume[1], EDGE * EDGE * EDGE));
     sp_nufft_prepare(self->plan, p->volume, self->grid);

@@ -26,7 +26,7 @@ struct sp_merger {
     sp_nufft *nufft;        /* of the padded edge */
     sp_fft *fft;            /* likewise */
     float *pair[LANES];     /* data and weights of one round */
-    double *total;          /* of all rounds */
+    float *total;           /* of all rounds */
     float *ramp;            /* [pixels] weight of a bin beside scale and exposure */
     uint8_t *support;       /* [edge^3] */
     float *kernel;          /* [padded][padded][padded/2+1] transform of the Toeplitz kernel, normalised */
@@ -114,7 +114,7 @@ size_t sp_merger_bytes(ptrdiff_t edge)
     const ptrdiff_t padded = 2 * edge;
 
     return (size_t)(sp_nufft_plan_bytes(padded, OVERSAMPLING) +
-                    (LANES + 2) * sp_nufft_pair_bytes(padded, OVERSAMPLING) +
+                    (LANES + 1) * sp_nufft_pair_bytes(padded, OVERSAMPLING) +
                     cube * (8 * (4 + 4 + 2) + 4 * 5)); /* CG's vectors */
 }
 

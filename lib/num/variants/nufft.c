@@ -441,25 +441,48 @@ INLINE void fill_batch(const sp_nufft_stencil *stencil, const float map[3][3], c
     }
 }
 
+/* Asks for the cells of point i, which may lie beyond the second-level cache. */
+INLINE void fetch_stencil(const batch *points, int i, const float *pair, ptrdiff_t plane, ptrdiff_t row, int width)
+{
+    const float *cell = pair + 2 * (ptrdiff_t)points->p[i / SP_LANES].offset[i % SP_LANES];
+
+    for (int a = 0; a < width; a++) {
+        for (int b = 0; b < width; b++) {
+            __builtin_prefetch(cell + a * plane + b * row, 1);
+            __builtin_prefetch(cell + a * plane + b * row + 2 * (ptrdiff_t)width, 1);
+        }
+    }
+}
+
+/* While one batch is spread, the first points of each round of the next one are asked for: most of its cells. */
 INLINE void spread(const sp_nufft_stencil *stencil, const float map[3][3], const float *const s[3], ptrdiff_t count,
                    const float *first, const float *second, float *pair, int width)
 {
     const ptrdiff_t row = 2 * (ptrdiff_t)stencil->columns, plane = stencil->blocks * row;
     sp_floats coefficient[SP_WINDOW_DEGREE + 1][MAX_PACKS], x[MAX_PACKS], weight[MAX_PACKS];
-    batch points __attribute__((aligned(64)));
+    batch points[2] __attribute__((aligned(64)));
+    int sizes[2] = {count < BATCH ? (int)count : BATCH, 0};
 
     load_coefficients(stencil->weight, width, coefficient);
-    for (ptrdiff_t j = 0; j < count; j += BATCH) {
-        const int size = (int)(count - j < BATCH ? count - j : BATCH);
+    fill_batch(stencil, map, s, first, second, 0, sizes[0], &points[0]);
+    for (ptrdiff_t j = 0, now = 0; j < count; j += BATCH, now = !now) {
+        const ptrdiff_t left = count - j - sizes[now];
 
-        fill_batch(stencil, map, s, first, second, j, size, &points);
-        for (int first_of_round = 0; first_of_round < STEP; first_of_round++) {
-            for (int i = first_of_round; i < size; i += STEP) {
-                const places *p = &points.p[i / SP_LANES];
+        sizes[!now] = left < BATCH ? (int)left : BATCH;
+        if (left > 0) {
+            fill_batch(stencil, map, s, first, second, j + BATCH, sizes[!now], &points[!now]);
+        }
+        for (int round = 0; round < STEP; round++) {
+            if (round * STEP < sizes[!now]) {
+                fetch_stencil(&points[!now], round * STEP, pair, plane, row, width);
+            }
+            for (int i = round; i < sizes[now]; i += STEP) {
+                const places *p = &points[now].p[i / SP_LANES];
 
                 pack_places(p, i % SP_LANES, width, x);
                 evaluate(coefficient, x, width, weight);
-                add_stencil(weight, pair + 2 * (ptrdiff_t)p->offset[i % SP_LANES], plane, row, points.value[i], width);
+                add_stencil(weight, pair + 2 * (ptrdiff_t)p->offset[i % SP_LANES], plane, row, points[now].value[i],
+                            width);
             }
         }
     }

@@ -1,0 +1,575 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* From launches to works: which blocks each point gets, where it runs, and how contributions become one. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "run/engine.h"
+
+enum {
+    MOST_WORKS = 4096, /* handed to an engine at a time */
+    LEVELS = 64,       /* of a tree of contributions */
+};
+
+/* A launch, looked through. */
+typedef struct plan {
+    sp_run *run;
+    const sp_launch_description *launch;
+    const char *file;
+    int line;
+    ptrdiff_t points[2];
+    int arguments;
+    bool apart; /* no two points share a block that one of them writes */
+} plan;
+
+static bool writes(sp_privilege privilege)
+{
+    return privilege == SP_WRITE || privilege == SP_READ_WRITE || privilege == SP_REDUCE;
+}
+
+#define REFUSE(p, ...)                                                                                                 \
+    do {                                                                                                               \
+        sp_run_fail((p)->run, SP_ERR_USAGE, (p)->file, (p)->line, __VA_ARGS__);                                        \
+        return false;                                                                                                  \
+    } while (0)
+
+/* ---- which blocks ---- */
+
+/* The first block that a point gets, and how many. */
+static ptrdiff_t first_block(const sp_argument *argument, const ptrdiff_t point[2], ptrdiff_t *count)
+{
+    *count = argument->selector == SP_WHOLE ? argument->region->space->blocks : 1;
+    switch (argument->selector) {
+    case SP_BY_I:
+        return point[0];
+    case SP_BY_J:
+        return point[1];
+    case SP_AT:
+        return argument->block;
+    case SP_WHOLE:
+        break;
+    }
+    return 0;
+}
+
+/* Blocks that all points together get: first .. first + count - 1. */
+static ptrdiff_t all_blocks(const plan *p, const sp_argument *argument, ptrdiff_t *count)
+{
+    const ptrdiff_t origin[2] = {0, 0}, first = first_block(argument, origin, count);
+
+    *count = argument->selector == SP_BY_I ? p->points[0] : argument->selector == SP_BY_J ? p->points[1] : *count;
+    return first;
+}
+
+/* Points that have the same block of this argument. */
+static ptrdiff_t sharers(const plan *p, const sp_argument *argument)
+{
+    const ptrdiff_t all = p->points[0] * p->points[1];
+
+    return argument->selector == SP_BY_I ? p->points[1] : argument->selector == SP_BY_J ? p->points[0] : all;
+}
+
+/* ---- misuse ---- */
+
+static bool check_argument(plan *p, int k)
+{
+    const sp_argument *argument = &p->launch->argument[k];
+    const sp_privilege privilege = p->launch->type->privilege[k];
+    const sp_region *region = argument->region;
+    const char *task = p->launch->type->name;
+    ptrdiff_t count;
+    const ptrdiff_t first = all_blocks(p, argument, &count);
+
+    if (first < 0 || first + count > region->space->blocks) {
+        REFUSE(p, "task %s: block %td of region %s, which has %td", task, first < 0 ? first : first + count - 1,
+               region->name, region->space->blocks);
+    }
+    if (argument->selector == SP_WHOLE && (privilege != SP_READ || region->is_objects)) {
+        REFUSE(p, "task %s: the whole of region %s can only be read", task, region->name);
+    }
+    if ((privilege == SP_REDUCE) != (argument->reduction != NULL) || (privilege == SP_REDUCE && region->is_objects)) {
+        REFUSE(p, "task %s: argument %d (region %s) needs %s", task, k, region->name,
+               privilege == SP_REDUCE ? "sp_into() and a reduction of numbers" : "no reduction: it is not reduced");
+    }
+    if (privilege == SP_WRITE && sharers(p, argument) > 1) {
+        REFUSE(p, "task %s: %td points write one block of region %s", task, sharers(p, argument), region->name);
+    }
+    p->apart = p->apart && !(privilege == SP_READ_WRITE && sharers(p, argument) > 1);
+    for (ptrdiff_t b = first; b < first + count && (privilege == SP_READ || privilege == SP_READ_WRITE); b++) {
+        if (!region->block[b]->written) {
+            REFUSE(p, "task %s: reads block %td of region %s, which nothing has written", task, b, region->name);
+        }
+    }
+    return true;
+}
+
+/* A region that a launch writes may not come to it by a second way. */
+static bool check_pair(const plan *p, int k, int l)
+{
+    const sp_argument *a = &p->launch->argument[k], *b = &p->launch->argument[l];
+    const sp_privilege *privilege = p->launch->type->privilege;
+    const bool separate = a->selector == SP_AT && b->selector == SP_AT && a->block != b->block;
+
+    if (a->region == b->region && (writes(privilege[k]) || writes(privilege[l])) && !separate) {
+        REFUSE(p, "task %s: arguments %d and %d are the same blocks of region %s, and one of them is written",
+               p->launch->type->name, k, l, a->region->name);
+    }
+    return true;
+}
+
+static bool check(plan *p)
+{
+    const sp_launch_description *launch = p->launch;
+
+    for (int k = 0; k < SP_TASK_ARGUMENTS; k++) {
+        const bool wanted = launch->type->privilege[k] != SP_NONE;
+
+        if (wanted != (launch->argument[k].region != NULL)) {
+            REFUSE(p, "task %s: argument %d is %s", launch->type->name, k, wanted ? "missing" : "one too many");
+        }
+        if (!wanted) {
+            break;
+        }
+        p->arguments++;
+    }
+    if (launch->values_bytes > SP_TASK_VALUES) {
+        REFUSE(p, "task %s: %zu bytes of values, more than %d", launch->type->name, launch->values_bytes,
+               SP_TASK_VALUES);
+    }
+    for (int k = 0; k < p->arguments; k++) {
+        if (!check_argument(p, k)) {
+            return false;
+        }
+        for (int l = 0; l < k; l++) {
+            if (!check_pair(p, l, k)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* ---- where a point runs ---- */
+
+static sp_block *block_of(const plan *p, int k, const ptrdiff_t point[2])
+{
+    const sp_argument *argument = &p->launch->argument[k];
+    ptrdiff_t count;
+
+    return argument->region->block[first_block(argument, point, &count)];
+}
+
+/* Where its objects and the blocks that it writes live; else where the first block lives that is its own; else the
+ * points are spread evenly. -1: the blocks live on different ranks. */
+static int rank_of(const plan *p, const ptrdiff_t point[2])
+{
+    const sp_privilege *privilege = p->launch->type->privilege;
+    int bound = -1, near = -1;
+
+    for (int k = 0; k < p->arguments; k++) {
+        const sp_argument *argument = &p->launch->argument[k];
+
+        if (argument->region->is_objects || privilege[k] == SP_WRITE || privilege[k] == SP_READ_WRITE) {
+            const int owner = block_of(p, k, point)->owner;
+
+            if (bound >= 0 && bound != owner) {
+                sp_run_fail(p->run, SP_ERR_USAGE, p->file, p->line,
+                            "task %s, point (%td, %td): region %s lives on rank %d, others that it writes on rank %d",
+                            p->launch->type->name, point[0], point[1], argument->region->name, owner, bound);
+                return -1;
+            }
+            bound = owner;
+        } else if (near < 0 && privilege[k] == SP_READ && argument->region->space->blocks > 1 &&
+                   (argument->selector == SP_BY_I || argument->selector == SP_BY_J)) {
+            near = block_of(p, k, point)->owner;
+        }
+    }
+    if (bound < 0 && near < 0) {
+        near = (int)((point[0] * p->points[1] + point[1]) * p->run->ranks / (p->points[0] * p->points[1]));
+    }
+    return bound >= 0 ? bound : near;
+}
+
+/* ---- works ---- */
+
+static void use(sp_work *work, int at, sp_block *block, sp_privilege privilege, const sp_reduction *reduction)
+{
+    work->use[at] = (sp_use){.block = block, .bytes = block->bytes, .privilege = privilege, .reduction = reduction};
+}
+
+/* Does this rank do the work, or own a block that another rank reads for it? */
+static bool concerns(const plan *p, const ptrdiff_t point[2], int rank)
+{
+    if (rank == p->run->rank) {
+        return true;
+    }
+    for (int k = 0; k < p->arguments; k++) {
+        const sp_argument *argument = &p->launch->argument[k];
+        ptrdiff_t count;
+        const ptrdiff_t first = first_block(argument, point, &count);
+
+        for (ptrdiff_t b = first; p->launch->type->privilege[k] == SP_READ && b < first + count; b++) {
+            if (argument->region->block[b]->owner == p->run->rank) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* The work of a point; `part`: the blocks for its contributions, [arguments], NULL where an argument has none. */
+static sp_work *make_work(const plan *p, const ptrdiff_t point[2], int rank, sp_block *const *part)
+{
+    const sp_launch_description *launch = p->launch;
+    int uses = 0;
+
+    for (int k = 0; k < p->arguments; k++) {
+        ptrdiff_t count;
+
+        first_block(&launch->argument[k], point, &count);
+        uses += (int)count;
+    }
+    sp_work *work = sp_work_new(p->run, launch->type, p->file, p->line, uses);
+
+    if (!work) {
+        return NULL;
+    }
+    work->rank = rank;
+    work->point[0] = point[0];
+    work->point[1] = point[1];
+    if (launch->values_bytes > 0) {
+        memcpy(work->values, launch->values, launch->values_bytes);
+    }
+    uses = 0;
+    for (int k = 0; k < p->arguments; k++) {
+        const sp_argument *argument = &launch->argument[k];
+        const sp_region *region = argument->region;
+        const sp_privilege privilege = launch->type->privilege[k];
+        ptrdiff_t count;
+        const ptrdiff_t first = first_block(argument, point, &count);
+
+        work->argument[k].first = uses;
+        work->argument[k].uses = (int)count;
+        work->argument[k].privilege = privilege;
+        work->argument[k].element = region->element;
+        work->argument[k].index = region->space->first[first];
+        for (ptrdiff_t b = first; b < first + count; b++, uses++) {
+            if (privilege == SP_REDUCE) {
+                use(work, uses, part[k], SP_WRITE, argument->reduction);
+            } else {
+                use(work, uses, region->block[b], privilege, NULL);
+            }
+        }
+    }
+    return work;
+}
+
+/* Works on their way to the engine. */
+typedef struct queue {
+    sp_run *run;
+    bool apart;
+    ptrdiff_t count, most;
+    sp_work *work[MOST_WORKS];
+} queue;
+
+static void hand_over(queue *q)
+{
+    if (q->count > 0) {
+        q->run->calls->submit(q->run, q->work, q->count, q->apart);
+    }
+    q->count = 0;
+}
+
+static void enqueue(queue *q, sp_work *work)
+{
+    if (work) {
+        q->work[q->count++] = work;
+        if (q->count == q->most) {
+            hand_over(q);
+        }
+    }
+}
+
+/* What was written by works handed over or waiting is known to be written; copies of it are out of date. */
+static void mark_written(sp_run *run, sp_block *block)
+{
+    if (block->shared) {
+        run->calls->outdate(run, block);
+    }
+    block->written = true;
+}
+
+/* ---- contributions ---- */
+
+/* The sum over some points of a launch. Every rank knows where it is; ranks that have to do with it have the block. */
+typedef struct contribution {
+    int64_t id;
+    int owner, level;
+    sp_block *block;
+} contribution;
+
+/* Contributions to one block, combined like the digits of a counter: two of one level become one of the next. So the
+ * order of all sums follows from the number of points, and few are there at a time. */
+typedef struct tree {
+    sp_block *target;
+    const sp_reduction *reduction;
+    ptrdiff_t points; /* still to come */
+    bool begun;
+    int parts;
+    contribution part[LEVELS];
+} tree;
+
+static void combine_blocks(sp_task *task)
+{
+    const sp_work *work = task->work;
+
+    work->reduction->combine(work->data[0], work->data[1], work->use[0].bytes);
+}
+
+static void move_block(sp_task *task)
+{
+    const sp_work *work = task->work;
+
+    memcpy(work->data[0], work->data[1], work->use[0].bytes);
+}
+
+static const sp_task_type combine_type = {.name = "combine", .run = combine_blocks, .priority = 1},
+                          move_type = {.name = "move", .run = move_block, .priority = 1};
+
+/* The block of a contribution, which this rank has to do with. */
+static sp_block *block_for(const plan *p, const tree *t, contribution *part)
+{
+    if (!part->block) {
+        part->block = sp_block_new(p->run, t->target->name, t->target->index, t->target->bytes, part->id, part->owner);
+    }
+    return part->block;
+}
+
+/* into = into and from, or = from (type move); `from` goes. */
+static void join(const plan *p, const tree *t, contribution *into, contribution *from, const sp_task_type *type)
+{
+    const bool mine = into->owner == p->run->rank || from->owner == p->run->rank;
+
+    if (mine && block_for(p, t, into) && block_for(p, t, from)) {
+        sp_work *work = sp_work_new(p->run, type, p->file, p->line, 2);
+
+        if (work) {
+            work->rank = into->owner;
+            work->point[0] = t->target->index;
+            work->reduction = t->reduction;
+            use(work, 0, into->block, type == &move_type ? SP_WRITE : SP_READ_WRITE, NULL);
+            use(work, 1, from->block, SP_READ, NULL);
+            p->run->calls->submit(p->run, &work, 1, false);
+        }
+    }
+    if (from->block != t->target) {
+        sp_block_free(p->run, from->block);
+    }
+}
+
+/* A contribution for the next point of this tree, which runs on `rank`. */
+static contribution begin_part(const plan *p, tree *t, int rank)
+{
+    contribution part = {.id = sp_run_next_id(p->run), .owner = rank};
+
+    if (!t->begun && rank == t->target->owner) { /* the first may as well begin where the sum will be */
+        part.block = t->target;
+    }
+    t->begun = true;
+    if (rank == p->run->rank) {
+        block_for(p, t, &part);
+    }
+    return part;
+}
+
+static void join_last_two(const plan *p, tree *t)
+{
+    t->parts--;
+    join(p, t, &t->part[t->parts - 1], &t->part[t->parts], &combine_type);
+}
+
+/* The work that makes the contribution has been handed over. */
+static void add_part(const plan *p, tree *t, contribution part)
+{
+    t->part[t->parts++] = part;
+    while (t->parts > 1 && t->part[t->parts - 2].level == t->part[t->parts - 1].level) {
+        join_last_two(p, t);
+        t->part[t->parts - 1].level++;
+    }
+    t->points--;
+    while (t->points == 0 && t->parts > 1) {
+        join_last_two(p, t);
+    }
+    if (t->points == 0 && t->part[0].block != t->target) {
+        contribution target = {.owner = t->target->owner, .block = t->target};
+
+        join(p, t, &target, &t->part[0], &move_type);
+    }
+}
+
+/* ---- launches ---- */
+
+/* The trees of all reduced arguments. */
+typedef struct forest {
+    tree *trees[SP_TASK_ARGUMENTS]; /* by number of the block; NULL: not reduced */
+    contribution *part;             /* [chunk][SP_TASK_ARGUMENTS] of the points under way */
+    ptrdiff_t first[SP_TASK_ARGUMENTS];
+} forest;
+
+static void forest_clear(forest *f)
+{
+    for (int k = 0; k < SP_TASK_ARGUMENTS; k++) {
+        sp_array_free(f->trees[k]);
+    }
+    sp_array_free(f->part);
+}
+
+static sp_status forest_init(const plan *p, ptrdiff_t chunk, forest *f)
+{
+    sp_status status = SP_OK;
+
+    *f = (forest){0};
+    SP_TRY(SP_ARRAY(f->part, chunk * SP_TASK_ARGUMENTS));
+    for (int k = 0; k < p->arguments; k++) {
+        const sp_argument *argument = &p->launch->argument[k];
+        ptrdiff_t count;
+
+        f->first[k] = all_blocks(p, argument, &count);
+        if (p->launch->type->privilege[k] != SP_REDUCE) {
+            continue;
+        }
+        SP_TRY(SP_ARRAY(f->trees[k], count));
+        for (ptrdiff_t t = 0; t < count; t++) {
+            f->trees[k][t] = (tree){.target = argument->region->block[f->first[k] + t],
+                                    .reduction = argument->reduction,
+                                    .points = sharers(p, argument)};
+            mark_written(p->run, f->trees[k][t].target);
+        }
+    }
+done:
+    if (status != SP_OK) {
+        forest_clear(f);
+    }
+    return status;
+}
+
+static tree *tree_of(const plan *p, const forest *f, int k, const ptrdiff_t point[2])
+{
+    ptrdiff_t count;
+
+    return &f->trees[k][first_block(&p->launch->argument[k], point, &count) - f->first[k]];
+}
+
+/* One point: its contributions begun, its work under way. False: the run has failed. */
+static bool launch_point(const plan *p, const forest *f, const ptrdiff_t point[2], contribution *part, queue *q)
+{
+    const int rank = rank_of(p, point);
+    sp_block *block[SP_TASK_ARGUMENTS] = {NULL};
+
+    if (rank < 0) {
+        return false;
+    }
+    for (int k = 0; k < p->arguments; k++) {
+        const sp_privilege privilege = p->launch->type->privilege[k];
+
+        if (privilege == SP_REDUCE) {
+            part[k] = begin_part(p, tree_of(p, f, k, point), rank);
+            block[k] = part[k].block;
+        } else if (privilege == SP_WRITE || privilege == SP_READ_WRITE) {
+            mark_written(p->run, block_of(p, k, point));
+        }
+    }
+    if (concerns(p, point, rank) && !sp_run_failed(p->run)) {
+        enqueue(q, make_work(p, point, rank, block));
+    }
+    return !sp_run_failed(p->run);
+}
+
+/* All points: as many at a time as keep the threads busy where contributions take memory. */
+static void launch_points(const plan *p)
+{
+    const ptrdiff_t all = p->points[0] * p->points[1];
+    ptrdiff_t chunk = MOST_WORKS;
+    queue q = {.run = p->run, .apart = p->apart, .most = MOST_WORKS};
+    forest f;
+
+    for (int k = 0; k < p->arguments; k++) {
+        chunk = p->launch->type->privilege[k] == SP_REDUCE ? (ptrdiff_t)p->run->threads * p->run->ranks : chunk;
+    }
+    if (forest_init(p, chunk, &f) != SP_OK) {
+        sp_run_fail(p->run, SP_ERR_MEMORY, p->file, p->line, "%s", sp_error_text());
+        return;
+    }
+    for (ptrdiff_t first = 0; first < all; first += chunk) {
+        const ptrdiff_t count = all - first < chunk ? all - first : chunk;
+
+        for (ptrdiff_t i = 0; i < count; i++) {
+            const ptrdiff_t point[2] = {(first + i) / p->points[1], (first + i) % p->points[1]};
+
+            if (!launch_point(p, &f, point, f.part + i * SP_TASK_ARGUMENTS, &q)) {
+                break;
+            }
+        }
+        hand_over(&q);
+        for (ptrdiff_t i = 0; i < count && !sp_run_failed(p->run); i++) {
+            const ptrdiff_t point[2] = {(first + i) / p->points[1], (first + i) % p->points[1]};
+
+            for (int k = 0; k < p->arguments; k++) {
+                if (f.trees[k]) {
+                    add_part(p, tree_of(p, &f, k, point), f.part[i * SP_TASK_ARGUMENTS + k]);
+                }
+            }
+        }
+    }
+    forest_clear(&f);
+}
+
+static uint64_t hash_of(const sp_launch_description *launch)
+{
+    uint64_t hash = (uint64_t)launch->points[0] * 1000003u + (uint64_t)launch->points[1];
+
+    for (int k = 0; k < SP_TASK_ARGUMENTS && launch->argument[k].region; k++) {
+        const sp_argument *argument = &launch->argument[k];
+
+        hash = hash * 1000003u + (uint64_t)argument->region->id * 31u + (uint64_t)argument->selector * 7u +
+               (uint64_t)argument->block;
+    }
+    return hash;
+}
+
+void sp_run_launch(sp_run *run, const char *file, int line, const sp_launch_description *launch)
+{
+    plan p = {.run = run, .launch = launch, .file = file, .line = line, .apart = true};
+
+    for (int axis = 0; axis < 2; axis++) {
+        p.points[axis] = launch->points[axis] > 0 ? launch->points[axis] : 1;
+    }
+    sp_run_remember(run, file, line, launch->type->name, hash_of(launch));
+    if (!sp_run_failed(run) && check(&p)) {
+        launch_points(&p);
+    }
+}
+
+static void fill_block(sp_task *task)
+{
+    const sp_work *work = task->work;
+    const size_t element = work->argument[0].element;
+    char *to = sp_task_out(task, 0);
+
+    for (ptrdiff_t i = 0; i < sp_task_count(task, 0); i++) {
+        memcpy(to + (size_t)i * element, work->values, element);
+    }
+}
+
+void sp_run_fill(sp_run *run, const char *file, int line, sp_region *region, const void *element)
+{
+    static const sp_task_type fill_type = {.name = "fill", .run = fill_block, .privilege = {SP_WRITE}};
+
+    sp_run_launch(run, file, line,
+                  &(sp_launch_description){.type = &fill_type,
+                                           .points = {region->space->blocks},
+                                           .argument = {sp_by_i(region)},
+                                           .values = element,
+                                           .values_bytes = region->element});
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The engine of one process: works run where they are submitted, those that are apart side by side. */
+#include <omp.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "run/engine.h"
+
+static sp_status start(sp_run *run)
+{
+    run->rank = 0;
+    run->ranks = 1;
+    run->threads = run->settings.threads > 0 ? run->settings.threads : omp_get_max_threads();
+    return SP_OK;
+}
+
+static void stop(sp_run *run)
+{
+    (void)run;
+}
+
+/* Where a block is; blocks take memory when they are first written. NULL: there is none. */
+static void *place_of(sp_run *run, sp_block *block)
+{
+    if (block->is_object) {
+        return &block->object;
+    }
+    if (!block->data && sp_array_new((ptrdiff_t)block->bytes, 1, block->name, &block->data) != SP_OK) {
+        sp_run_fail(run, SP_ERR_MEMORY, NULL, 0, "%s", sp_error_text());
+    }
+    return block->data;
+}
+
+static void run_work(sp_work *work, int worker)
+{
+    bool ready = true;
+
+    for (int i = 0; i < work->uses && ready; i++) {
+        work->data[i] = place_of(work->run, work->use[i].block);
+        ready = work->data[i] != NULL;
+    }
+    if (ready) {
+        sp_work_do(work, worker);
+    }
+    sp_work_free(work);
+}
+
+/* Either all threads work on one work after another, or each on works of its own: where these are many, or come out
+ * even. */
+static void submit(sp_run *run, sp_work **work, ptrdiff_t count, bool apart)
+{
+    const int threads = run->threads;
+
+    if (threads > 1 && apart && (count % threads == 0 || count >= 4 * threads)) {
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+        for (ptrdiff_t i = 0; i < count; i++) {
+            run_work(work[i], omp_get_thread_num());
+        }
+        return;
+    }
+    for (ptrdiff_t i = 0; i < count; i++) {
+        run_work(work[i], 0);
+    }
+}
+
+static void outdate(sp_run *run, sp_block *block)
+{
+    (void)run, (void)block;
+}
+
+static void release(sp_run *run, sp_block *block)
+{
+    (void)run;
+    sp_array_free(block->data);
+    block->data = NULL;
+}
+
+static sp_status fetch(sp_run *run, sp_block *block, void *out)
+{
+    (void)run;
+    memcpy(out, block->data, block->bytes);
+    return SP_OK;
+}
+
+static void wait_for_all(sp_run *run)
+{
+    (void)run;
+}
+
+static void exchange(sp_run *run, const void *mine, size_t bytes, void *all)
+{
+    (void)run;
+    memcpy(all, mine, bytes);
+}
+
+/* Nobody else is there to end an endless task. */
+static void give_up(sp_run *run)
+{
+    (void)run;
+    kill(getpid(), SIGKILL);
+}
+
+const sp_engine_calls sp_engine_local = {.name = "local",
+                                         .start = start,
+                                         .stop = stop,
+                                         .submit = submit,
+                                         .outdate = outdate,
+                                         .release = release,
+                                         .fetch = fetch,
+                                         .wait = wait_for_all,
+                                         .exchange = exchange,
+                                         .give_up = give_up};

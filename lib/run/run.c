@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* How a run begins, fails, is watched, and ends; what the program waits for. */
+#include "run/run.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "run/engine.h"
+
+static const char *file_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+/* ---- failure ---- */
+
+bool sp_run_failed(const sp_run *run)
+{
+    return atomic_load(&run->failed) != SP_OK;
+}
+
+void sp_run_fail(sp_run *run, sp_status status, const char *file, int line, const char *format, ...)
+{
+    char reason[SP_RUN_REASON / 2], rank[32] = "", place[128] = "";
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(reason, sizeof reason, format, arguments);
+    va_end(arguments);
+    if (run->ranks > 1) {
+        snprintf(rank, sizeof rank, "rank %d: ", run->rank);
+    }
+    if (file) {
+        snprintf(place, sizeof place, "%s:%d: ", file_name(file), line);
+    }
+    pthread_mutex_lock(&run->lock);
+    const bool first = !sp_run_failed(run);
+
+    if (first) {
+        snprintf(run->reason, sizeof run->reason, "%s%s%s", rank, place, reason);
+        atomic_store(&run->failed, (int)status);
+    }
+    pthread_mutex_unlock(&run->lock);
+    if (first && run->ranks > 1) {
+        sp_log_error(run->settings.log, "%s", run->reason);
+        run->calls->give_up(run);
+    }
+}
+
+/* What the program is told. */
+static sp_status outcome(const sp_run *run)
+{
+    const sp_status status = (sp_status)atomic_load(&run->failed);
+
+    return status == SP_OK ? SP_OK : sp_error_set(status, __FILE__, __LINE__, "%s", run->reason);
+}
+
+/* ---- the watch over endless tasks ---- */
+
+static void look_around(sp_run *run)
+{
+    const double now = sp_clock_wall() - run->began;
+
+    for (int worker = 0; worker < SP_RUN_WORKERS; worker++) {
+        const sp_work *work = atomic_load(&run->duty[worker].work);
+
+        if (work && now - atomic_load(&run->duty[worker].since) > run->settings.patience) {
+            if (run->ranks == 1) { /* nobody will read the outcome */
+                sp_log_error(run->settings.log, "%s:%d: task %s, point (%td, %td) has not ended after %.3g s",
+                             file_name(work->file), work->line, work->type->name, work->point[0], work->point[1],
+                             run->settings.patience);
+                run->calls->give_up(run);
+            }
+            sp_run_fail(run, SP_ERR_NUMERIC, work->file, work->line,
+                        "task %s, point (%td, %td) has not ended after %.3g s", work->type->name, work->point[0],
+                        work->point[1], run->settings.patience);
+        }
+    }
+}
+
+static void *keep_watch(void *context)
+{
+    sp_run *run = context;
+
+    pthread_mutex_lock(&run->lock);
+    while (!run->ending) {
+        struct timespec until;
+
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += 200000000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        pthread_cond_timedwait(&run->ended, &run->lock, &until);
+        pthread_mutex_unlock(&run->lock);
+        look_around(run);
+        pthread_mutex_lock(&run->lock);
+    }
+    pthread_mutex_unlock(&run->lock);
+    return NULL;
+}
+
+static sp_status begin_watch(sp_run *run)
+{
+    sp_status status = SP_OK;
+
+    if (run->settings.patience <= 0.0) {
+        return SP_OK;
+    }
+    SP_REQUIRE(pthread_create(&run->watch, NULL, keep_watch, run) == 0, SP_ERR_MEMORY, "no thread to watch tasks");
+    run->watching = true;
+done:
+    return status;
+}
+
+static void end_watch(sp_run *run)
+{
+    if (!run->watching) {
+        return;
+    }
+    pthread_mutex_lock(&run->lock);
+    run->ending = true;
+    pthread_cond_signal(&run->ended);
+    pthread_mutex_unlock(&run->lock);
+    pthread_join(run->watch, NULL);
+    run->watching = false;
+}
+
+/* ---- agreement of the ranks ---- */
+
+static uint64_t mix(uint64_t hash, const void *bytes, size_t count) /* FNV-1a */
+{
+    for (size_t i = 0; i < count; i++) {
+        hash = (hash ^ ((const unsigned char *)bytes)[i]) * 0x100000001b3u;
+    }
+    return hash;
+}
+
+void sp_run_remember(sp_run *run, const char *file, int line, const char *what, uint64_t hash)
+{
+    const uint64_t before = run->launches > 0 ? run->past[(run->launches - 1) % SP_RUN_REMEMBERED].hash : 0;
+    sp_footprint *now = &run->past[run->launches % SP_RUN_REMEMBERED];
+
+    *now = (sp_footprint){.number = run->launches++, .line = line};
+    snprintf(now->file, sizeof now->file, "%s", file_name(file));
+    snprintf(now->what, sizeof now->what, "%s", what);
+    now->hash = mix(mix(mix(mix(before, &hash, sizeof hash), now->file, strlen(now->file)), &line, sizeof line), what,
+                    strlen(what));
+}
+
+/* Call number n of a rank, if it is remembered and was made. */
+static const sp_footprint *call(const sp_footprint *past, int64_t n)
+{
+    const sp_footprint *found = &past[n % SP_RUN_REMEMBERED];
+
+    return found->number == n && found->hash != 0 ? found : NULL;
+}
+
+/* Names the first call in which a rank differs from rank 0. */
+static void name_difference(sp_run *run, const sp_footprint *all)
+{
+    const int64_t last = run->launches, first = last > SP_RUN_REMEMBERED ? last - SP_RUN_REMEMBERED : 0;
+
+    for (int64_t n = first; n <= last; n++) {
+        const sp_footprint *one = call(all, n);
+
+        for (int rank = 1; rank < run->ranks; rank++) {
+            const sp_footprint *other = call(all + (ptrdiff_t)rank * SP_RUN_REMEMBERED, n);
+
+            if (one && other && one->hash != other->hash) {
+                sp_run_fail(run, SP_ERR_USAGE, NULL, 0,
+                            "ranks do not make the same calls: rank 0 is at %s:%d (%s), rank %d at %s:%d (%s)",
+                            one->file, one->line, one->what, rank, other->file, other->line, other->what);
+                return;
+            }
+        }
+    }
+    sp_run_fail(run, SP_ERR_USAGE, NULL, 0, "ranks do not make the same calls; they parted more than %d calls ago",
+                SP_RUN_REMEMBERED);
+}
+
+/* Have all ranks come to the same call by the same way? Waits for all of them. */
+static void agree(sp_run *run, const char *file, int line, const char *what, uint64_t hash)
+{
+    sp_footprint *all = NULL;
+    bool same = true;
+
+    sp_run_remember(run, file, line, what, hash);
+    if (run->ranks == 1 || sp_run_failed(run)) {
+        return;
+    }
+    if (SP_ARRAY(all, (ptrdiff_t)run->ranks * SP_RUN_REMEMBERED) != SP_OK) {
+        sp_run_fail(run, SP_ERR_MEMORY, file, line, "%s", sp_error_text());
+        return;
+    }
+    const sp_footprint *mine = &run->past[(run->launches - 1) % SP_RUN_REMEMBERED];
+
+    run->calls->exchange(run, mine, sizeof *mine, all);
+    for (int rank = 0; rank < run->ranks; rank++) {
+        same = same && all[rank].hash == mine->hash && all[rank].number == mine->number;
+    }
+    if (!same) { /* seen by all ranks alike */
+        run->calls->exchange(run, run->past, sizeof run->past, all);
+        name_difference(run, all);
+    }
+    sp_array_free(all);
+}
+
+/* ---- the run ---- */
+
+static const sp_engine_calls *calls_of(sp_engine engine)
+{
+    return engine == SP_ENGINE_LOCAL ? &sp_engine_local : sp_engine_starpu();
+}
+
+sp_status sp_run_new(const sp_run_settings *settings, sp_run **run)
+{
+    pthread_condattr_t monotonic;
+    sp_status status = SP_OK;
+    sp_run *self = NULL;
+
+    SP_REQUIRE(calls_of(settings->engine), SP_ERR_USAGE,
+               "this program was built without StarPU: install libstarpu-dev and libopenmpi-dev, and build again");
+    SP_TRY(SP_ARRAY(self, 1));
+    self->settings = *settings;
+    self->began = sp_clock_wall();
+    pthread_mutex_init(&self->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&self->ended, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    SP_TRY(calls_of(settings->engine)->start(self));
+    self->calls = calls_of(settings->engine);
+    SP_TRY(begin_watch(self));
+    *run = self;
+    self = NULL;
+done:
+    sp_run_free(self);
+    return status;
+}
+
+void sp_run_free(sp_run *run)
+{
+    if (!run) {
+        return;
+    }
+    if (run->calls) {
+        agree(run, __FILE__, 0, "end", 0);
+        run->calls->wait(run);
+        while (run->regions) {
+            sp_region_free(run->regions);
+        }
+        run->calls->stop(run);
+    }
+    end_watch(run);
+    while (run->spaces) {
+        sp_space *const space = run->spaces;
+
+        run->spaces = space->next;
+        sp_array_free(space->first);
+        sp_array_free(space->owner);
+        sp_array_free(space);
+    }
+    pthread_mutex_destroy(&run->lock);
+    pthread_cond_destroy(&run->ended);
+    free(run->event);
+    sp_array_free(run);
+}
+
+int sp_run_rank(const sp_run *run)
+{
+    return run->rank;
+}
+
+int sp_run_ranks(const sp_run *run)
+{
+    return run->ranks;
+}
+
+int sp_run_threads(const sp_run *run)
+{
+    return run->threads;
+}
+
+int64_t sp_run_next_id(sp_run *run)
+{
+    return run->ids++;
+}
+
+/* ---- waiting ---- */
+
+sp_status sp_run_fence_at(sp_run *run, const char *file, int line)
+{
+    agree(run, file, line, "fence", 0);
+    if (!sp_run_failed(run)) {
+        run->calls->wait(run);
+    }
+    agree(run, file, line, "fence", 1); /* nobody goes on before all are here */
+    return outcome(run);
+}
+
+static bool may_read(sp_run *run, const char *file, int line, const sp_region *region, ptrdiff_t block)
+{
+    if (block < 0 || block >= region->space->blocks) {
+        sp_run_fail(run, SP_ERR_USAGE, file, line, "block %td is asked for of region %s, which has %td", block,
+                    region->name, region->space->blocks);
+    } else if (region->is_objects) {
+        sp_run_fail(run, SP_ERR_USAGE, file, line, "region %s holds objects, which stay where they are", region->name);
+    } else if (!region->block[block]->written) {
+        sp_run_fail(run, SP_ERR_USAGE, file, line, "block %td of region %s is read, and nothing has written it", block,
+                    region->name);
+    }
+    return !sp_run_failed(run);
+}
+
+sp_status sp_run_get_at(sp_run *run, const char *file, int line, sp_region *region, ptrdiff_t first, ptrdiff_t blocks,
+                        void *out)
+{
+    const uint64_t where =
+        mix(mix(mix(0, &region->id, sizeof region->id), &first, sizeof first), &blocks, sizeof blocks);
+    char *to = out;
+    sp_status status = SP_OK;
+
+    agree(run, file, line, region->name, where);
+    for (ptrdiff_t b = first; b < first + (blocks > 0 ? blocks : region->space->blocks); b++) {
+        if (sp_run_failed(run) || !may_read(run, file, line, region, b)) {
+            break;
+        }
+        SP_TRY(run->calls->fetch(run, region->block[b], to));
+        to += region->block[b]->bytes;
+    }
+    status = outcome(run);
+done:
+    return status;
+}

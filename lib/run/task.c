@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a task sees of itself, and how it is run. */
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "run/engine.h"
+
+/* ---- inside a task ---- */
+
+/* What is asked for must fit the privilege: a mistake in the task, named as such. */
+static int use_of(const sp_task *task, int k, bool to_write, const char *call)
+{
+    const sp_work *work = task->work;
+    const sp_privilege privilege = k >= 0 && k < SP_TASK_ARGUMENTS ? work->argument[k].privilege : SP_NONE;
+    const bool fits = to_write ? privilege == SP_WRITE || privilege == SP_READ_WRITE || privilege == SP_REDUCE
+                               : privilege == SP_READ || privilege == SP_READ_WRITE;
+
+    if (!fits) {
+        sp_run_fail(work->run, SP_ERR_USAGE, work->file, work->line, "task %s: %s of argument %d, which is %s",
+                    work->type->name, call, k,
+                    privilege == SP_NONE                              ? "not there"
+                    : privilege == SP_READ                            ? "only read"
+                    : privilege == SP_WRITE || privilege == SP_REDUCE ? "only written"
+                                                                      : "something else");
+        return -1;
+    }
+    return work->argument[k].first;
+}
+
+const void *sp_task_in(const sp_task *task, int k)
+{
+    const int use = use_of(task, k, false, "sp_task_in()");
+
+    return use < 0 ? NULL : task->work->data[use];
+}
+
+void *sp_task_out(const sp_task *task, int k)
+{
+    const int use = use_of(task, k, true, "sp_task_out()");
+
+    return use < 0 ? NULL : task->work->data[use];
+}
+
+void **sp_task_object(const sp_task *task, int k)
+{
+    return task->work->data[task->work->argument[k].first];
+}
+
+ptrdiff_t sp_task_count(const sp_task *task, int k)
+{
+    const sp_work *work = task->work;
+    size_t bytes = 0;
+
+    for (int i = 0; i < work->argument[k].uses; i++) {
+        bytes += work->use[work->argument[k].first + i].bytes;
+    }
+    return (ptrdiff_t)(bytes / work->argument[k].element);
+}
+
+ptrdiff_t sp_task_first(const sp_task *task, int k)
+{
+    return task->work->argument[k].index;
+}
+
+const void *sp_task_part(const sp_task *task, int k, ptrdiff_t b, ptrdiff_t *count)
+{
+    const sp_work *work = task->work;
+    const int use = work->argument[k].first + (int)b;
+
+    *count = (ptrdiff_t)(work->use[use].bytes / work->argument[k].element);
+    return work->data[use];
+}
+
+ptrdiff_t sp_task_point(const sp_task *task, int axis)
+{
+    return task->work->point[axis];
+}
+
+const void *sp_task_values(const sp_task *task)
+{
+    return task->work->values;
+}
+
+void sp_task_fail(sp_task *task, sp_status status, const char *format, ...)
+{
+    const sp_work *work = task->work;
+    char reason[SP_RUN_REASON / 2];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(reason, sizeof reason, format, arguments);
+    va_end(arguments);
+    sp_run_fail(work->run, status, work->file, work->line, "task %s, point (%td, %td): %s", work->type->name,
+                work->point[0], work->point[1], reason);
+}
+
+ptrdiff_t sp_members(const int32_t *label, ptrdiff_t count, int32_t wanted, ptrdiff_t *member)
+{
+    ptrdiff_t found = 0;
+
+    for (ptrdiff_t i = 0; i < count; i++) {
+        if (label[i] == wanted) {
+            member[found++] = i;
+        }
+    }
+    return found;
+}
+
+/* ---- reductions ---- */
+
+static void begin_sum(void *block, size_t bytes)
+{
+    memset(block, 0, bytes);
+}
+
+static void add_floats(void *into, const void *from, size_t bytes)
+{
+    float *a = into;
+    const float *b = from;
+
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < bytes / sizeof *a; i++) {
+        a[i] += b[i];
+    }
+}
+
+static void add_doubles(void *into, const void *from, size_t bytes)
+{
+    double *a = into;
+    const double *b = from;
+
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < bytes / sizeof *a; i++) {
+        a[i] += b[i];
+    }
+}
+
+static void begin_least(void *block, size_t bytes)
+{
+    sp_least_element *a = block;
+
+    for (size_t i = 0; i < bytes / sizeof *a; i++) {
+        a[i] = (sp_least_element){INFINITY, -1};
+    }
+}
+
+static void take_least(void *into, const void *from, size_t bytes)
+{
+    sp_least_element *a = into;
+    const sp_least_element *b = from;
+
+    for (size_t i = 0; i < bytes / sizeof *a; i++) {
+        a[i] = b[i].key < a[i].key ? b[i] : a[i];
+    }
+}
+
+const sp_reduction sp_sum_float = {begin_sum, add_floats}, sp_sum_double = {begin_sum, add_doubles},
+                   sp_least = {begin_least, take_least};
+
+/* ---- running ---- */
+
+static void note(sp_run *run, const sp_work *work, int worker, double begin, double end)
+{
+    pthread_mutex_lock(&run->lock);
+    if (run->events == run->room) {
+        const ptrdiff_t room = 2 * run->room + 1024;
+        sp_event *more = realloc(run->event, (size_t)room * sizeof *more);
+
+        if (more) {
+            run->event = more;
+            run->room = room;
+        }
+    }
+    if (run->events < run->room) { /* else it is lost: nothing depends on it */
+        run->event[run->events++] = (sp_event){.name = work->type->name,
+                                               .point = {work->point[0], work->point[1]},
+                                               .worker = worker,
+                                               .begin = begin,
+                                               .end = end};
+    }
+    pthread_mutex_unlock(&run->lock);
+}
+
+void sp_work_do(sp_work *work, int worker)
+{
+    sp_run *run = work->run;
+    sp_task task = {.work = work};
+    sp_duty *duty = &run->duty[worker % SP_RUN_WORKERS];
+
+    if (atomic_load(&run->failed) != SP_OK) {
+        return;
+    }
+    const double begin = sp_clock_wall() - run->began;
+
+    atomic_store(&duty->since, begin);
+    atomic_store(&duty->work, work);
+    for (int i = 0; i < work->uses; i++) {
+        if (work->use[i].reduction) {
+            work->use[i].reduction->begin(work->data[i], work->use[i].bytes);
+        }
+    }
+    work->type->run(&task);
+    atomic_store(&duty->work, NULL);
+    if (run->settings.timed) {
+        note(run, work, worker, begin, sp_clock_wall() - run->began);
+    }
+}
+
+sp_work *sp_work_new(sp_run *run, const sp_task_type *type, const char *file, int line, int uses)
+{
+    sp_work *work = calloc(1, sizeof *work + (size_t)uses * (sizeof *work->use + sizeof *work->data));
+
+    if (!work) {
+        sp_run_fail(run, SP_ERR_MEMORY, file, line, "no memory for a task");
+        return NULL;
+    }
+    work->run = run;
+    work->type = type;
+    work->file = file;
+    work->line = line;
+    work->uses = uses;
+    work->use = (sp_use *)(work + 1);
+    work->data = (void **)(work->use + uses);
+    return work;
+}
+
+void sp_work_free(sp_work *work)
+{
+    free(work);
+}

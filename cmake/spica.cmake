@@ -53,6 +53,19 @@ function(sp_variants name parent)
     endforeach()
 endfunction()
 
+# sp_starpu(): the engine of many processes (lib/run/starpu.c), where StarPU and MPI are installed
+function(sp_starpu)
+    pkg_check_modules(STARPU IMPORTED_TARGET starpumpi-1.3 starpu-1.3)
+    find_package(MPI COMPONENTS C)
+    if(STARPU_FOUND AND MPI_C_FOUND)
+        target_link_libraries(sp_run PRIVATE PkgConfig::STARPU MPI::MPI_C)
+        target_compile_definitions(sp_run PRIVATE SP_HAS_STARPU=1)
+        message(STATUS "the engine starpu is built: StarPU ${STARPU_starpu-1.3_VERSION}")
+    else()
+        message(STATUS "the engine starpu is left out: StarPU or MPI not found")
+    endif()
+endfunction()
+
 # sp_peer(NAME HEADER LIBRARY): a library that `spica bench` loads while it runs, if it is there; nothing is linked to it
 function(sp_peer name header library)
     find_path(SPICA_${name}_INCLUDE ${header})

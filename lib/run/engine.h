@@ -106,7 +106,7 @@ struct sp_engine_calls {
     /* all[r] = mine of rank r: waits for every rank. */
     void (*exchange)(sp_run *run, const void *mine, size_t bytes, void *all);
 
-    /* Ends all ranks now; returns only where there is one. */
+    /* Ends all ranks now, where there are several. */
     void (*give_up)(sp_run *run);
 };
 

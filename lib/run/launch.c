@@ -269,7 +269,7 @@ static sp_work *make_work(const plan *p, const ptrdiff_t point[2], int rank, sp_
 typedef struct queue {
     sp_run *run;
     bool apart;
-    ptrdiff_t count, most;
+    ptrdiff_t count;
     sp_work *work[MOST_WORKS];
 } queue;
 
@@ -285,9 +285,6 @@ static void enqueue(queue *q, sp_work *work)
 {
     if (work) {
         q->work[q->count++] = work;
-        if (q->count == q->most) {
-            hand_over(q);
-        }
     }
 }
 
@@ -429,8 +426,6 @@ static sp_status forest_init(const plan *p, ptrdiff_t chunk, forest *f)
 {
     sp_status status = SP_OK;
 
-    *f = (forest){0};
-    SP_TRY(SP_ARRAY(f->part, chunk * SP_TASK_ARGUMENTS));
     for (int k = 0; k < p->arguments; k++) {
         const sp_argument *argument = &p->launch->argument[k];
         ptrdiff_t count;
@@ -438,6 +433,9 @@ static sp_status forest_init(const plan *p, ptrdiff_t chunk, forest *f)
         f->first[k] = all_blocks(p, argument, &count);
         if (p->launch->type->privilege[k] != SP_REDUCE) {
             continue;
+        }
+        if (!f->part) {
+            SP_TRY(SP_ARRAY(f->part, chunk * SP_TASK_ARGUMENTS));
         }
         SP_TRY(SP_ARRAY(f->trees[k], count));
         for (ptrdiff_t t = 0; t < count; t++) {
@@ -491,8 +489,12 @@ static void launch_points(const plan *p)
 {
     const ptrdiff_t all = p->points[0] * p->points[1];
     ptrdiff_t chunk = MOST_WORKS;
-    queue q = {.run = p->run, .apart = p->apart, .most = MOST_WORKS};
-    forest f;
+    queue q;
+    forest f = {0};
+
+    q.run = p->run; /* not all of it is cleared: it is large */
+    q.apart = p->apart;
+    q.count = 0;
 
     for (int k = 0; k < p->arguments; k++) {
         chunk = p->launch->type->privilege[k] == SP_REDUCE ? (ptrdiff_t)p->run->threads * p->run->ranks : chunk;
@@ -507,7 +509,7 @@ static void launch_points(const plan *p)
         for (ptrdiff_t i = 0; i < count; i++) {
             const ptrdiff_t point[2] = {(first + i) / p->points[1], (first + i) % p->points[1]};
 
-            if (!launch_point(p, &f, point, f.part + i * SP_TASK_ARGUMENTS, &q)) {
+            if (!launch_point(p, &f, point, f.part ? f.part + i * SP_TASK_ARGUMENTS : NULL, &q)) {
                 break;
             }
         }

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The engine of one process: works run where they are submitted, those that are apart side by side. */
 #include <omp.h>
-#include <signal.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/memory.h"
 #include "run/engine.h"
@@ -95,13 +93,6 @@ static void exchange(sp_run *run, const void *mine, size_t bytes, void *all)
     memcpy(all, mine, bytes);
 }
 
-/* Nobody else is there to end an endless task. */
-static void give_up(sp_run *run)
-{
-    (void)run;
-    kill(getpid(), SIGKILL);
-}
-
 const sp_engine_calls sp_engine_local = {.name = "local",
                                          .start = start,
                                          .stop = stop,
@@ -110,5 +101,4 @@ const sp_engine_calls sp_engine_local = {.name = "local",
                                          .release = release,
                                          .fetch = fetch,
                                          .wait = wait_for_all,
-                                         .exchange = exchange,
-                                         .give_up = give_up};
+                                         .exchange = exchange};

@@ -82,6 +82,35 @@ static void a_launch_may_leave_the_last_blocks_alone(void **state)
     sp_run_free(run);
 }
 
+static void count_up(sp_task *t)
+{
+    int32_t *out = sp_task_out(t, 0);
+
+    for (ptrdiff_t e = 0; e < sp_task_count(t, 0); e++) {
+        out[e] = (int32_t)(sp_task_first(t, 0) + e);
+    }
+}
+static const sp_task_type count_task = {.name = "count", .run = count_up, .privilege = {SP_WRITE}};
+
+static void a_launch_may_have_thousands_of_points(void **state)
+{
+    (void)state;
+    enum { MANY = 10000 };
+    static int32_t got[MANY];
+
+    for (int threads = 1; threads <= MOST_THREADS; threads += 2) {
+        sp_run *run = start(threads);
+        sp_region *x = make(run, "x", MANY, 1, sizeof(int32_t));
+
+        sp_launch(run, .type = &count_task, .points = {MANY}, .argument = {sp_by_i(x)});
+        OK(sp_run_gather(run, x, got));
+        for (int e = 0; e < MANY; e++) {
+            assert_int_equal(got[e], e);
+        }
+        sp_run_free(run);
+    }
+}
+
 /* Argument 2 is a diary: entry 0 counts the entries; each is 100 x + y. */
 static void write_diary(sp_task *t)
 {
@@ -92,16 +121,6 @@ static void write_diary(sp_task *t)
 }
 static const sp_task_type diary_task = {
     .name = "diary", .run = write_diary, .privilege = {SP_READ, SP_READ, SP_READ_WRITE}};
-
-static void count_up(sp_task *t)
-{
-    int32_t *out = sp_task_out(t, 0);
-
-    for (ptrdiff_t e = 0; e < sp_task_count(t, 0); e++) {
-        out[e] = (int32_t)(sp_task_first(t, 0) + e);
-    }
-}
-static const sp_task_type count_task = {.name = "count", .run = count_up, .privilege = {SP_WRITE}};
 
 static void points_that_update_one_block_run_in_order_j_within_i(void **state)
 {
@@ -765,6 +784,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(by_i_hands_point_i_its_block),
         cmocka_unit_test(a_launch_may_leave_the_last_blocks_alone),
+        cmocka_unit_test(a_launch_may_have_thousands_of_points),
         cmocka_unit_test(points_that_update_one_block_run_in_order_j_within_i),
         cmocka_unit_test(points_that_share_a_row_or_a_column_update_it_in_order),
         cmocka_unit_test(at_hands_the_same_block_to_all),

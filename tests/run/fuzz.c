@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/memory.h"
 #include "oracle.h"
@@ -109,6 +110,9 @@ static void run_task(sp_task *t)
         if (v[k].kind == KIND_THING && !v[k].out) {
             return;
         }
+    }
+    if ((7 * point[0] + 5 * point[1] + c->value) % 16 == 0) { /* let others overtake */
+        nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
     }
     compute(c, point, v, sp_members);
 }

@@ -405,6 +405,25 @@ static void add_part(const plan *p, tree *t, contribution part)
     }
 }
 
+/* A contribution that nobody wants any more, or none. */
+static void drop_part(const plan *p, const tree *t, const contribution *part)
+{
+    if (part->block != t->target) {
+        sp_block_free(p->run, part->block);
+    }
+}
+
+/* *part becomes none. */
+static void settle_part(const plan *p, tree *t, contribution *part)
+{
+    if (sp_run_failed(p->run)) {
+        drop_part(p, t, part);
+    } else {
+        add_part(p, t, *part);
+    }
+    *part = (contribution){0};
+}
+
 /* ---- launches ---- */
 
 /* The trees of all reduced arguments. */
@@ -414,9 +433,20 @@ typedef struct forest {
     ptrdiff_t first[SP_TASK_ARGUMENTS];
 } forest;
 
-static void forest_clear(forest *f)
+/* Trees of a run that failed are not complete. */
+static void forest_clear(const plan *p, forest *f)
 {
-    for (int k = 0; k < SP_TASK_ARGUMENTS; k++) {
+    for (int k = 0; k < p->arguments; k++) {
+        ptrdiff_t count;
+
+        all_blocks(p, &p->launch->argument[k], &count);
+        for (ptrdiff_t t = 0; f->trees[k] && t < count; t++) {
+            tree *left = &f->trees[k][t];
+
+            while (left->points > 0 && left->parts > 0) {
+                drop_part(p, left, &left->part[--left->parts]);
+            }
+        }
         sp_array_free(f->trees[k]);
     }
     sp_array_free(f->part);
@@ -447,7 +477,7 @@ static sp_status forest_init(const plan *p, ptrdiff_t chunk, forest *f)
     }
 done:
     if (status != SP_OK) {
-        forest_clear(f);
+        forest_clear(p, f);
     }
     return status;
 }
@@ -503,7 +533,7 @@ static void launch_points(const plan *p)
         sp_run_fail(p->run, SP_ERR_MEMORY, p->file, p->line, "%s", sp_error_text());
         return;
     }
-    for (ptrdiff_t first = 0; first < all; first += chunk) {
+    for (ptrdiff_t first = 0; first < all && !sp_run_failed(p->run); first += chunk) {
         const ptrdiff_t count = all - first < chunk ? all - first : chunk;
 
         for (ptrdiff_t i = 0; i < count; i++) {
@@ -514,17 +544,17 @@ static void launch_points(const plan *p)
             }
         }
         hand_over(&q);
-        for (ptrdiff_t i = 0; i < count && !sp_run_failed(p->run); i++) {
+        for (ptrdiff_t i = 0; i < count; i++) {
             const ptrdiff_t point[2] = {(first + i) / p->points[1], (first + i) % p->points[1]};
 
             for (int k = 0; k < p->arguments; k++) {
                 if (f.trees[k]) {
-                    add_part(p, tree_of(p, &f, k, point), f.part[i * SP_TASK_ARGUMENTS + k]);
+                    settle_part(p, tree_of(p, &f, k, point), &f.part[i * SP_TASK_ARGUMENTS + k]);
                 }
             }
         }
     }
-    forest_clear(&f);
+    forest_clear(p, &f);
 }
 
 static uint64_t hash_of(const sp_launch_description *launch)

@@ -112,6 +112,8 @@ ptrdiff_t sp_members(const int32_t *label, ptrdiff_t count, int32_t wanted, ptrd
 
 /* ---- reductions ---- */
 
+enum { ONE_THREAD = 1 << 16 }; /* [byte] threads take longer to meet than one takes to add this much */
+
 static void begin_sum(void *block, size_t bytes)
 {
     memset(block, 0, bytes);
@@ -122,7 +124,7 @@ static void add_floats(void *into, const void *from, size_t bytes)
     float *a = into;
     const float *b = from;
 
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (bytes > ONE_THREAD)
     for (size_t i = 0; i < bytes / sizeof *a; i++) {
         a[i] += b[i];
     }
@@ -133,7 +135,7 @@ static void add_doubles(void *into, const void *from, size_t bytes)
     double *a = into;
     const double *b = from;
 
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (bytes > ONE_THREAD)
     for (size_t i = 0; i < bytes / sizeof *a; i++) {
         a[i] += b[i];
     }

@@ -50,7 +50,7 @@ struct sp_block {
 };
 
 typedef struct sp_use {
-    sp_block *block; /* not to be looked at once the work runs: it may be gone by then */
+    sp_block *block; /* not to be looked at once the work runs: it may be gone by then. NULL: not on this rank */
     size_t bytes;
     sp_privilege privilege;        /* SP_READ, SP_WRITE, SP_READ_WRITE */
     const sp_reduction *reduction; /* SP_WRITE: begin with an empty sum; NULL: begin with whatever is there */

@@ -193,9 +193,11 @@ static int rank_of(const plan *p, const ptrdiff_t point[2])
 
 /* ---- works ---- */
 
+/* block  NULL: a contribution on another rank */
 static void use(sp_work *work, int at, sp_block *block, sp_privilege privilege, const sp_reduction *reduction)
 {
-    work->use[at] = (sp_use){.block = block, .bytes = block->bytes, .privilege = privilege, .reduction = reduction};
+    work->use[at] =
+        (sp_use){.block = block, .bytes = block ? block->bytes : 0, .privilege = privilege, .reduction = reduction};
 }
 
 /* Does this rank do the work, or own a block that another rank reads for it? */

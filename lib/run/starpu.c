@@ -266,7 +266,7 @@ static void send_what_is_read(sp_run *run, const sp_work *work)
     for (int i = 0; i < work->uses; i++) {
         sp_block *block = work->use[i].block;
 
-        if (block->owner != work->rank && (block->owner == run->rank || work->rank == run->rank)) {
+        if (block && block->owner != work->rank && (block->owner == run->rank || work->rank == run->rank)) {
             starpu_mpi_get_data_on_node_detached(MPI_COMM_WORLD, handle_of(run, block), work->rank, NULL, NULL);
             block->shared = true;
         }

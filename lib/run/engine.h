@@ -63,7 +63,9 @@ struct sp_work {
     const char *file;
     int line;
     ptrdiff_t point[2];
-    int rank; /* that does it */
+    ptrdiff_t chain, number; /* number: for the engine */
+    int rank;                /* that does it */
+    size_t scratch;
     struct {
         int first, uses; /* its blocks in use[] */
         sp_privilege privilege;
@@ -79,7 +81,14 @@ struct sp_work {
 
 struct sp_task {
     const sp_work *work;
+    void *scratch;
 };
+
+/* Work space of a worker, as large as its works have wanted so far. */
+typedef struct sp_scratch {
+    void *room;
+    size_t bytes;
+} sp_scratch;
 
 struct sp_engine_calls {
     const char *name;
@@ -88,8 +97,8 @@ struct sp_engine_calls {
     sp_status (*start)(sp_run *run);
     void (*stop)(sp_run *run);
 
-    /* Works in their order; `apart`: no two of them touch a block that one of them writes. Takes them over. */
-    void (*submit)(sp_run *run, sp_work **work, ptrdiff_t count, bool apart);
+    /* Works in their order. Works of different chains touch no block that one of them writes. Takes them over. */
+    void (*submit)(sp_run *run, sp_work **work, ptrdiff_t count);
 
     /* A block is about to be written: copies elsewhere are out of date. */
     void (*outdate)(sp_run *run, sp_block *block);
@@ -137,7 +146,7 @@ typedef struct sp_duty {
     _Atomic double since;        /* [s] */
 } sp_duty;
 
-enum { SP_RUN_WORKERS = 1024 };
+enum { SP_RUN_WORKERS = 1024, SP_RUN_WORKS = 4096 /* handed to an engine at a time, at most */ };
 
 struct sp_run {
     sp_run_settings settings;
@@ -159,6 +168,7 @@ struct sp_run {
     ptrdiff_t events, room;
 
     sp_duty duty[SP_RUN_WORKERS];
+    sp_scratch scratch[SP_RUN_WORKERS];
     pthread_t watch;
     pthread_cond_t ended;
     bool watching, ending;

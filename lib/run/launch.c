@@ -8,8 +8,7 @@
 #include "run/engine.h"
 
 enum {
-    MOST_WORKS = 4096, /* handed to an engine at a time */
-    LEVELS = 64,       /* of a tree of contributions */
+    LEVELS = 64, /* of a tree of contributions */
 };
 
 /* A launch, looked through. */
@@ -20,8 +19,10 @@ typedef struct plan {
     int line;
     ptrdiff_t points[2];
     int arguments;
-    bool apart; /* no two points share a block that one of them writes */
+    int chained; /* argument whose blocks points may write in their order only; -1: none; ALL_CHAINED: several */
 } plan;
+
+enum { NOT_CHAINED = -1, ALL_CHAINED = -2 };
 
 static bool writes(sp_privilege privilege)
 {
@@ -42,9 +43,9 @@ static ptrdiff_t first_block(const sp_argument *argument, const ptrdiff_t point[
     *count = argument->selector == SP_WHOLE ? argument->region->space->blocks : 1;
     switch (argument->selector) {
     case SP_BY_I:
-        return point[0];
+        return argument->block + point[0];
     case SP_BY_J:
-        return point[1];
+        return argument->block + point[1];
     case SP_AT:
         return argument->block;
     case SP_WHOLE:
@@ -72,6 +73,16 @@ static ptrdiff_t sharers(const plan *p, const sp_argument *argument)
 
 /* ---- misuse ---- */
 
+/* Points that have the same block of argument k, or the same lane of it, are to run in their order. */
+static void chain(plan *p, int k)
+{
+    const sp_argument *argument = p->launch->argument;
+    const bool alike = p->chained >= 0 && argument[p->chained].selector == argument[k].selector &&
+                       p->launch->type->privilege[p->chained] == p->launch->type->privilege[k];
+
+    p->chained = p->chained == NOT_CHAINED ? k : alike ? p->chained : ALL_CHAINED;
+}
+
 static bool check_argument(plan *p, int k)
 {
     const sp_argument *argument = &p->launch->argument[k];
@@ -95,7 +106,9 @@ static bool check_argument(plan *p, int k)
     if (privilege == SP_WRITE && sharers(p, argument) > 1) {
         REFUSE(p, "task %s: %td points write one block of region %s", task, sharers(p, argument), region->name);
     }
-    p->apart = p->apart && !(privilege == SP_READ_WRITE && sharers(p, argument) > 1);
+    if ((privilege == SP_READ_WRITE && sharers(p, argument) > 1) || (privilege == SP_REDUCE && p->launch->lanes > 0)) {
+        chain(p, k);
+    }
     for (ptrdiff_t b = first; b < first + count && (privilege == SP_READ || privilege == SP_READ_WRITE); b++) {
         if (!region->block[b]->written) {
             REFUSE(p, "task %s: reads block %td of region %s, which nothing has written", task, b, region->name);
@@ -220,8 +233,14 @@ static bool concerns(const plan *p, const ptrdiff_t point[2], int rank)
     return false;
 }
 
-/* The work of a point; `part`: the blocks for its contributions, [arguments], NULL where an argument has none. */
-static sp_work *make_work(const plan *p, const ptrdiff_t point[2], int rank, sp_block *const *part)
+/* What a point adds to. */
+typedef struct share {
+    sp_block *block; /* NULL: on another rank, or the argument is not reduced */
+    bool begins;     /* with an empty sum */
+} share;
+
+/* The work of a point; `part`: [arguments]. */
+static sp_work *make_work(const plan *p, const ptrdiff_t point[2], int rank, const share *part)
 {
     const sp_launch_description *launch = p->launch;
     int uses = 0;
@@ -240,6 +259,7 @@ static sp_work *make_work(const plan *p, const ptrdiff_t point[2], int rank, sp_
     work->rank = rank;
     work->point[0] = point[0];
     work->point[1] = point[1];
+    work->scratch = launch->scratch;
     if (launch->values_bytes > 0) {
         memcpy(work->values, launch->values, launch->values_bytes);
     }
@@ -258,7 +278,8 @@ static sp_work *make_work(const plan *p, const ptrdiff_t point[2], int rank, sp_
         work->argument[k].index = region->space->first[first];
         for (ptrdiff_t b = first; b < first + count; b++, uses++) {
             if (privilege == SP_REDUCE) {
-                use(work, uses, part[k], SP_WRITE, argument->reduction);
+                use(work, uses, part[k].block, part[k].begins ? SP_WRITE : SP_READ_WRITE,
+                    part[k].begins ? argument->reduction : NULL);
             } else {
                 use(work, uses, region->block[b], privilege, NULL);
             }
@@ -270,22 +291,22 @@ static sp_work *make_work(const plan *p, const ptrdiff_t point[2], int rank, sp_
 /* Works on their way to the engine. */
 typedef struct queue {
     sp_run *run;
-    bool apart;
     ptrdiff_t count;
-    sp_work *work[MOST_WORKS];
+    sp_work *work[SP_RUN_WORKS];
 } queue;
 
 static void hand_over(queue *q)
 {
     if (q->count > 0) {
-        q->run->calls->submit(q->run, q->work, q->count, q->apart);
+        q->run->calls->submit(q->run, q->work, q->count);
     }
     q->count = 0;
 }
 
-static void enqueue(queue *q, sp_work *work)
+static void enqueue(queue *q, sp_work *work, ptrdiff_t chain)
 {
     if (work) {
+        work->chain = chain;
         q->work[q->count++] = work;
     }
 }
@@ -313,8 +334,10 @@ typedef struct contribution {
 typedef struct tree {
     sp_block *target;
     const sp_reduction *reduction;
-    ptrdiff_t points; /* still to come */
-    bool begun;
+    ptrdiff_t points, lanes; /* of the launch for this block */
+    ptrdiff_t at;            /* points begun so far */
+    ptrdiff_t left;          /* lanes that are not in the tree yet */
+    contribution open;       /* of the lane under way */
     int parts;
     contribution part[LEVELS];
 } tree;
@@ -359,7 +382,7 @@ static void join(const plan *p, const tree *t, contribution *into, contribution 
             work->reduction = t->reduction;
             use(work, 0, into->block, type == &move_type ? SP_WRITE : SP_READ_WRITE, NULL);
             use(work, 1, from->block, SP_READ, NULL);
-            p->run->calls->submit(p->run, &work, 1, false);
+            p->run->calls->submit(p->run, &work, 1);
         }
     }
     if (from->block != t->target) {
@@ -367,19 +390,43 @@ static void join(const plan *p, const tree *t, contribution *into, contribution 
     }
 }
 
-/* A contribution for the next point of this tree, which runs on `rank`. */
-static contribution begin_part(const plan *p, tree *t, int rank)
+static ptrdiff_t lane_of(const tree *t, ptrdiff_t point)
+{
+    return point * t->lanes / t->points;
+}
+
+/* An empty sum for the points of a lane that run on `rank`. */
+static contribution new_part(const plan *p, tree *t, int rank)
 {
     contribution part = {.id = sp_run_next_id(p->run), .owner = rank};
 
-    if (!t->begun && rank == t->target->owner) { /* the first may as well begin where the sum will be */
+    if (t->at == 0 && rank == t->target->owner) { /* the first may as well begin where the sum will be */
         part.block = t->target;
     }
-    t->begun = true;
     if (rank == p->run->rank) {
         block_for(p, t, &part);
     }
     return part;
+}
+
+/* Where the next point of this tree, which runs on `rank`, adds to. A lane whose points are on several ranks moves
+ * from one to the next, after what waits in the queue. *whole: this point is the last of its lane. */
+static share next_share(const plan *p, tree *t, int rank, queue *q, bool *whole)
+{
+    const bool begins = t->at == 0 || lane_of(t, t->at) != lane_of(t, t->at - 1);
+
+    if (begins) {
+        t->open = new_part(p, t, rank);
+    } else if (t->open.owner != rank) {
+        contribution next = new_part(p, t, rank);
+
+        hand_over(q);
+        join(p, t, &next, &t->open, &move_type);
+        t->open = next;
+    }
+    t->at++;
+    *whole = t->at == t->points || lane_of(t, t->at) != lane_of(t, t->at - 1);
+    return (share){.block = rank == p->run->rank ? t->open.block : NULL, .begins = begins};
 }
 
 static void join_last_two(const plan *p, tree *t)
@@ -388,7 +435,7 @@ static void join_last_two(const plan *p, tree *t)
     join(p, t, &t->part[t->parts - 1], &t->part[t->parts], &combine_type);
 }
 
-/* The work that makes the contribution has been handed over. */
+/* The works that make the contribution have been handed over. */
 static void add_part(const plan *p, tree *t, contribution part)
 {
     t->part[t->parts++] = part;
@@ -396,11 +443,11 @@ static void add_part(const plan *p, tree *t, contribution part)
         join_last_two(p, t);
         t->part[t->parts - 1].level++;
     }
-    t->points--;
-    while (t->points == 0 && t->parts > 1) {
+    t->left--;
+    while (t->left == 0 && t->parts > 1) {
         join_last_two(p, t);
     }
-    if (t->points == 0 && t->part[0].block != t->target) {
+    if (t->left == 0 && t->part[0].block != t->target) {
         contribution target = {.owner = t->target->owner, .block = t->target};
 
         join(p, t, &target, &t->part[0], &move_type);
@@ -445,9 +492,10 @@ static void forest_clear(const plan *p, forest *f)
         for (ptrdiff_t t = 0; f->trees[k] && t < count; t++) {
             tree *left = &f->trees[k][t];
 
-            while (left->points > 0 && left->parts > 0) {
+            while (left->left > 0 && left->parts > 0) {
                 drop_part(p, left, &left->part[--left->parts]);
             }
+            drop_part(p, left, &left->open);
         }
         sp_array_free(f->trees[k]);
     }
@@ -471,9 +519,13 @@ static sp_status forest_init(const plan *p, ptrdiff_t chunk, forest *f)
         }
         SP_TRY(SP_ARRAY(f->trees[k], count));
         for (ptrdiff_t t = 0; t < count; t++) {
+            const ptrdiff_t points = sharers(p, argument), lanes = p->launch->lanes;
+
             f->trees[k][t] = (tree){.target = argument->region->block[f->first[k] + t],
                                     .reduction = argument->reduction,
-                                    .points = sharers(p, argument)};
+                                    .points = points,
+                                    .lanes = lanes > 0 && lanes < points ? lanes : points};
+            f->trees[k][t].left = f->trees[k][t].lanes;
             mark_written(p->run, f->trees[k][t].target);
         }
     }
@@ -491,11 +543,31 @@ static tree *tree_of(const plan *p, const forest *f, int k, const ptrdiff_t poin
     return &f->trees[k][first_block(&p->launch->argument[k], point, &count) - f->first[k]];
 }
 
+/* Points of one chain run in their order. */
+static ptrdiff_t chain_of(const plan *p, const ptrdiff_t point[2], ptrdiff_t lane)
+{
+    if (p->chained < 0) {
+        return p->chained == ALL_CHAINED ? 0 : point[0] * p->points[1] + point[1];
+    }
+    if (p->launch->type->privilege[p->chained] == SP_REDUCE) {
+        return lane;
+    }
+    switch (p->launch->argument[p->chained].selector) {
+    case SP_BY_I:
+        return point[0];
+    case SP_BY_J:
+        return point[1];
+    default:
+        return 0;
+    }
+}
+
 /* One point: its contributions begun, its work under way. False: the run has failed. */
 static bool launch_point(const plan *p, const forest *f, const ptrdiff_t point[2], contribution *part, queue *q)
 {
     const int rank = rank_of(p, point);
-    sp_block *block[SP_TASK_ARGUMENTS] = {NULL};
+    share shares[SP_TASK_ARGUMENTS] = {{0}};
+    ptrdiff_t lane = 0;
 
     if (rank < 0) {
         return false;
@@ -504,32 +576,47 @@ static bool launch_point(const plan *p, const forest *f, const ptrdiff_t point[2
         const sp_privilege privilege = p->launch->type->privilege[k];
 
         if (privilege == SP_REDUCE) {
-            part[k] = begin_part(p, tree_of(p, f, k, point), rank);
-            block[k] = part[k].block;
+            tree *t = tree_of(p, f, k, point);
+            bool whole;
+
+            shares[k] = next_share(p, t, rank, q, &whole);
+            if (whole) {
+                part[k] = t->open;
+                t->open = (contribution){0};
+            }
+            lane = t->target->index * t->lanes + lane_of(t, t->at - 1);
         } else if (privilege == SP_WRITE || privilege == SP_READ_WRITE) {
             mark_written(p->run, block_of(p, k, point));
         }
     }
     if (concerns(p, point, rank) && !sp_run_failed(p->run)) {
-        enqueue(q, make_work(p, point, rank, block));
+        enqueue(q, make_work(p, point, rank, shares), chain_of(p, point, lane));
     }
     return !sp_run_failed(p->run);
 }
 
-/* All points: as many at a time as keep the threads busy where contributions take memory. */
+/* As many lanes as keep the threads busy, since contributions take memory. */
+static ptrdiff_t points_at_once(const plan *p, int k)
+{
+    const ptrdiff_t lanes = p->launch->lanes, points = sharers(p, &p->launch->argument[k]);
+    const ptrdiff_t each = lanes > 0 && lanes < points ? (points + lanes - 1) / lanes : 1;
+    const ptrdiff_t all = (ptrdiff_t)p->run->threads * p->run->ranks * each;
+
+    return all < SP_RUN_WORKS ? all : SP_RUN_WORKS;
+}
+
+/* All points, as many at a time as are good for memory. */
 static void launch_points(const plan *p)
 {
     const ptrdiff_t all = p->points[0] * p->points[1];
-    ptrdiff_t chunk = MOST_WORKS;
+    ptrdiff_t chunk = SP_RUN_WORKS;
     queue q;
     forest f = {0};
 
     q.run = p->run; /* not all of it is cleared: it is large */
-    q.apart = p->apart;
     q.count = 0;
-
     for (int k = 0; k < p->arguments; k++) {
-        chunk = p->launch->type->privilege[k] == SP_REDUCE ? (ptrdiff_t)p->run->threads * p->run->ranks : chunk;
+        chunk = p->launch->type->privilege[k] == SP_REDUCE ? points_at_once(p, k) : chunk;
     }
     if (forest_init(p, chunk, &f) != SP_OK) {
         sp_run_fail(p->run, SP_ERR_MEMORY, p->file, p->line, "%s", sp_error_text());
@@ -550,7 +637,7 @@ static void launch_points(const plan *p)
             const ptrdiff_t point[2] = {(first + i) / p->points[1], (first + i) % p->points[1]};
 
             for (int k = 0; k < p->arguments; k++) {
-                if (f.trees[k]) {
+                if (f.trees[k] && f.part[i * SP_TASK_ARGUMENTS + k].id != 0) {
                     settle_part(p, tree_of(p, &f, k, point), &f.part[i * SP_TASK_ARGUMENTS + k]);
                 }
             }
@@ -574,7 +661,7 @@ static uint64_t hash_of(const sp_launch_description *launch)
 
 void sp_run_launch(sp_run *run, const char *file, int line, const sp_launch_description *launch)
 {
-    plan p = {.run = run, .launch = launch, .file = file, .line = line, .apart = true};
+    plan p = {.run = run, .launch = launch, .file = file, .line = line, .chained = NOT_CHAINED};
 
     for (int axis = 0; axis < 2; axis++) {
         p.points[axis] = launch->points[axis] > 0 ? launch->points[axis] : 1;

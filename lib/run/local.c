@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The engine of one process: works run where they are submitted, those that are apart side by side. */
 #include <omp.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -45,16 +46,54 @@ static void run_work(sp_work *work, int worker)
     sp_work_free(work);
 }
 
-/* Either all threads work on one work after another, or each on works of its own: where these are many, or come out
+static int compare_chains(const void *a, const void *b)
+{
+    const sp_work *const *x = a, *const *y = b;
+
+    if ((*x)->chain != (*y)->chain) {
+        return (*x)->chain < (*y)->chain ? -1 : 1;
+    }
+    return (*x)->number < (*y)->number ? -1 : 1;
+}
+
+/* Puts chains one behind the other, each in its order. first[c] = where chain c begins; returns their number. */
+static ptrdiff_t sort_chains(sp_work **work, ptrdiff_t count, ptrdiff_t *first)
+{
+    ptrdiff_t chains = 0;
+    bool sorted = true;
+
+    for (ptrdiff_t i = 0; i < count; i++) {
+        work[i]->number = i;
+        sorted = sorted && (i == 0 || work[i - 1]->chain <= work[i]->chain);
+    }
+    if (!sorted) {
+        qsort(work, (size_t)count, sizeof *work, compare_chains);
+    }
+    for (ptrdiff_t i = 0; i < count; i++) {
+        if (i == 0 || work[i]->chain != work[i - 1]->chain) {
+            first[chains++] = i;
+        }
+    }
+    first[chains] = count;
+    return chains;
+}
+
+/* Either all threads work on one work after another, or each on chains of its own: where these are many, or come out
  * even. */
-static void submit(sp_run *run, sp_work **work, ptrdiff_t count, bool apart)
+static void submit(sp_run *run, sp_work **work, ptrdiff_t count)
 {
     const int threads = run->threads;
+    ptrdiff_t first[SP_RUN_WORKS + 1], chains = 1;
 
-    if (threads > 1 && apart && (count % threads == 0 || count >= 4 * threads)) {
+    if (threads > 1 && count > 1) {
+        chains = sort_chains(work, count, first);
+    }
+    if (chains > 1 && (chains % threads == 0 || chains >= 4 * threads)) {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-        for (ptrdiff_t i = 0; i < count; i++) {
-            run_work(work[i], omp_get_thread_num());
+        for (ptrdiff_t c = 0; c < chains; c++) {
+            for (ptrdiff_t i = first[c]; i < first[c + 1]; i++) {
+                run_work(work[i], omp_get_thread_num());
+            }
         }
         return;
     }

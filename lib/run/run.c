@@ -271,6 +271,9 @@ void sp_run_free(sp_run *run)
     }
     pthread_mutex_destroy(&run->lock);
     pthread_cond_destroy(&run->ended);
+    for (int worker = 0; worker < SP_RUN_WORKERS; worker++) {
+        sp_array_free(run->scratch[worker].room);
+    }
     free(run->event);
     sp_array_free(run);
 }
@@ -292,7 +295,7 @@ int sp_run_threads(const sp_run *run)
 
 int64_t sp_run_next_id(sp_run *run)
 {
-    return run->ids++;
+    return ++run->ids; /* 0 is none */
 }
 
 /* ---- waiting ---- */

@@ -99,8 +99,9 @@ typedef enum sp_privilege {
     SP_REDUCE,     /* adds to a sum (or what else) that begins empty: sp_reduction */
 } sp_privilege;
 
-/* How the contributions of all points with the same block become one. They are combined in a tree that depends on the
- * number of points alone. */
+/* How the contributions of all points with the same block become one. Each point begins with an empty sum, and these
+ * are combined in a tree that depends on their number alone; with `lanes` in the launch, so many sums are begun for
+ * each block, and consecutive points add to the same one. */
 typedef struct sp_reduction {
     void (*begin)(void *block, size_t bytes); /* the empty sum */
     void (*combine)(void *into, const void *from, size_t bytes);
@@ -128,7 +129,7 @@ typedef enum sp_selector { SP_BY_I, SP_BY_J, SP_AT, SP_WHOLE } sp_selector;
 typedef struct sp_argument {
     sp_region *region;
     sp_selector selector;
-    ptrdiff_t block;               /* for SP_AT */
+    ptrdiff_t block;               /* for SP_AT; for SP_BY_I and SP_BY_J that of point 0 */
     const sp_reduction *reduction; /* for SP_REDUCE */
 } sp_argument;
 
@@ -140,6 +141,12 @@ static inline sp_argument sp_by_i(sp_region *region) /* block i at point (i, j) 
 static inline sp_argument sp_by_j(sp_region *region) /* block j */
 {
     return (sp_argument){region, SP_BY_J, 0, NULL};
+}
+
+static inline sp_argument sp_from(sp_argument argument, ptrdiff_t block) /* block + i, block + j */
+{
+    argument.block = block;
+    return argument;
 }
 
 static inline sp_argument sp_at(sp_region *region, ptrdiff_t block) /* this block for all */
@@ -164,6 +171,8 @@ typedef struct sp_launch_description {
     sp_argument argument[SP_TASK_ARGUMENTS];
     const void *values; /* copied; the same for all points */
     size_t values_bytes;
+    size_t scratch;  /* [byte] work space for each task: sp_task_scratch() */
+    ptrdiff_t lanes; /* sums that are begun for each reduced block; 0: one for each point */
 } sp_launch_description;
 
 /* sp_launch(run, .type = &type, .points = {n}, .argument = {...}, SP_VALUES(v)): see above. */
@@ -194,6 +203,7 @@ const void *sp_task_part(const sp_task *task, int k, ptrdiff_t b, ptrdiff_t *cou
 
 ptrdiff_t sp_task_point(const sp_task *task, int axis); /* 0: i, 1: j */
 const void *sp_task_values(const sp_task *task);
+void *sp_task_scratch(const sp_task *task); /* as large as the launch says, aligned, whatever is in it */
 
 /* The task cannot do its work: the run ends with this status and reason (printf format). */
 void sp_task_fail(sp_task *task, sp_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -305,9 +305,8 @@ static void submit_one(sp_run *run, sp_work *work)
     }
 }
 
-static void submit(sp_run *run, sp_work **work, ptrdiff_t count, bool apart)
+static void submit(sp_run *run, sp_work **work, ptrdiff_t count)
 {
-    (void)apart; /* StarPU sees for itself */
     for (ptrdiff_t i = 0; i < count; i++) {
         if (run->ranks > 1) {
             send_what_is_read(run, work[i]);

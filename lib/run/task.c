@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "run/engine.h"
 
 /* ---- inside a task ---- */
@@ -83,6 +84,11 @@ ptrdiff_t sp_task_point(const sp_task *task, int axis)
 const void *sp_task_values(const sp_task *task)
 {
     return task->work->values;
+}
+
+void *sp_task_scratch(const sp_task *task)
+{
+    return task->scratch;
 }
 
 void sp_task_fail(sp_task *task, sp_status status, const char *format, ...)
@@ -187,13 +193,29 @@ static void note(sp_run *run, const sp_work *work, int worker, double begin, dou
     pthread_mutex_unlock(&run->lock);
 }
 
+/* NULL, and the run has failed, if there is no memory. */
+static void *scratch_for(const sp_work *work, sp_scratch *scratch)
+{
+    if (work->scratch > scratch->bytes) {
+        sp_array_free(scratch->room);
+        *scratch = (sp_scratch){0};
+        if (sp_array_new((ptrdiff_t)work->scratch, 1, "work space", &scratch->room) != SP_OK) {
+            sp_run_fail(work->run, SP_ERR_MEMORY, work->file, work->line, "task %s: %s", work->type->name,
+                        sp_error_text());
+            return NULL;
+        }
+        scratch->bytes = work->scratch;
+    }
+    return scratch->room;
+}
+
 void sp_work_do(sp_work *work, int worker)
 {
     sp_run *run = work->run;
-    sp_task task = {.work = work};
+    sp_task task = {.work = work, .scratch = scratch_for(work, &run->scratch[worker % SP_RUN_WORKERS])};
     sp_duty *duty = &run->duty[worker % SP_RUN_WORKERS];
 
-    if (atomic_load(&run->failed) != SP_OK) {
+    if (sp_run_failed(run)) {
         return;
     }
     const double begin = sp_clock_wall() - run->began;

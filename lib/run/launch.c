@@ -218,7 +218,8 @@ static bool concerns(const plan *p, const ptrdiff_t point[2], int rank)
     return false;
 }
 
-/* The work of a point; `part`: the blocks for its contributions, [arguments], NULL where an argument has none. */
+/* The work of a point; `part`: the blocks for its contributions, [arguments], NULL where an argument has none, and
+ * where another rank makes it: then the work has no use for it here. */
 static sp_work *make_work(const plan *p, const ptrdiff_t point[2], int rank, sp_block *const *part)
 {
     const sp_launch_description *launch = p->launch;
@@ -254,14 +255,17 @@ static sp_work *make_work(const plan *p, const ptrdiff_t point[2], int rank, sp_
         work->argument[k].privilege = privilege;
         work->argument[k].element = region->element;
         work->argument[k].index = region->space->first[first];
-        for (ptrdiff_t b = first; b < first + count; b++, uses++) {
-            if (privilege == SP_REDUCE) {
-                use(work, uses, part[k], SP_WRITE, argument->reduction);
-            } else {
-                use(work, uses, region->block[b], privilege, NULL);
+        if (privilege == SP_REDUCE) {
+            if (part[k]) {
+                use(work, uses++, part[k], SP_WRITE, argument->reduction);
             }
+            continue;
+        }
+        for (ptrdiff_t b = first; b < first + count; b++, uses++) {
+            use(work, uses, region->block[b], privilege, NULL);
         }
     }
+    work->uses = uses;
     return work;
 }
 

@@ -533,6 +533,7 @@ static void launch_points(const plan *p)
     for (int k = 0; k < p->arguments; k++) {
         chunk = p->launch->type->privilege[k] == SP_REDUCE ? (ptrdiff_t)p->run->threads * p->run->ranks : chunk;
     }
+    chunk = chunk < MOST_WORKS ? chunk : MOST_WORKS;
     if (forest_init(p, chunk, &f) != SP_OK) {
         sp_run_fail(p->run, SP_ERR_MEMORY, p->file, p->line, "%s", sp_error_text());
         return;

@@ -37,7 +37,7 @@ struct sp_matcher {
     const sp_slicer *slicer;
     const sp_likelihood_kernels *kernels;
     sp_match_settings settings;
-    sp_polar *polar;          /* NULL: dense */
+    sp_polar_search *polar;   /* NULL: dense */
     sp_dense *dense;          /* NULL: polar */
     ptrdiff_t stride;         /* pixels held per image: up to the settings' s_max */
     ptrdiff_t pixels, shells; /* compared: the first of them, up to the present limit */
@@ -107,14 +107,13 @@ static sp_status make_dense_route(sp_matcher *self)
 
 static sp_status make_polar_route(sp_matcher *self)
 {
-    return sp_polar_new(&(sp_polar_input){.patterns = self->patterns,
-                                          .stride = self->stride,
-                                          .unit = self->unit,
-                                          .floor = self->settings.floor,
-                                          .budget = POLAR_BUDGET,
-                                          .diameter = self->settings.diameter,
-                                          .isa = sp_isa_best()},
-                        &self->polar);
+    return sp_polar_search_new(&(sp_polar_input){.patterns = self->patterns,
+                                                 .stride = self->stride,
+                                                 .unit = self->unit,
+                                                 .floor = self->settings.floor,
+                                                 .diameter = self->settings.diameter,
+                                                 .isa = sp_isa_best()},
+                               POLAR_BUDGET, &self->polar);
 }
 
 /* Numbers that the polar route holds per image, if it can be taken and pays; 0: it is not taken. It does not pay where
@@ -184,7 +183,7 @@ void sp_matcher_free(sp_matcher *matcher)
     if (!matcher) {
         return;
     }
-    sp_polar_free(matcher->polar);
+    sp_polar_search_free(matcher->polar);
     sp_dense_free(matcher->dense);
     sp_array_free(matcher->expected);
     sp_array_free(matcher->base);
@@ -236,8 +235,8 @@ void sp_matcher_set_dispersion(sp_matcher *matcher, double dispersion)
 void sp_matcher_search(sp_matcher *matcher, const sp_rotation_grid *grid, int keep, ptrdiff_t *best, float *score)
 {
     if (matcher->polar) {
-        sp_polar_search(matcher->polar, matcher->slicer, matcher->pixels, matcher->settings.dispersion, grid, keep,
-                        best, score);
+        sp_polar_search_run(matcher->polar, matcher->slicer, matcher->pixels, matcher->settings.dispersion, grid, keep,
+                            best, score);
     } else {
         sp_dense_search(matcher->dense, matcher->slicer, matcher->pixels, matcher->settings.dispersion, grid, keep,
                         best, score);

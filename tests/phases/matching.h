@@ -45,6 +45,16 @@ static inline double draw_photons(sp_patterns *patterns, ptrdiff_t images, doubl
     return photons / total;
 }
 
+/* Images first .. first + count - 1 of some patterns that are not packed, as patterns of their own; to be measured. */
+static inline sp_patterns part_of(const sp_patterns *all, ptrdiff_t first, ptrdiff_t count)
+{
+    sp_patterns part;
+
+    assert_int_equal(sp_patterns_init_part(all, count, false, &part), SP_OK);
+    memcpy(part.count, all->count + first * all->pixels, (size_t)(count * all->pixels) * sizeof *part.count);
+    return part;
+}
+
 /* The autocorrelation of blobs, `factor` times as bright, as the model to slice. */
 static inline void load_blobs(sp_slicer *slicer, const blobs *particle, ptrdiff_t edge, double factor)
 {

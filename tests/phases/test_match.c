@@ -1162,6 +1162,53 @@ static void the_dispersion_is_that_of_the_scatter(void **state)
 }
 
 /* The right molecule from the wrong side: speckle against other speckle. */
+/* Two parts with a matcher each: their scores, scales and scatter make up what one matcher says of all. */
+static void parts_are_assessed_like_the_whole(void **state)
+{
+    (void)state;
+    enum { IMAGES = 30, FIRST = 13 };
+    double fluence[IMAGES], *scatter = NULL, *shell = NULL;
+
+    for (int n = 0; n < IMAGES; n++) {
+        fluence[n] = 0.5 + 0.05 * n;
+    }
+    scene s = make_scene(IMAGES, NULL, fluence);
+    sp_patterns part[2] = {part_of(&s.patterns, 0, FIRST), part_of(&s.patterns, FIRST, IMAGES - FIRST)};
+    const sp_match_settings settings = likelihood(1.0);
+    sp_pattern_totals totals = {0};
+    sp_quat *q = turned_away(&s, 1.0 * DEGREE);
+    float score[IMAGES], scale[IMAGES];
+
+    assert_int_equal(sp_patterns_measure(&s.patterns), SP_OK);
+    verdict whole = assess(&s, q);
+
+    assert_int_equal(SP_ARRAY(scatter, 2 * s.patterns.shells), SP_OK);
+    assert_int_equal(SP_ARRAY(shell, s.patterns.shells), SP_OK);
+    for (int i = 0; i < 2; i++) {
+        sp_patterns_add_up(&part[i], shell, &totals);
+    }
+    sp_patterns_set_profile(&s.patterns, shell, &totals); /* the parts share it */
+    for (int i = 0; i < 2; i++) {
+        sp_matcher *matcher = NULL;
+
+        sp_patterns_set_scales(&part[i], &totals);
+        assert_memory_equal(part[i].scale, s.patterns.scale + i * FIRST, (size_t)part[i].images * sizeof(float));
+        assert_int_equal(sp_matcher_new(&part[i], s.slicer, &settings, &matcher), SP_OK);
+        sp_matcher_assess_part(matcher, q + i * FIRST, score + i * FIRST, scale + i * FIRST, scatter);
+        sp_matcher_free(matcher);
+        sp_patterns_clear(&part[i]);
+    }
+    sp_match_relate_scales(scale, IMAGES);
+    assert_memory_equal(score, whole.score, sizeof score);
+    assert_memory_equal(scale, whole.scale, sizeof scale);
+    assert_true(sp_match_dispersion(scatter, s.patterns.shells) == whole.dispersion);
+    sp_array_free(scatter);
+    sp_array_free(shell);
+    sp_array_free(q);
+    clear_verdict(&whole);
+    clear_scene(&s);
+}
+
 static void random_orientations_explain_little(void **state)
 {
     (void)state;
@@ -1272,6 +1319,7 @@ int main(void)
         cmocka_unit_test(the_fluence_of_each_image_is_found),
         cmocka_unit_test(an_image_without_signal_has_scale_0),
         cmocka_unit_test(the_dispersion_is_that_of_the_scatter),
+        cmocka_unit_test(parts_are_assessed_like_the_whole),
         cmocka_unit_test(random_orientations_explain_little),
         cmocka_unit_test(unrelated_images_score_0),
         cmocka_unit_test(results_are_the_same_bits_on_any_number_of_threads),

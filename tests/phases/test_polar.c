@@ -265,18 +265,22 @@ typedef struct setting {
     sp_isa isa;
 } setting;
 
-static sp_polar *make_polar(const scene *s, const setting *with)
+static sp_polar_input input_of(const scene *s, const setting *with)
 {
-    const sp_polar_input input = {.patterns = &s->patterns,
-                                  .stride = s->patterns.pixels,
-                                  .unit = with->unit,
-                                  .floor = with->floor,
-                                  .budget = with->budget > 0.0 ? with->budget : 1e9,
-                                  .diameter = DIAMETER,
-                                  .isa = with->isa};
-    sp_polar *polar = NULL;
+    return (sp_polar_input){.patterns = &s->patterns,
+                            .stride = s->patterns.pixels,
+                            .unit = with->unit,
+                            .floor = with->floor,
+                            .diameter = DIAMETER,
+                            .isa = with->isa};
+}
 
-    assert_int_equal(sp_polar_new(&input, &polar), SP_OK);
+static sp_polar_search *make_polar(const scene *s, const setting *with)
+{
+    const sp_polar_input input = input_of(s, with);
+    sp_polar_search *polar = NULL;
+
+    assert_int_equal(sp_polar_search_new(&input, with->budget > 0.0 ? with->budget : 1e9, &polar), SP_OK);
     return polar;
 }
 
@@ -284,13 +288,13 @@ static sp_polar *make_polar(const scene *s, const setting *with)
 static void polar_scores(const scene *s, const setting *with, const sp_rotation_grid *grid, double *all)
 {
     const ptrdiff_t count = grid->count;
-    sp_polar *polar = make_polar(s, with);
+    sp_polar_search *polar = make_polar(s, with);
     ptrdiff_t *best = NULL;
     float *score = NULL;
 
     assert_int_equal(SP_ARRAY(best, s->images * count), SP_OK);
     assert_int_equal(SP_ARRAY(score, s->images * count), SP_OK);
-    sp_polar_search(polar, s->slicer, s->patterns.pixels, with->r, grid, (int)count, best, score);
+    sp_polar_search_run(polar, s->slicer, s->patterns.pixels, with->r, grid, (int)count, best, score);
     for (ptrdiff_t i = 0; i < s->images * count; i++) {
         all[i] = NAN;
     }
@@ -299,7 +303,7 @@ static void polar_scores(const scene *s, const setting *with, const sp_rotation_
     }
     sp_array_free(best);
     sp_array_free(score);
-    sp_polar_free(polar);
+    sp_polar_search_free(polar);
 }
 
 /* A quantity of the shells at a radius, as the header says; here all shells from the first to the last have pixels. */
@@ -491,11 +495,11 @@ static answer new_answer(const scene *s)
     return a;
 }
 
-static answer search_within(const scene *s, sp_polar *polar, ptrdiff_t pixels, const sp_rotation_grid *grid)
+static answer search_within(const scene *s, sp_polar_search *polar, ptrdiff_t pixels, const sp_rotation_grid *grid)
 {
     const answer a = new_answer(s);
 
-    sp_polar_search(polar, s->slicer, pixels, 1.0, grid, KEEP, a.best, a.score);
+    sp_polar_search_run(polar, s->slicer, pixels, 1.0, grid, KEEP, a.best, a.score);
     return a;
 }
 
@@ -615,7 +619,7 @@ static void pixels_come_and_go(void **state)
     sp_rotation_grid grid = make_grid(300);
     const setting with = bright(&s);
     const ptrdiff_t all = s.patterns.pixels, some = sp_patterns_within(&s.patterns, 0.12e10);
-    sp_polar *one = make_polar(&s, &with), *other = make_polar(&s, &with);
+    sp_polar_search *one = make_polar(&s, &with), *other = make_polar(&s, &with);
     answer fresh = search_within(&s, one, some, &grid), whole = search_within(&s, other, all, &grid);
     answer grown = search_within(&s, one, all, &grid), shrunk = search_within(&s, other, some, &grid);
 
@@ -627,8 +631,8 @@ static void pixels_come_and_go(void **state)
     clear_answer(&whole);
     clear_answer(&grown);
     clear_answer(&shrunk);
-    sp_polar_free(one);
-    sp_polar_free(other);
+    sp_polar_search_free(one);
+    sp_polar_search_free(other);
     sp_rotation_grid_clear(&grid);
     clear_scene(&s);
 }
@@ -663,10 +667,10 @@ static void memory_is_kept_within_the_budget(void **state)
     sp_rotation_grid grid = make_grid(600);
     const ptrdiff_t all = s.patterns.pixels, some = sp_patterns_within(&s.patterns, 0.12e10);
     setting with = bright(&s);
-    sp_polar *wide = make_polar(&s, &with);
+    sp_polar_search *wide = make_polar(&s, &with);
 
     with.budget = 1.0;
-    sp_polar *narrow = make_polar(&s, &with);
+    sp_polar_search *narrow = make_polar(&s, &with);
 
     for (int i = 0; i < 3; i++) {
         answer a = search_within(&s, wide, i == 1 ? some : all, &grid);
@@ -676,8 +680,57 @@ static void memory_is_kept_within_the_budget(void **state)
         clear_answer(&a);
         clear_answer(&b);
     }
-    sp_polar_free(wide);
-    sp_polar_free(narrow);
+    sp_polar_search_free(wide);
+    sp_polar_search_free(narrow);
+    sp_rotation_grid_clear(&grid);
+    clear_scene(&s);
+}
+
+/* Tiles and groups of images in any order make the same lists, if those of one image come in the order of the tiles. */
+static void pieces_are_the_whole(void **state)
+{
+    (void)state;
+    enum { IMAGES = 65, GROUP = 20, GROUPS = (IMAGES + GROUP - 1) / GROUP };
+    scene s = make_scene(IMAGES, WAVELENGTH, mask);
+    sp_rotation_grid grid = make_grid(3000);
+    const setting with = bright(&s);
+    const sp_polar_input input = input_of(&s, &with);
+    sp_polar_search *search = make_polar(&s, &with);
+    sp_polar_images *group[GROUPS] = {NULL};
+    sp_polar *polar = NULL;
+    float *scratch = NULL, *tile = NULL;
+    answer whole = search_within(&s, search, s.patterns.pixels, &grid), pieces = new_answer(&s);
+    const sp_shortlists lists = {KEEP, pieces.best, pieces.score};
+
+    assert_int_equal(sp_polar_new(&input, &polar), SP_OK);
+    sp_polar_begin(polar, s.patterns.pixels, 1.0, &grid, sp_slicer_reach(s.slicer));
+    assert_true(sp_polar_tiles(polar) > 2);
+    assert_int_equal(SP_ARRAY(scratch, sp_polar_scratch(polar)), SP_OK);
+    assert_int_equal(SP_ARRAY(tile, sp_polar_tile_floats(polar)), SP_OK);
+    for (int g = 0; g < GROUPS; g++) {
+        const ptrdiff_t first = (ptrdiff_t)g * GROUP, count = IMAGES - first < GROUP ? IMAGES - first : GROUP;
+
+        assert_int_equal(sp_polar_images_new(polar, &s.patterns, GROUP, &group[g]), SP_OK);
+        sp_polar_take(group[g], first, count, scratch);
+    }
+    sp_shortlists_clear(&lists, IMAGES);
+    for (ptrdiff_t t = 0; t < sp_polar_tiles(polar); t++) {
+        memset(tile, 0xff, (size_t)sp_polar_tile_floats(polar) * sizeof *tile);
+        sp_polar_make_tile(polar, s.slicer, t, scratch, tile);
+        for (int g = GROUPS - 1; g >= 0; g--) {
+            sp_polar_compare(group[g], t, tile, scratch, &lists);
+        }
+    }
+    assert_same(&s, &whole, &pieces);
+    for (int g = 0; g < GROUPS; g++) {
+        sp_polar_images_free(group[g]);
+    }
+    sp_array_free(scratch);
+    sp_array_free(tile);
+    sp_polar_free(polar);
+    sp_polar_search_free(search);
+    clear_answer(&whole);
+    clear_answer(&pieces);
     sp_rotation_grid_clear(&grid);
     clear_scene(&s);
 }
@@ -692,12 +745,12 @@ static void a_coarser_model_serves_fewer_pixels(void **state)
     const setting with = bright(&s);
     sp_slicer *fine = soft_model(EDGE), *coarse = soft_model(EDGE * 3 / 4);
     const ptrdiff_t pixels = sp_patterns_within(&s.patterns, 0.8 * sp_slicer_reach(coarse));
-    sp_polar *polar = make_polar(&s, &with);
+    sp_polar_search *polar = make_polar(&s, &with);
     answer a = new_answer(&s), b = new_answer(&s);
     int same = 0;
 
-    sp_polar_search(polar, fine, pixels, 1.0, &grid, KEEP, a.best, a.score);
-    sp_polar_search(polar, coarse, pixels, 1.0, &grid, KEEP, b.best, b.score);
+    sp_polar_search_run(polar, fine, pixels, 1.0, &grid, KEEP, a.best, a.score);
+    sp_polar_search_run(polar, coarse, pixels, 1.0, &grid, KEEP, b.best, b.score);
     for (ptrdiff_t n = 0; n < IMAGES; n++) {
         same += a.best[n * KEEP] == b.best[n * KEEP];
     }
@@ -707,7 +760,7 @@ static void a_coarser_model_serves_fewer_pixels(void **state)
     sp_slicer_free(coarse);
     clear_answer(&a);
     clear_answer(&b);
-    sp_polar_free(polar);
+    sp_polar_search_free(polar);
     sp_rotation_grid_clear(&grid);
     clear_scene(&s);
 }
@@ -798,6 +851,7 @@ int main(void)
         cmocka_unit_test(ties_go_to_the_lower_index),
         cmocka_unit_test(pixels_come_and_go),
         cmocka_unit_test(memory_is_kept_within_the_budget),
+        cmocka_unit_test(pieces_are_the_whole),
         cmocka_unit_test(a_coarser_model_serves_fewer_pixels),
         cmocka_unit_test(results_are_the_same_bits_on_any_number_of_threads),
         cmocka_unit_test(the_polar_route_is_taken_where_it_can_be),

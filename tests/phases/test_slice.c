@@ -191,6 +191,29 @@ static void turns_are_differences_between_patterns(void **state)
     clear_scene(&s);
 }
 
+static void a_grid_kept_elsewhere_is_cut_alike(void **state)
+{
+    (void)state;
+    scene s = make_scene(blobs_random(3, 3.5, 0.8), 4);
+    sp_quat *q = random_orientations(1, 6);
+    float *grid = NULL, want[SIDE * SIDE];
+
+    sp_slicer_cut(s.slicer, q[0], s.patterns.s, s.patterns.pixels, want);
+    assert_int_equal(SP_ARRAY(grid, sp_slicer_grid_count(s.slicer)), SP_OK);
+    sp_slicer_make_grid(s.slicer, s.autocorrelation, grid);
+    memset(s.autocorrelation, 0, EDGE * EDGE * EDGE * sizeof *s.autocorrelation);
+    sp_slicer_load(s.slicer, s.autocorrelation); /* another model in the slicer itself */
+    const sp_slicer on = sp_slicer_on(s.slicer, grid);
+
+    sp_slicer_cut(&on, q[0], s.patterns.s, s.patterns.pixels, s.pattern);
+    assert_memory_equal(s.pattern, want, sizeof want);
+    sp_slicer_cut(s.slicer, q[0], s.patterns.s, s.patterns.pixels, s.pattern);
+    assert_true(s.pattern[0] == 0.0f);
+    sp_array_free(grid);
+    sp_array_free(q);
+    clear_scene(&s);
+}
+
 static void an_odd_edge_is_refused(void **state)
 {
     (void)state;
@@ -209,6 +232,7 @@ int main(void)
         cmocka_unit_test(opposite_points_have_the_same_intensity),
         cmocka_unit_test(negative_intensities_become_zero),
         cmocka_unit_test(turns_are_differences_between_patterns),
+        cmocka_unit_test(a_grid_kept_elsewhere_is_cut_alike),
         cmocka_unit_test(an_odd_edge_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,7 +37,7 @@ struct sp_matcher {
     const sp_slicer *slicer;
     const sp_likelihood_kernels *kernels;
     sp_match_settings settings;
-    sp_polar *polar;          /* NULL: dense */
+    sp_polar_search *polar;   /* NULL: dense */
     sp_dense *dense;          /* NULL: polar */
     ptrdiff_t stride;         /* pixels held per image: up to the settings' s_max */
     ptrdiff_t pixels, shells; /* compared: the first of them, up to the present limit */
@@ -107,14 +107,13 @@ static sp_status make_dense_route(sp_matcher *self)
 
 static sp_status make_polar_route(sp_matcher *self)
 {
-    return sp_polar_new(&(sp_polar_input){.patterns = self->patterns,
-                                          .stride = self->stride,
-                                          .unit = self->unit,
-                                          .floor = self->settings.floor,
-                                          .budget = POLAR_BUDGET,
-                                          .diameter = self->settings.diameter,
-                                          .isa = sp_isa_best()},
-                        &self->polar);
+    return sp_polar_search_new(&(sp_polar_input){.patterns = self->patterns,
+                                                 .stride = self->stride,
+                                                 .unit = self->unit,
+                                                 .floor = self->settings.floor,
+                                                 .diameter = self->settings.diameter,
+                                                 .isa = sp_isa_best()},
+                               POLAR_BUDGET, &self->polar);
 }
 
 /* Numbers that the polar route holds per image, if it can be taken and pays; 0: it is not taken. It does not pay where
@@ -184,7 +183,7 @@ void sp_matcher_free(sp_matcher *matcher)
     if (!matcher) {
         return;
     }
-    sp_polar_free(matcher->polar);
+    sp_polar_search_free(matcher->polar);
     sp_dense_free(matcher->dense);
     sp_array_free(matcher->expected);
     sp_array_free(matcher->base);
@@ -236,8 +235,8 @@ void sp_matcher_set_dispersion(sp_matcher *matcher, double dispersion)
 void sp_matcher_search(sp_matcher *matcher, const sp_rotation_grid *grid, int keep, ptrdiff_t *best, float *score)
 {
     if (matcher->polar) {
-        sp_polar_search(matcher->polar, matcher->slicer, matcher->pixels, matcher->settings.dispersion, grid, keep,
-                        best, score);
+        sp_polar_search_run(matcher->polar, matcher->slicer, matcher->pixels, matcher->settings.dispersion, grid, keep,
+                            best, score);
     } else {
         sp_dense_search(matcher->dense, matcher->slicer, matcher->pixels, matcher->settings.dispersion, grid, keep,
                         best, score);
@@ -460,30 +459,28 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Median over the shells of sum m^2 / sum ((k - m)^2 - noise), each shell over all images.
- *   sum  in  [shells][2], overwritten */
-static double median_dispersion(ptrdiff_t all, double *sum)
+/* Median over the shells of sum m^2 / sum ((k - m)^2 - noise), each shell over all images. */
+double sp_match_dispersion(double *scatter, ptrdiff_t shells)
 {
-    double *ratio = sum;
-    ptrdiff_t shells = 0;
+    double *ratio = scatter;
+    ptrdiff_t filled = 0;
 
-    for (ptrdiff_t s = 0; s < all; s++) {
-        const double square = sum[2 * s], scatter = sum[2 * s + 1];
+    for (ptrdiff_t s = 0; s < shells; s++) {
+        const double square = scatter[2 * s], rest = scatter[2 * s + 1];
 
         if (square > 0.0) {
-            ratio[shells++] = scatter > 1e-6 * square ? square / scatter : 1e6;
+            ratio[filled++] = rest > 1e-6 * square ? square / rest : 1e6;
         }
     }
-    qsort(ratio, (size_t)shells, sizeof *ratio, compare_doubles);
-    return shells > 0 ? ratio[shells / 2] : 1.0;
+    qsort(ratio, (size_t)filled, sizeof *ratio, compare_doubles);
+    return filled > 0 ? ratio[filled / 2] : 1.0;
 }
 
 /* Images first .. first + count - 1, at most ASSESSED; their sums are added to those of all. */
 static void assess_images(sp_matcher *self, ptrdiff_t first, ptrdiff_t count, const sp_quat *orientation, float *score,
-                          float *scale)
+                          float *scale, double *scatter)
 {
     const ptrdiff_t width = 2 * self->shells;
-    double *sum = self->residue + ASSESSED * width;
 
 #pragma omp parallel for schedule(dynamic, 8)
     for (ptrdiff_t n = first; n < first + count; n++) {
@@ -491,22 +488,26 @@ static void assess_images(sp_matcher *self, ptrdiff_t first, ptrdiff_t count, co
     }
     for (ptrdiff_t n = 0; n < count; n++) {
         for (ptrdiff_t i = 0; i < width; i++) {
-            sum[i] += self->residue[n * width + i];
+            scatter[i] += self->residue[n * width + i];
         }
     }
 }
 
-void sp_matcher_assess(sp_matcher *matcher, const sp_quat *orientation, float *score, float *scale, double *dispersion)
+void sp_matcher_assess_part(sp_matcher *matcher, const sp_quat *orientation, float *score, float *scale,
+                            double *scatter)
 {
     const ptrdiff_t images = matcher->patterns->images;
-    double *all = matcher->residue + (ptrdiff_t)2 * ASSESSED * matcher->shells;
+
+    for (ptrdiff_t n = 0; n < images; n += ASSESSED) {
+        assess_images(matcher, n, images - n < ASSESSED ? images - n : ASSESSED, orientation, score, scale, scatter);
+    }
+}
+
+void sp_match_relate_scales(float *scale, ptrdiff_t images)
+{
     double sum = 0.0;
     ptrdiff_t used = 0;
 
-    memset(all, 0, (size_t)(2 * matcher->shells) * sizeof *all);
-    for (ptrdiff_t n = 0; n < images; n += ASSESSED) {
-        assess_images(matcher, n, images - n < ASSESSED ? images - n : ASSESSED, orientation, score, scale);
-    }
     for (ptrdiff_t n = 0; n < images; n++) {
         sum += scale[n];
         used += scale[n] > 0.0f;
@@ -514,5 +515,14 @@ void sp_matcher_assess(sp_matcher *matcher, const sp_quat *orientation, float *s
     for (ptrdiff_t n = 0; n < images && sum > 0.0; n++) {
         scale[n] *= (float)((double)used / sum);
     }
-    *dispersion = median_dispersion(matcher->shells, all);
+}
+
+void sp_matcher_assess(sp_matcher *matcher, const sp_quat *orientation, float *score, float *scale, double *dispersion)
+{
+    double *all = matcher->residue + (ptrdiff_t)2 * ASSESSED * matcher->shells;
+
+    memset(all, 0, (size_t)(2 * matcher->shells) * sizeof *all);
+    sp_matcher_assess_part(matcher, orientation, score, scale, all);
+    sp_match_relate_scales(scale, matcher->patterns->images);
+    *dispersion = sp_match_dispersion(all, matcher->shells);
 }

@@ -86,3 +86,11 @@ void sp_matcher_refine(sp_matcher *matcher, const sp_quat *candidates, int count
  *   scale       out  [images] fluence that fits best, relative, mean 1 over the images with signal; 0 without signal
  *   dispersion  out  r that the scatter of the images about the model corresponds to: median over the shells */
 void sp_matcher_assess(sp_matcher *matcher, const sp_quat *orientation, float *score, float *scale, double *dispersion);
+
+/* The same in pieces, for images in several parts, each with a matcher: scores, scales that are not yet relative, and
+ * what the dispersion follows from when all parts have been added up.
+ *   scatter  in, out  [shells of the patterns][2] sums, added to; returned sp_match_dispersion() uses them up */
+void sp_matcher_assess_part(sp_matcher *matcher, const sp_quat *orientation, float *score, float *scale,
+                            double *scatter);
+double sp_match_dispersion(double *scatter, ptrdiff_t shells);
+void sp_match_relate_scales(float *scale, ptrdiff_t images); /* to their mean over the images with signal */

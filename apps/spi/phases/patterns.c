@@ -138,6 +138,22 @@ static void fill_geometry(const sp_pixels *pixels, ptrdiff_t size, const bin *bi
     }
 }
 
+static sp_status make_room(sp_patterns *self, ptrdiff_t images, bool whole)
+{
+    sp_status status = SP_OK;
+
+    self->images = images;
+    if (whole) {
+        SP_TRY(sp_photons_new(images, &self->photons));
+    } else {
+        SP_TRY(SP_ARRAY(self->count, images * self->pixels));
+    }
+    SP_TRY(SP_ARRAY(self->row, omp_get_max_threads() * self->pixels));
+    SP_TRY(SP_ARRAY(self->scale, images));
+done:
+    return status;
+}
+
 sp_status sp_patterns_init(const sp_pixels *pixels, ptrdiff_t images, ptrdiff_t size, double s_min, double s_max,
                            bool whole, sp_patterns *patterns)
 {
@@ -170,13 +186,7 @@ sp_status sp_patterns_init(const sp_pixels *pixels, ptrdiff_t images, ptrdiff_t 
     SP_TRY(SP_ARRAY(self.shell, self.pixels));
     SP_TRY(SP_ARRAY(self.shell_start, self.shells + 1));
     SP_TRY(SP_ARRAY(self.source, self.source_count));
-    if (whole) {
-        SP_TRY(sp_photons_new(images, &self.photons));
-    } else {
-        SP_TRY(SP_ARRAY(self.count, images * self.pixels));
-    }
-    SP_TRY(SP_ARRAY(self.row, omp_get_max_threads() * self.pixels));
-    SP_TRY(SP_ARRAY(self.scale, images));
+    SP_TRY(make_room(&self, images, whole));
     SP_TRY(SP_ARRAY(self.profile, self.shells));
     fill_geometry(pixels, size, bins, bin_index, &self);
     *patterns = self;
@@ -217,7 +227,25 @@ double sp_patterns_along(const sp_patterns *patterns, const double *value, doubl
     return value[below] + (value[above] - value[below]) * (at - (double)below) / (double)(above - below);
 }
 
-void sp_patterns_clear(sp_patterns *patterns)
+sp_status sp_patterns_init_part(const sp_patterns *layout, ptrdiff_t images, bool whole, sp_patterns *part)
+{
+    sp_patterns self = *layout;
+    sp_status status = SP_OK;
+
+    self.part = true;
+    self.count = NULL;
+    self.photons = NULL;
+    self.row = NULL;
+    self.scale = NULL;
+    SP_TRY(make_room(&self, images, whole));
+    *part = self;
+    self = (sp_patterns){0};
+done:
+    sp_patterns_clear(&self);
+    return status;
+}
+
+static void free_layout(sp_patterns *patterns)
 {
     for (int i = 0; i < 3; i++) {
         sp_array_free(patterns->s[i]);
@@ -227,11 +255,18 @@ void sp_patterns_clear(sp_patterns *patterns)
     sp_array_free(patterns->shell);
     sp_array_free(patterns->shell_start);
     sp_array_free(patterns->source);
+    sp_array_free(patterns->profile);
+}
+
+void sp_patterns_clear(sp_patterns *patterns)
+{
+    if (!patterns->part) {
+        free_layout(patterns);
+    }
     sp_array_free(patterns->count);
     sp_photons_free(patterns->photons);
     sp_array_free(patterns->row);
     sp_array_free(patterns->scale);
-    sp_array_free(patterns->profile);
     *patterns = (sp_patterns){0};
 }
 
@@ -280,15 +315,8 @@ void sp_patterns_read(sp_pattern_reader *reader, ptrdiff_t count, float factor, 
     reader->count += count;
 }
 
-sp_status sp_patterns_measure(sp_patterns *patterns)
+void sp_patterns_add_up(sp_patterns *patterns, double *shell, sp_pattern_totals *totals)
 {
-    sp_status status = SP_OK;
-    double total = 0.0;
-    double *exposure = NULL; /* [shells] */
-    ptrdiff_t filled = 0;
-
-    SP_TRY(SP_ARRAY(exposure, patterns->shells));
-    memset(patterns->profile, 0, (size_t)patterns->shells * sizeof *patterns->profile);
     for (ptrdiff_t n = 0; n < patterns->images; n++) {
         sp_pattern_reader reader = sp_patterns_open(patterns, n);
         double sum = 0.0;
@@ -298,24 +326,46 @@ sp_status sp_patterns_measure(sp_patterns *patterns)
             const double value = patterns->row[p];
 
             sum += value;
-            patterns->profile[patterns->shell[p]] += value;
+            shell[patterns->shell[p]] += value;
         }
         patterns->scale[n] = (float)sum;
-        total += sum;
-        filled += sum > 0.0;
+        totals->value += sum;
+        totals->filled += sum > 0.0;
     }
-    SP_REQUIRE(filled > 0, SP_ERR_INPUT, "all images are empty: there is not one photon in any good pixel");
-    for (ptrdiff_t p = 0; p < patterns->pixels; p++) {
-        exposure[patterns->shell[p]] += (double)patterns->exposure[p] * (double)filled;
-    }
+}
+
+void sp_patterns_set_profile(sp_patterns *patterns, const double *shell, const sp_pattern_totals *totals)
+{
     for (ptrdiff_t k = 0; k < patterns->shells; k++) {
-        patterns->profile[k] = exposure[k] > 0.0 ? patterns->profile[k] / exposure[k] : 0.0;
+        double exposure = 0.0;
+
+        for (ptrdiff_t p = patterns->shell_start[k]; p < patterns->shell_start[k + 1]; p++) {
+            exposure += (double)patterns->exposure[p] * totals->filled;
+        }
+        patterns->profile[k] = exposure > 0.0 ? shell[k] / exposure : 0.0;
     }
+}
+
+void sp_patterns_set_scales(sp_patterns *patterns, const sp_pattern_totals *totals)
+{
     for (ptrdiff_t n = 0; n < patterns->images; n++) {
-        patterns->scale[n] = (float)(patterns->scale[n] * (double)filled / total);
+        patterns->scale[n] = (float)(patterns->scale[n] * totals->filled / totals->value);
     }
+}
+
+sp_status sp_patterns_measure(sp_patterns *patterns)
+{
+    sp_pattern_totals totals = {0};
+    sp_status status = SP_OK;
+    double *shell = NULL; /* [shells] */
+
+    SP_TRY(SP_ARRAY(shell, patterns->shells));
+    sp_patterns_add_up(patterns, shell, &totals);
+    SP_REQUIRE(totals.filled > 0.0, SP_ERR_INPUT, "all images are empty: there is not one photon in any good pixel");
+    sp_patterns_set_profile(patterns, shell, &totals);
+    sp_patterns_set_scales(patterns, &totals);
 done:
-    sp_array_free(exposure);
+    sp_array_free(shell);
     return status;
 }
 

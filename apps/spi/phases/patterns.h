@@ -40,6 +40,7 @@ typedef struct sp_patterns {
     double quantum;         /* noise variance / mean: 1 for photon counts, 0 for noise-free values */
     ptrdiff_t *source;      /* [panels*height*width] bin of each pixel, -1 for none */
     ptrdiff_t source_count;
+    bool part; /* the layout (all but count, photons, row, scale) is borrowed from other patterns */
 } sp_patterns;
 
 /* Room for `images` images of these pixels, binned size x size within each panel.
@@ -49,6 +50,10 @@ typedef struct sp_patterns {
 sp_status sp_patterns_init(const sp_pixels *pixels, ptrdiff_t images, ptrdiff_t size, double s_min, double s_max,
                            bool whole, sp_patterns *patterns);
 void sp_patterns_clear(sp_patterns *patterns);
+
+/* Room for `images` more images in the same bins, with a life of its own as long as the other patterns stay: their
+ * layout and profile are shared, the quantum is copied. Release with sp_patterns_clear(). Fails with SP_ERR_MEMORY. */
+sp_status sp_patterns_init_part(const sp_patterns *layout, ptrdiff_t images, bool whole, sp_patterns *part);
 
 /* Bins, from the first, whose |s| does not exceed s_max [1/m] by more than rounding: 1e-4 of it. */
 ptrdiff_t sp_patterns_within(const sp_patterns *patterns, double s_max);
@@ -79,6 +84,18 @@ void sp_patterns_read(sp_pattern_reader *reader, ptrdiff_t count, float factor, 
 /* When all images are in: measures scale and profile. An image without signal gets scale 0; the mean of the others
  * is 1. Fails with SP_ERR_INPUT if all are empty, SP_ERR_MEMORY. */
 sp_status sp_patterns_measure(sp_patterns *patterns);
+
+/* The same in pieces, for images in several parts: all parts are added up, then profile and scales are set from the
+ * sums. */
+typedef struct sp_pattern_totals {
+    double value;  /* sum over all images */
+    double filled; /* images with signal */
+} sp_pattern_totals;
+
+/* Adds this part's images.   shell  in, out  [shells] sums;   scale  becomes each image's own sum, for set_scales() */
+void sp_patterns_add_up(sp_patterns *patterns, double *shell, sp_pattern_totals *totals);
+void sp_patterns_set_profile(sp_patterns *patterns, const double *shell, const sp_pattern_totals *totals);
+void sp_patterns_set_scales(sp_patterns *patterns, const sp_pattern_totals *totals);
 
 /* Noise variance / mean of the raw values of some images, from differences between neighbouring pixels: speckle is
  * smooth over a pixel, noise is not. Per brightness class, mean square of the mixed difference (a-b-c+d)/2 over 2 x 2

@@ -14,11 +14,11 @@
 
 enum {
     TAPS = SP_POLAR_TAPS,
-    DIRECTIONS = 64,  /* whose features are made at a time: a multiple of every kernel's width */
-    IMAGES = 30,      /* compared at a time by one thread: a multiple of every kernel's images */
-    BATCH = 8,        /* images transformed at a time by one thread */
-    FEW_ORDERS = 6,   /* beyond the band: kept on every ring */
-    FEW_SAMPLES = 16, /* beyond twice the orders: taken on every ring */
+    TILE = SP_POLAR_MAX_WIDTH, /* directions whose features are made at a time: a multiple of every kernel's width */
+    IMAGES = 30,               /* compared at a time: a multiple of every kernel's images */
+    BATCH = 8,                 /* images transformed at a time by one thread */
+    FEW_ORDERS = 6,            /* beyond the band: kept on every ring */
+    FEW_SAMPLES = 16,          /* beyond twice the orders: taken on every ring */
 };
 
 /* The intensity needs 2 rings per speckle (1 / diameter), and 2 pi s D orders on a ring; its logarithm is rougher. */
@@ -27,6 +27,7 @@ static const double ORDERS = 1.8;  /* kept on a ring, of 2 pi s D */
 static const double SAMPLES = 2.2; /* on a ring, per order */
 static const double WINDOW = 7.0;  /* shape of the Kaiser window of the interpolation: error 4e-4 at twice the rings */
 
+/* What all images and directions have in common; and, from sp_polar_begin() on, what one search has. */
 struct sp_polar {
     sp_polar_input input;
     const sp_polar_kernels *kernels;
@@ -41,26 +42,31 @@ struct sp_polar {
     float *turn;             /* [samples][2] cos, sin of the angle */
     float *base, *gain;      /* [rings] floor * profile; mean exposure / unit */
 
-    int32_t *inner;     /* [pixels] innermost of a pixel's rings, may be negative */
-    float *weight;      /* [pixels][TAPS] */
-    double *phase;      /* [pixels][2] cos, sin of the pixel's angle */
-    float *share;       /* [pixels] exposure over mean exposure of that radius */
-    ptrdiff_t room;     /* images in the coefficients at a time: a multiple of IMAGES */
-    float *coefficient; /* [room][offset[orders]][2] */
-    float *exposed;     /* [kernel's images][offset[orders]][2] of the shares, in the first row */
-    ptrdiff_t pixels;   /* in the coefficients now, of the images from number `held` on */
-    ptrdiff_t held;
+    int32_t *inner; /* [pixels] innermost of a pixel's rings, may be negative */
+    float *weight;  /* [pixels][TAPS] */
+    double *phase;  /* [pixels][2] cos, sin of the pixel's angle */
+    float *share;   /* [pixels] exposure over mean exposure of that radius */
 
-    float *intensity;  /* [DIRECTIONS][samples] */
-    float *feature;    /* [DIRECTIONS / width][offset[orders]][2][width] */
-    float *loss;       /* the same */
-    float *bias;       /* [DIRECTIONS / width][SP_POLAR_ANGLES][width] */
+    ptrdiff_t pixels; /* compared: the first so many */
+    ptrdiff_t used;   /* rings that they reach */
+    float dispersion;
+    const sp_rotation_grid *grid;
     float *grid_turn;  /* [SP_POLAR_ANGLES][2] cos, sin */
     sp_polar_run *run; /* [orders] sorted by frequency of the grid's angles */
     ptrdiff_t *runs;   /* [SP_POLAR_ANGLES] first run of each frequency */
     ptrdiff_t *place;  /* [orders] of ring 0 in a tile of features, in units of [2][width] */
-    float *scratch;    /* [threads][thread_floats] */
-    ptrdiff_t thread_floats;
+    float *exposed;    /* [kernel's images][offset[orders]][2] of the shares, in the first row */
+    float *scratch;    /* [sp_polar_scratch()] for these */
+};
+
+/* Images first .. first + count - 1 of some patterns, transformed. */
+struct sp_polar_images {
+    const sp_polar *polar;
+    const sp_patterns *patterns;
+    ptrdiff_t room;     /* images that there is room for: a multiple of IMAGES */
+    float *coefficient; /* [room][offset[orders]][2] */
+    ptrdiff_t first, count;
+    ptrdiff_t pixels; /* that are in the coefficients */
 };
 
 static ptrdiff_t larger(ptrdiff_t a, ptrdiff_t b)
@@ -71,11 +77,6 @@ static ptrdiff_t larger(ptrdiff_t a, ptrdiff_t b)
 static ptrdiff_t row_floats(const sp_polar *self)
 {
     return 2 * self->offset[self->orders];
-}
-
-static float *thread_scratch(const sp_polar *self)
-{
-    return self->scratch + omp_get_thread_num() * self->thread_floats;
 }
 
 /* ---- geometry ---- */
@@ -265,21 +266,32 @@ done:
 
 /* ---- memory ---- */
 
-/* Of a thread, for transforming BATCH images. */
+/* For transforming BATCH images. */
 static ptrdiff_t transform_floats(const sp_polar *self)
 {
     return 2 * self->orders * (BATCH * self->rings + 2);
 }
 
-/* Of a thread: what it transforms images with, and the images; or features; or what it compares with. */
-static ptrdiff_t scratch_floats(const sp_polar *self)
+/* For the features of a tile: samples, losses, and those of one ring. */
+static ptrdiff_t tile_floats(const sp_polar *self)
 {
-    const ptrdiff_t transform = transform_floats(self) + BATCH * self->input.stride;
-    const ptrdiff_t samples = self->sample_start[self->rings] - self->sample_start[self->rings - 1];
-    const ptrdiff_t width = self->kernels->width;
-    const ptrdiff_t compare = width * ((SP_POLAR_ANGLES / 2 + 1) * 2 * IMAGES + SP_POLAR_ANGLES);
+    const ptrdiff_t all = self->sample_start[self->rings], last = all - self->sample_start[self->rings - 1];
 
-    return (larger(larger(transform, 3 * samples * width), compare) + 15) / 16 * 16; /* whole cache lines */
+    return TILE * (all + row_floats(self)) + 3 * last * self->kernels->width;
+}
+
+/* For comparing IMAGES images with directions side by side; or the shares, which are fewer. */
+static ptrdiff_t compare_floats(const sp_polar *self)
+{
+    return self->kernels->width * ((SP_POLAR_ANGLES / 2 + 1) * 2 * IMAGES + SP_POLAR_ANGLES);
+}
+
+ptrdiff_t sp_polar_scratch(const sp_polar *polar)
+{
+    const ptrdiff_t transform = transform_floats(polar) + BATCH * polar->input.stride;
+    const ptrdiff_t most = larger(larger(transform, tile_floats(polar) + compare_floats(polar)), compare_floats(polar));
+
+    return (most + 15) / 16 * 16; /* whole cache lines */
 }
 
 static sp_status make_rings(sp_polar *self)
@@ -307,6 +319,12 @@ done:
     return status;
 }
 
+/* Tiles that are made, then compared, at a time: enough for all threads, few enough to stay in a cache. */
+static ptrdiff_t tiles_at_once(int threads)
+{
+    return 2 * (ptrdiff_t)threads;
+}
+
 /* Images that are held at a time. */
 static ptrdiff_t room_for(ptrdiff_t images, double bytes_each, double budget)
 {
@@ -321,30 +339,25 @@ double sp_polar_bytes(double s_max, double diameter, ptrdiff_t images, ptrdiff_t
     const double row = sp_polar_floats(s_max, diameter), held = (double)room_for(images, 4.0 * row, budget) + 6.0;
     const double rings = RINGS * s_max * diameter + 0.5 * TAPS, orders = (double)orders_at(s_max, diameter);
     const double samples = rings * (0.5 * SAMPLES * (orders + FEW_ORDERS) + FEW_SAMPLES);
-    const double tile = DIRECTIONS * (2.0 * row + samples + SP_POLAR_ANGLES) + 5.0 * samples;
-    const double transform = 2.0 * orders * (BATCH * rings + 2.0) + BATCH * (double)pixels;
     const double comparison = SP_POLAR_MAX_WIDTH * (double)(IMAGES + 1) * SP_POLAR_ANGLES;
+    const double transform = 2.0 * orders * (BATCH * rings + 2.0) + BATCH * (double)pixels;
+    const double scratch = fmax(transform, TILE * (row + samples) + comparison);
+    const double tile = TILE * (row + SP_POLAR_ANGLES);
 
-    return 4.0 * (held * row + tile + threads * fmax(transform, comparison) + (TAPS + 6.0) * (double)pixels);
+    return 4.0 * (held * row + 5.0 * samples + tiles_at_once(threads) * tile + (threads + 1) * scratch +
+                  (TAPS + 6.0) * (double)pixels);
 }
 
 static sp_status make_workspace(sp_polar *self)
 {
     sp_status status = SP_OK;
 
-    self->room = room_for(self->input.patterns->images, 4.0 * (double)row_floats(self), self->input.budget);
-    self->thread_floats = scratch_floats(self);
-    SP_TRY(SP_ARRAY(self->coefficient, self->room * row_floats(self)));
     SP_TRY(SP_ARRAY(self->exposed, self->kernels->images * row_floats(self)));
-    SP_TRY(SP_ARRAY(self->intensity, DIRECTIONS * self->sample_start[self->rings]));
-    SP_TRY(SP_ARRAY(self->feature, DIRECTIONS * row_floats(self)));
-    SP_TRY(SP_ARRAY(self->loss, DIRECTIONS * row_floats(self)));
-    SP_TRY(SP_ARRAY(self->bias, DIRECTIONS * SP_POLAR_ANGLES));
     SP_TRY(SP_ARRAY(self->grid_turn, 2 * SP_POLAR_ANGLES));
     SP_TRY(SP_ARRAY(self->run, self->orders));
     SP_TRY(SP_ARRAY(self->runs, SP_POLAR_ANGLES));
     SP_TRY(SP_ARRAY(self->place, self->orders));
-    SP_TRY(SP_ARRAY(self->scratch, omp_get_max_threads() * self->thread_floats));
+    SP_TRY(SP_ARRAY(self->scratch, sp_polar_scratch(self)));
 done:
     return status;
 }
@@ -391,12 +404,7 @@ void sp_polar_free(sp_polar *polar)
     sp_array_free(polar->weight);
     sp_array_free(polar->phase);
     sp_array_free(polar->share);
-    sp_array_free(polar->coefficient);
     sp_array_free(polar->exposed);
-    sp_array_free(polar->intensity);
-    sp_array_free(polar->feature);
-    sp_array_free(polar->loss);
-    sp_array_free(polar->bias);
     sp_array_free(polar->grid_turn);
     sp_array_free(polar->run);
     sp_array_free(polar->runs);
@@ -428,10 +436,10 @@ static void move_rows(const sp_polar *self, float *rows, ptrdiff_t count, float 
 /* Adds pixels first .. last-1 of `count` images [count][stride] to their rows. A ring of negative radius is the one
  * opposite, half a turn on. */
 static void transform(const sp_polar *self, const float *data, ptrdiff_t stride, ptrdiff_t count, ptrdiff_t first,
-                      ptrdiff_t last, float *rows)
+                      ptrdiff_t last, float *scratch, float *rows)
 {
     const ptrdiff_t plane = 2 * self->rings * self->orders;
-    float *sums = thread_scratch(self), *power = sums + BATCH * plane, *turned = power + 2 * self->orders;
+    float *sums = scratch, *power = sums + BATCH * plane, *turned = power + 2 * self->orders;
 
     memset(sums, 0, (size_t)(count * plane) * sizeof *sums);
     move_rows(self, rows, count, sums, false);
@@ -460,57 +468,73 @@ static void transform(const sp_polar *self, const float *data, ptrdiff_t stride,
     move_rows(self, rows, count, sums, true);
 }
 
-/* Adds pixels first .. last-1 of images image .. image + count - 1, at most BATCH, to their rows. */
-static void transform_images(const sp_polar *self, ptrdiff_t image, ptrdiff_t count, ptrdiff_t first, ptrdiff_t last,
-                             float *rows)
+sp_status sp_polar_images_new(const sp_polar *polar, const sp_patterns *patterns, ptrdiff_t room,
+                              sp_polar_images **images)
 {
-    const ptrdiff_t stride = self->input.stride;
-    float *data = thread_scratch(self) + transform_floats(self);
+    sp_status status = SP_OK;
+    sp_polar_images *self = NULL;
 
-    for (ptrdiff_t n = 0; n < count; n++) {
-        sp_pattern_reader reader = sp_patterns_open(self->input.patterns, image + n);
+    SP_TRY(SP_ARRAY(self, 1));
+    self->polar = polar;
+    self->patterns = patterns;
+    self->room = (room + IMAGES - 1) / IMAGES * IMAGES;
+    SP_TRY(SP_ARRAY(self->coefficient, self->room * row_floats(polar)));
+    *images = self;
+    self = NULL;
+done:
+    sp_polar_images_free(self);
+    return status;
+}
 
-        sp_patterns_read(&reader, last, (float)(1.0 / self->input.unit), data + n * stride);
+void sp_polar_images_free(sp_polar_images *images)
+{
+    if (images) {
+        sp_array_free(images->coefficient);
+        sp_array_free(images);
     }
-    transform(self, data, stride, count, first, last, rows);
 }
 
-/* Images held at a time, from number `first` on. */
-static ptrdiff_t held_images(const sp_polar *self, ptrdiff_t first)
+/* Which images there are, and whether what was kept of them is of use: else it begins anew. */
+static void begin_images(sp_polar_images *self, ptrdiff_t first, ptrdiff_t count)
 {
-    const ptrdiff_t left = self->input.patterns->images - first;
-
-    return left < self->room ? left : self->room;
-}
-
-/* The coefficients become those of the images from number `first` on, of their first `pixels` pixels: where they hold
- * fewer pixels of these images the new ones are added, in the order in which all of them would be; else that begins
- * anew. */
-static void take_images(sp_polar *self, ptrdiff_t first, ptrdiff_t pixels)
-{
-    const ptrdiff_t images = held_images(self, first), row = row_floats(self);
-
-    if (first != self->held || pixels < self->pixels) {
-        memset(self->coefficient, 0, (size_t)(self->room * row) * sizeof *self->coefficient);
+    if (first != self->first || count != self->count || self->polar->pixels < self->pixels) {
+        memset(self->coefficient, 0, (size_t)(self->room * row_floats(self->polar)) * sizeof *self->coefficient);
         self->pixels = 0;
-        self->held = first;
+        self->first = first;
+        self->count = count;
     }
-    if (pixels == self->pixels) {
-        return;
-    }
-#pragma omp parallel for schedule(dynamic, 1)
-    for (ptrdiff_t n = 0; n < images; n += BATCH) {
-        transform_images(self, first + n, images - n < BATCH ? images - n : BATCH, self->pixels, pixels,
-                         self->coefficient + n * row);
-    }
-    self->pixels = pixels;
 }
 
-/* The shares of the first `pixels` pixels, as if they were an image. */
-static void take_shares(const sp_polar *self, ptrdiff_t pixels)
+/* Images number n .. n + BATCH - 1, as far as there are: adds their pixels that are new. */
+static void transform_images(const sp_polar_images *self, ptrdiff_t n, float *scratch)
+{
+    const sp_polar *polar = self->polar;
+    const ptrdiff_t stride = polar->input.stride, count = self->count - n < BATCH ? self->count - n : BATCH;
+    float *data = scratch + transform_floats(polar);
+
+    for (ptrdiff_t i = 0; i < count; i++) {
+        sp_pattern_reader reader = sp_patterns_open(self->patterns, self->first + n + i);
+
+        sp_patterns_read(&reader, polar->pixels, (float)(1.0 / polar->input.unit), data + i * stride);
+    }
+    transform(polar, data, stride, count, self->pixels, polar->pixels, scratch,
+              self->coefficient + n * row_floats(polar));
+}
+
+void sp_polar_take(sp_polar_images *images, ptrdiff_t first, ptrdiff_t count, float *scratch)
+{
+    begin_images(images, first, count);
+    for (ptrdiff_t n = 0; n < count && images->pixels < images->polar->pixels; n += BATCH) {
+        transform_images(images, n, scratch);
+    }
+    images->pixels = images->polar->pixels;
+}
+
+/* The shares of the pixels, as if they were an image. */
+static void take_shares(sp_polar *self)
 {
     memset(self->exposed, 0, (size_t)row_floats(self) * sizeof *self->exposed);
-    transform(self, self->share, self->input.stride, 1, 0, pixels, self->exposed);
+    transform(self, self->share, self->input.stride, 1, 0, self->pixels, self->scratch, self->exposed);
 }
 
 /* ---- features of directions ---- */
@@ -542,42 +566,83 @@ static void sort_runs(sp_polar *self, ptrdiff_t angles, ptrdiff_t rings)
     }
 }
 
-/* Directions first .. first + count - 1 of the grid: a tile. */
-typedef struct tile {
-    const sp_rotation_grid *grid;
-    ptrdiff_t first, count;
-    ptrdiff_t rings;
-    float dispersion;
-} tile;
+void sp_polar_begin(sp_polar *polar, ptrdiff_t pixels, double dispersion, const sp_rotation_grid *grid, double reach)
+{
+    assert(grid->angles <= SP_POLAR_ANGLES && pixels > 0 && pixels <= polar->input.stride);
+    polar->pixels = pixels;
+    polar->used = rings_of(polar, pixels);
+    polar->dispersion = (float)dispersion;
+    polar->grid = grid;
+    take_shares(polar);
+    place_samples(polar, polar->used, reach);
+    sort_runs(polar, grid->angles, polar->used);
+}
 
-/* One ring of `width` directions from the tile's number `at` on. */
-static void transform_ring(const sp_polar *self, const tile *t, ptrdiff_t at, ptrdiff_t ring)
+ptrdiff_t sp_polar_tiles(const sp_polar *polar)
+{
+    return (polar->grid->directions + TILE - 1) / TILE;
+}
+
+ptrdiff_t sp_polar_tile_floats(const sp_polar *polar)
+{
+    return TILE * (row_floats(polar) + SP_POLAR_ANGLES);
+}
+
+static ptrdiff_t directions_of(const sp_polar *self, ptrdiff_t tile)
+{
+    const ptrdiff_t left = self->grid->directions - tile * TILE;
+
+    return left < TILE ? left : TILE;
+}
+
+/* What a tile is made of. */
+typedef struct tile_parts {
+    float *feature;   /* [TILE / width][offset[orders]][2][width] */
+    float *bias;      /* [TILE / width][SP_POLAR_ANGLES][width] */
+    float *intensity; /* [TILE][samples], for a while */
+    float *loss;      /* like the features, for a while */
+    float *scratch;
+} tile_parts;
+
+static tile_parts parts_of(const sp_polar *self, float *tile, float *scratch)
+{
+    const ptrdiff_t all = self->sample_start[self->rings];
+
+    return (tile_parts){.feature = tile,
+                        .bias = tile + TILE * row_floats(self),
+                        .intensity = scratch,
+                        .loss = scratch + TILE * all,
+                        .scratch = scratch + TILE * (all + row_floats(self))};
+}
+
+/* One ring of `width` of `count` directions, from number `at` on. */
+static void transform_ring(const sp_polar *self, const tile_parts *t, ptrdiff_t count, ptrdiff_t at, ptrdiff_t ring)
 {
     const ptrdiff_t width = self->kernels->width, start = self->sample_start[ring];
     const ptrdiff_t samples = self->sample_start[ring + 1] - start, all = self->sample_start[self->rings];
-    float *value = thread_scratch(self), *feature = value + samples * width, *loss = feature + samples * width;
+    float *value = t->scratch, *feature = value + samples * width, *loss = feature + samples * width;
     const ptrdiff_t to = at * row_floats(self) + 2 * ring * width;
 
     for (ptrdiff_t lane = 0; lane < width; lane++) { /* lanes beyond the last direction repeat it */
-        const ptrdiff_t direction = at + lane < t->count ? at + lane : t->count - 1;
-        const float *from = self->intensity + direction * all + start;
+        const ptrdiff_t direction = at + lane < count ? at + lane : count - 1;
+        const float *from = t->intensity + direction * all + start;
 
         for (ptrdiff_t l = 0; l < samples; l++) {
             value[l * width + lane] = from[l];
         }
     }
-    self->kernels->features(value, samples * width, self->base[ring], self->gain[ring], t->dispersion, feature, loss);
+    self->kernels->features(value, samples * width, self->base[ring], self->gain[ring], self->dispersion, feature,
+                            loss);
     self->kernels->ring(feature, samples, self->turn + 2 * start, self->ring_orders[ring], self->place,
-                        self->feature + to);
-    self->kernels->ring(loss, samples, self->turn + 2 * start, self->ring_orders[ring], self->place, self->loss + to);
+                        t->feature + to);
+    self->kernels->ring(loss, samples, self->turn + 2 * start, self->ring_orders[ring], self->place, t->loss + to);
 }
 
 /* All frequencies of the angle for some rows of images: a multiple of what the kernels take at a time.
  *   half  out  [images][angles / 2 + 1][2][width] */
-static void correlate(const sp_polar *self, const float *feature, ptrdiff_t angles, const float *rows, ptrdiff_t images,
-                      float *half)
+static void correlate(const sp_polar *self, const float *feature, const float *rows, ptrdiff_t images, float *half)
 {
-    const ptrdiff_t width = self->kernels->width, each = 2 * width * (angles / 2 + 1);
+    const ptrdiff_t width = self->kernels->width, angles = self->grid->angles, each = 2 * width * (angles / 2 + 1);
 
     for (ptrdiff_t j = 0; j <= angles / 2; j++) {
         const sp_polar_run *run = self->run + self->runs[j];
@@ -594,111 +659,184 @@ static void correlate(const sp_polar *self, const float *feature, ptrdiff_t angl
 }
 
 /* bias = -r sum_p share_p ln(1 + m_p / r), for the directions from number `at` on. */
-static void make_bias(const sp_polar *self, const tile *t, ptrdiff_t at)
+static void make_bias(const sp_polar *self, const tile_parts *t, ptrdiff_t at)
 {
-    const ptrdiff_t width = self->kernels->width, angles = t->grid->angles;
-    float *bias = self->bias + at * SP_POLAR_ANGLES, *half = thread_scratch(self);
+    const ptrdiff_t width = self->kernels->width, angles = self->grid->angles;
+    float *bias = t->bias + at * SP_POLAR_ANGLES;
 
-    correlate(self, self->loss + at * row_floats(self), angles, self->exposed, self->kernels->images, half);
+    correlate(self, t->loss + at * row_floats(self), self->exposed, self->kernels->images, t->scratch);
     memset(bias, 0, (size_t)(angles * width) * sizeof *bias);
-    self->kernels->angles(half, angles, self->grid_turn, bias, 0.0f, INFINITY, bias);
+    self->kernels->angles(t->scratch, angles, self->grid_turn, bias, 0.0f, INFINITY, bias);
     for (ptrdiff_t i = 0; i < angles * width; i++) {
-        bias[i] *= -t->dispersion;
+        bias[i] *= -self->dispersion;
     }
 }
 
-static void make_tile(const sp_polar *self, const sp_slicer *slicer, const tile *t)
+void sp_polar_make_tile(const sp_polar *polar, const sp_slicer *slicer, ptrdiff_t tile, float *scratch, float *out)
 {
-    const ptrdiff_t width = self->kernels->width, blocks = (t->count + width - 1) / width;
-    const ptrdiff_t samples = self->sample_start[t->rings], all = self->sample_start[self->rings];
+    const ptrdiff_t width = polar->kernels->width, count = directions_of(polar, tile);
+    const ptrdiff_t samples = polar->sample_start[polar->used], all = polar->sample_start[polar->rings];
+    const tile_parts t = parts_of(polar, out, scratch);
 
-#pragma omp parallel
-    {
-#pragma omp for schedule(dynamic, 1)
-        for (ptrdiff_t d = 0; d < t->count; d++) {
-            sp_slicer_cut(slicer, t->grid->q[(t->first + d) * t->grid->angles], self->s, samples,
-                          self->intensity + d * all);
+    for (ptrdiff_t d = 0; d < count; d++) {
+        sp_slicer_cut(slicer, polar->grid->q[(tile * TILE + d) * polar->grid->angles], polar->s, samples,
+                      t.intensity + d * all);
+    }
+    for (ptrdiff_t at = 0; at < count; at += width) {
+        for (ptrdiff_t ring = 0; ring < polar->used; ring++) {
+            transform_ring(polar, &t, count, at, ring);
         }
-#pragma omp for schedule(dynamic, 1)
-        for (ptrdiff_t i = 0; i < blocks * t->rings; i++) {
-            transform_ring(self, t, i % blocks * width, t->rings - 1 - i / blocks); /* the long ones first */
-        }
-#pragma omp for schedule(dynamic, 1)
-        for (ptrdiff_t b = 0; b < blocks; b++) {
-            make_bias(self, t, b * width);
-        }
+        make_bias(polar, &t, at);
     }
 }
 
 /* ---- search ---- */
 
-typedef struct results {
-    int keep;
-    ptrdiff_t *best; /* [images][keep] */
-    float *score;
-} results;
-
-/* Images first .. first + count - 1 of those held with `width` directions of the tile, from number `at` on. */
-static void compare(const sp_polar *self, const tile *t, ptrdiff_t at, ptrdiff_t first, ptrdiff_t count,
-                    const results *out)
+/* Images n .. n + IMAGES - 1, as far as there are, with `width` directions of a tile, from number `at` on. */
+static void compare(const sp_polar_images *self, ptrdiff_t tile, const float *features, ptrdiff_t at, ptrdiff_t n,
+                    float *scratch, const sp_shortlists *out)
 {
-    const ptrdiff_t width = self->kernels->width, angles = t->grid->angles, each = 2 * width * (angles / 2 + 1);
-    const ptrdiff_t lanes = t->count - at < width ? t->count - at : width;
-    float *half = thread_scratch(self), *value = half + IMAGES * each;
+    const sp_polar *polar = self->polar;
+    const ptrdiff_t width = polar->kernels->width, angles = polar->grid->angles, each = 2 * width * (angles / 2 + 1);
+    const ptrdiff_t left = directions_of(polar, tile) - at, lanes = left < width ? left : width;
+    const ptrdiff_t last = n + IMAGES < self->count ? n + IMAGES : self->count;
+    const float *bias = features + TILE * row_floats(polar) + at * SP_POLAR_ANGLES;
+    float *half = scratch, *value = half + IMAGES * each;
 
-    correlate(self, self->feature + at * row_floats(self), angles, self->coefficient + first * row_floats(self), IMAGES,
-              half);
-    for (ptrdiff_t n = 0; n < count; n++) {
-        const ptrdiff_t image = self->held + first + n;
-        ptrdiff_t *best = out->best + image * out->keep;
-        float *score = out->score + image * out->keep;
+    correlate(polar, features + at * row_floats(polar), self->coefficient + n * row_floats(polar), IMAGES, half);
+    for (ptrdiff_t i = n; i < last; i++) {
+        ptrdiff_t *best = out->best + (self->first + i) * out->keep;
+        float *score = out->score + (self->first + i) * out->keep;
 
-        if (!self->kernels->angles(half + n * each, angles, self->grid_turn, self->bias + at * SP_POLAR_ANGLES,
-                                   self->input.patterns->scale[image], score[out->keep - 1], value)) {
+        if (!polar->kernels->angles(half + (i - n) * each, angles, polar->grid_turn, bias,
+                                    self->patterns->scale[self->first + i], score[out->keep - 1], value)) {
             continue;
         }
-        for (ptrdiff_t i = 0; i < lanes * angles; i++) { /* in the order of the grid, for the sake of ties */
-            const ptrdiff_t lane = i / angles, a = i % angles;
+        for (ptrdiff_t k = 0; k < lanes * angles; k++) { /* in the order of the grid, for the sake of ties */
+            const ptrdiff_t lane = k / angles, a = k % angles;
 
-            sp_shortlist_insert(best, score, out->keep, (t->first + at + lane) * angles + a, value[a * width + lane]);
+            sp_shortlist_insert(best, score, out->keep, (tile * TILE + at + lane) * angles + a,
+                                value[a * width + lane]);
         }
     }
 }
 
-/* The images held against the whole grid. */
-static void search_held(sp_polar *self, const sp_slicer *slicer, tile t, const results *out)
+static void compare_group(const sp_polar_images *self, ptrdiff_t tile, const float *features, ptrdiff_t n,
+                          float *scratch, const sp_shortlists *out)
 {
-    const ptrdiff_t images = held_images(self, self->held), directions = t.grid->directions;
+    for (ptrdiff_t at = 0; at < directions_of(self->polar, tile); at += self->polar->kernels->width) {
+        compare(self, tile, features, at, n, scratch, out);
+    }
+}
 
-    for (; t.first < directions && !sp_interrupted(); t.first += DIRECTIONS) {
-        t.count = directions - t.first < DIRECTIONS ? directions - t.first : DIRECTIONS;
-        make_tile(self, slicer, &t);
+void sp_polar_compare(const sp_polar_images *images, ptrdiff_t tile, const float *features, float *scratch,
+                      const sp_shortlists *out)
+{
+    for (ptrdiff_t n = 0; n < images->count; n += IMAGES) {
+        compare_group(images, tile, features, n, scratch, out);
+    }
+}
+
+/* ---- the whole search, on all threads ---- */
+
+struct sp_polar_search {
+    sp_polar *polar;
+    sp_polar_images *images;
+    ptrdiff_t tiles; /* at a time */
+    float *tile;     /* [tiles][sp_polar_tile_floats()] */
+    float *scratch;  /* [threads][sp_polar_scratch()] */
+};
+
+static float *thread_scratch(const sp_polar_search *self)
+{
+    return self->scratch + omp_get_thread_num() * sp_polar_scratch(self->polar);
+}
+
+sp_status sp_polar_search_new(const sp_polar_input *input, double budget, sp_polar_search **search)
+{
+    const int threads = omp_get_max_threads();
+    sp_status status = SP_OK;
+    sp_polar_search *self = NULL;
+
+    SP_TRY(SP_ARRAY(self, 1));
+    SP_TRY(sp_polar_new(input, &self->polar));
+    SP_TRY(sp_polar_images_new(
+        self->polar, input->patterns,
+        room_for(input->patterns->images, (double)sizeof(float) * (double)row_floats(self->polar), budget),
+        &self->images));
+    self->tiles = tiles_at_once(threads);
+    SP_TRY(SP_ARRAY(self->tile, self->tiles * sp_polar_tile_floats(self->polar)));
+    SP_TRY(SP_ARRAY(self->scratch, threads * sp_polar_scratch(self->polar)));
+    *search = self;
+    self = NULL;
+done:
+    sp_polar_search_free(self);
+    return status;
+}
+
+void sp_polar_search_free(sp_polar_search *search)
+{
+    if (!search) {
+        return;
+    }
+    sp_polar_images_free(search->images);
+    sp_polar_free(search->polar);
+    sp_array_free(search->tile);
+    sp_array_free(search->scratch);
+    sp_array_free(search);
+}
+
+/* sp_polar_take() on all threads. */
+static void take_images(const sp_polar_search *self, ptrdiff_t first, ptrdiff_t count)
+{
+    sp_polar_images *images = self->images;
+
+    begin_images(images, first, count);
+    if (images->pixels == self->polar->pixels) {
+        return;
+    }
 #pragma omp parallel for schedule(dynamic, 1)
-        for (ptrdiff_t n = 0; n < images; n += IMAGES) {
-            for (ptrdiff_t at = 0; at < t.count; at += self->kernels->width) {
-                compare(self, &t, at, n, images - n < IMAGES ? images - n : IMAGES, out);
+    for (ptrdiff_t n = 0; n < count; n += BATCH) {
+        transform_images(images, n, thread_scratch(self));
+    }
+    images->pixels = self->polar->pixels;
+}
+
+/* The images taken against `count` tiles. */
+static void search_tiles(const sp_polar_search *self, const sp_slicer *slicer, ptrdiff_t first, ptrdiff_t count,
+                         const sp_shortlists *out)
+{
+    const ptrdiff_t each = sp_polar_tile_floats(self->polar);
+
+#pragma omp parallel
+    {
+#pragma omp for schedule(dynamic, 1)
+        for (ptrdiff_t t = 0; t < count; t++) {
+            sp_polar_make_tile(self->polar, slicer, first + t, thread_scratch(self), self->tile + t * each);
+        }
+#pragma omp for schedule(dynamic, 1)
+        for (ptrdiff_t n = 0; n < self->images->count; n += IMAGES) {
+            for (ptrdiff_t t = 0; t < count; t++) {
+                compare_group(self->images, first + t, self->tile + t * each, n, thread_scratch(self), out);
             }
         }
     }
 }
 
-void sp_polar_search(sp_polar *polar, const sp_slicer *slicer, ptrdiff_t pixels, double dispersion,
-                     const sp_rotation_grid *grid, int keep, ptrdiff_t *best, float *score)
+void sp_polar_search_run(sp_polar_search *search, const sp_slicer *slicer, ptrdiff_t pixels, double dispersion,
+                         const sp_rotation_grid *grid, int keep, ptrdiff_t *best, float *score)
 {
-    const ptrdiff_t images = polar->input.patterns->images;
-    const results out = {keep, best, score};
-    const tile t = {.grid = grid, .dispersion = (float)dispersion, .rings = rings_of(polar, pixels)};
+    const ptrdiff_t images = search->images->patterns->images, room = search->images->room;
+    const sp_shortlists out = {keep, best, score};
 
-    assert(grid->angles <= SP_POLAR_ANGLES && pixels > 0 && pixels <= polar->input.stride);
-    take_shares(polar, pixels);
-    place_samples(polar, t.rings, sp_slicer_reach(slicer));
-    sort_runs(polar, grid->angles, t.rings);
-    for (ptrdiff_t i = 0; i < images * keep; i++) {
-        best[i] = 0;
-        score[i] = -INFINITY;
-    }
-    for (ptrdiff_t first = 0; first < images && !sp_interrupted(); first += polar->room) {
-        take_images(polar, first, pixels);
-        search_held(polar, slicer, t, &out);
+    sp_polar_begin(search->polar, pixels, dispersion, grid, sp_slicer_reach(slicer));
+    sp_shortlists_clear(&out, images);
+    for (ptrdiff_t first = 0; first < images && !sp_interrupted(); first += room) {
+        take_images(search, first, images - first < room ? images - first : room);
+        for (ptrdiff_t t = 0; t < sp_polar_tiles(search->polar) && !sp_interrupted(); t += search->tiles) {
+            const ptrdiff_t left = sp_polar_tiles(search->polar) - t;
+
+            search_tiles(search, slicer, t, left < search->tiles ? left : search->tiles, &out);
+        }
     }
 }

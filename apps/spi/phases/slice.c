@@ -6,13 +6,6 @@
 
 static const double OVERSAMPLING = 1.5; /* of the interpolation grid: 4e-4 of the local intensity at width 4 */
 
-struct sp_slicer {
-    sp_nufft *nufft;
-    double box;   /* [m] cycles per box = box * s */
-    double reach; /* [1/m] */
-    float *grid;
-};
-
 sp_status sp_slicer_new(ptrdiff_t edge, double voxel, int width, sp_slicer **slicer)
 {
     sp_status status = SP_OK;
@@ -22,7 +15,8 @@ sp_status sp_slicer_new(ptrdiff_t edge, double voxel, int width, sp_slicer **sli
     self->box = (double)edge * voxel;
     self->reach = 0.5 / voxel;
     SP_TRY(sp_nufft_new(edge, width, OVERSAMPLING, &self->nufft));
-    SP_TRY(SP_ARRAY(self->grid, sp_nufft_grid_count(self->nufft)));
+    SP_TRY(SP_ARRAY(self->own, sp_nufft_grid_count(self->nufft)));
+    self->grid = self->own;
     *slicer = self;
     self = NULL;
 done:
@@ -36,7 +30,7 @@ void sp_slicer_free(sp_slicer *slicer)
         return;
     }
     sp_nufft_free(slicer->nufft);
-    sp_array_free(slicer->grid);
+    sp_array_free(slicer->own);
     sp_array_free(slicer);
 }
 
@@ -52,7 +46,26 @@ double sp_slicer_reach(const sp_slicer *slicer)
 
 void sp_slicer_load(sp_slicer *slicer, const float *autocorrelation)
 {
-    sp_nufft_prepare(slicer->nufft, autocorrelation, slicer->grid);
+    sp_slicer_make_grid(slicer, autocorrelation, slicer->own);
+}
+
+ptrdiff_t sp_slicer_grid_count(const sp_slicer *slicer)
+{
+    return sp_nufft_grid_count(slicer->nufft);
+}
+
+void sp_slicer_make_grid(const sp_slicer *slicer, const float *autocorrelation, float *grid)
+{
+    sp_nufft_prepare(slicer->nufft, autocorrelation, grid);
+}
+
+sp_slicer sp_slicer_on(const sp_slicer *slicer, const float *grid)
+{
+    sp_slicer on = *slicer;
+
+    on.own = NULL;
+    on.grid = grid;
+    return on;
 }
 
 void sp_slicer_cut(const sp_slicer *slicer, sp_quat q, float *const s[3], ptrdiff_t pixels, float *pattern)

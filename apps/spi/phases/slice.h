@@ -10,7 +10,16 @@
 #include "base/error.h"
 #include "num/quaternion.h"
 
-typedef struct sp_slicer sp_slicer;
+typedef struct sp_nufft sp_nufft;
+
+/* Opaque in spirit: only so that sp_slicer_on() can hand it out by value. */
+typedef struct sp_slicer {
+    sp_nufft *nufft;
+    double box;        /* [m] cycles per box = box * s */
+    double reach;      /* [1/m] */
+    float *own;        /* NULL: the grid belongs to someone else */
+    const float *grid; /* what patterns are cut from */
+} sp_slicer;
 
 /*   edge    of the model's grid [voxel], even        voxel  edge of one voxel [m]
  *   width   of the interpolation kernel, 4 or 6 (num/nufft.h)
@@ -25,6 +34,14 @@ double sp_slicer_reach(const sp_slicer *slicer);
 
 /* Takes a new model: autocorrelation in [edge][edge][edge], FFT order, unit of intensity. Not while others cut. */
 void sp_slicer_load(sp_slicer *slicer, const float *autocorrelation);
+
+/* The same for a grid that is kept elsewhere: made from a model by one, cut from by any number, each with a slicer on
+ * it, which needs nothing to be freed. While a grid is made the slicer is not to be used otherwise; the grid of its own
+ * stays as it is.
+ *   grid  out  [sp_slicer_grid_count()], from sp_array_new() */
+ptrdiff_t sp_slicer_grid_count(const sp_slicer *slicer);
+void sp_slicer_make_grid(const sp_slicer *slicer, const float *autocorrelation, float *grid);
+sp_slicer sp_slicer_on(const sp_slicer *slicer, const float *grid);
 
 /* pattern[p] = I(R(q)^T s_p), negative values set to 0 (interpolation ripples around a true 0).
  *   s        in   three arrays [pixels] [1/m]

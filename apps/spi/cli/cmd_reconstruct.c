@@ -155,14 +155,14 @@ static sp_status refuse_changes(const sp_arguments *args, const sp_option *optio
 {
     sp_status status = SP_OK;
 
+    SP_REQUIRE(!sp_arguments_is_set(args, "settings"), SP_ERR_USAGE,
+               "--settings: a run goes on as it began; with --resume its settings are those in the folder");
     for (; option->name; option++) {
         SP_REQUIRE(!sp_arguments_is_set(args, option->name) || may_change(option->name), SP_ERR_USAGE,
                    "--%s: a run goes on as it began; with --resume only --generations, --threads and the images' new "
                    "place may be given",
                    option->name);
     }
-    SP_REQUIRE(!sp_arguments_is_set(args, "settings"), SP_ERR_USAGE,
-               "--settings: a run goes on as it began; with --resume its settings are those in the folder");
 done:
     return status;
 }

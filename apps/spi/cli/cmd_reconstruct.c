@@ -391,7 +391,9 @@ static const sp_option options[] = {
 };
 
 static const sp_positional positionals[] = {
-    {.name = "images", .required = true, .help = "image file, as written by spica simulate; spica info shows it"},
+    {.name = "images",
+     .required = true,
+     .help = "image file, as written by spica simulate; spica info shows it; with --resume only where it has moved"},
     {0},
 };
 

@@ -533,16 +533,12 @@ done:
     return status;
 }
 
-sp_status sp_arguments_read_file(sp_arguments *args, const char *path)
+sp_status sp_arguments_read_text(sp_arguments *args, const char *path, char *text)
 {
     sp_status status = SP_OK;
-    char *bytes = NULL;
-    size_t count = 0;
     int number = 1;
 
-    SP_TRY(sp_file_read(path, LARGEST_SETTINGS_FILE, &bytes, &count));
-    SP_REQUIRE(strlen(bytes) == count, SP_ERR_INPUT, "%s: is not a text file", path);
-    for (char *line = bytes, *next = NULL; line; line = next, number++) {
+    for (char *line = text, *next = NULL; line; line = next, number++) {
         char *end = strchr(line, '\n');
 
         next = end ? end + 1 : NULL;
@@ -551,6 +547,19 @@ sp_status sp_arguments_read_file(sp_arguments *args, const char *path)
         }
         SP_TRY(read_settings_line(args, path, number, line));
     }
+done:
+    return status;
+}
+
+sp_status sp_arguments_read_file(sp_arguments *args, const char *path)
+{
+    sp_status status = SP_OK;
+    char *bytes = NULL;
+    size_t count = 0;
+
+    SP_TRY(sp_file_read(path, LARGEST_SETTINGS_FILE, &bytes, &count));
+    SP_REQUIRE(strlen(bytes) == count, SP_ERR_INPUT, "%s: is not a text file", path);
+    SP_TRY(sp_arguments_read_text(args, path, bytes));
 done:
     sp_array_free(bytes);
     return status;

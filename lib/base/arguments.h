@@ -84,6 +84,9 @@ sp_status sp_arguments_read_line(sp_arguments *args, int count, char *const *wor
  * Fails with SP_ERR_INPUT (unreadable), SP_ERR_USAGE (reason begins with file:line), SP_ERR_MEMORY. */
 sp_status sp_arguments_read_file(sp_arguments *args, const char *path);
 
+/* The same from the text of a settings file, which is cut up on the way; `path` names it in messages. */
+sp_status sp_arguments_read_text(sp_arguments *args, const char *path, char *text);
+
 /* Are all required words there? Call it last. Fails with SP_ERR_USAGE. */
 sp_status sp_arguments_check(const sp_arguments *args);
 

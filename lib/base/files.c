@@ -57,6 +57,20 @@ done:
     return status;
 }
 
+sp_status sp_file_flush(const char *path)
+{
+    sp_status status = SP_OK;
+    const int file = open(path, O_RDONLY | O_CLOEXEC);
+
+    SP_REQUIRE(file >= 0, SP_ERR_OUTPUT, "%s: %s", path, strerror(errno));
+    SP_TRY(flush(file, path));
+done:
+    if (file >= 0) {
+        close(file);
+    }
+    return status;
+}
+
 sp_status sp_file_write_atomic(const char *path, const void *bytes, size_t count)
 {
     sp_status status = SP_OK;

@@ -12,6 +12,10 @@
  * Fails with SP_ERR_OUTPUT, the reason naming the path (no such folder, no permission, disk full), SP_ERR_MEMORY. */
 sp_status sp_file_write_atomic(const char *path, const void *bytes, size_t count);
 
+/* What was written to a file is on the disk when this returns, and stays there through a power cut.
+ * Fails with SP_ERR_OUTPUT. */
+sp_status sp_file_flush(const char *path);
+
 /* Read a whole file.
  *   largest  refuse files of more bytes than this [byte]
  *   bytes    receives [count] and a zero byte behind them; free with sp_array_free()

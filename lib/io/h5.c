@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/files.h"
 #include "base/memory.h"
 
 enum { CAUSE_LENGTH = 160, SHAPE_LENGTH = 160 };
@@ -157,6 +158,7 @@ sp_status sp_h5_commit_take(sp_h5 *file)
                cause(file));
     SP_REQUIRE(H5Fclose(file->id) >= 0, SP_ERR_OUTPUT, "%s: cannot be written (%s)", file->path, cause(file));
     file->id = H5I_INVALID_HID;
+    SP_TRY(sp_file_flush(file->temporary));
     SP_REQUIRE(rename(file->temporary, file->path) == 0, SP_ERR_OUTPUT, "%s: cannot be renamed to %s (%s)",
                file->temporary, file->path, strerror(errno));
     free(file->temporary);

@@ -34,10 +34,10 @@ small="--generations 2 --starts 2 --resolution 20"
 
 # shellcheck disable=SC2086 # several words
 run one images.h5 $small
-for name in density.mrc result.h5 report.txt report.json settings.txt log.txt; do
+for name in density.mrc result.h5 report.txt report.json settings.txt log.txt checkpoint.h5; do
     [ -s "one/$name" ] || fail "no $name"
 done
-[ "$(find one -type f | wc -l)" -eq 6 ] || fail "more than six files: $(ls one)"
+[ "$(find one -type f | wc -l)" -eq 7 ] || fail "more than seven files: $(ls one)"
 has err 'one/density.mrc' 'one/report.txt'
 has one/log.txt 'spica 0' 'one/report.txt'
 has one/report.txt 'images.h5' '120' 'IN SHORT' 'WARNINGS' 'did not converge' 'resolution                  20 Angstrom (chosen)' \

@@ -101,7 +101,7 @@ static void write_once(const sample *self)
     plan.replace = true;
     assert_int_equal(sp_output_new(&plan, &output), SP_OK);
     assert_int_equal(sp_output_generations(output), 0);
-    assert_int_equal(sp_output_write(output, &self->state), SP_OK);
+    assert_int_equal(sp_output_write(output, &self->state, NULL), SP_OK);
     assert_int_equal(sp_output_generations(output), GENERATIONS);
     sp_output_free(output);
 }
@@ -290,7 +290,7 @@ static void a_failed_generation_leaves_the_one_before(void **state)
     self->plan.replace = true;
     assert_int_equal(sp_output_new(&self->plan, &output), SP_OK);
     self->density[5] = NAN;
-    assert_int_equal(sp_output_write(output, &self->state), SP_ERR_NUMERIC);
+    assert_int_equal(sp_output_write(output, &self->state, NULL), SP_ERR_NUMERIC);
     assert_int_equal(sp_output_generations(output), 0);
     for (int i = 0; i < 5; i++) {
         size_t now = 0;

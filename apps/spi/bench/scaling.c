@@ -132,7 +132,7 @@ static sp_status do_run(series *s, run *r)
     const double wall = sp_clock_wall(), cpu = sp_clock_cpu();
 
     SP_TRY(sp_image_file_open(s->path[which], &file));
-    SP_TRY(sp_reconstruct(file, &settings, NULL, NULL, NULL, &result));
+    SP_TRY(sp_reconstruct(file, &settings, NULL, NULL, NULL, NULL, &result));
     r->wall = sp_clock_wall() - wall;
     r->cpu = sp_clock_cpu() - cpu;
     r->peak = (double)sp_clock_peak_memory();

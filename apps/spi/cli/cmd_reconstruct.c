@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* spica reconstruct -- from diffraction images to orientations and a density. */
+#include <string.h>
+
+#include "base/files.h"
 #include "base/memory.h"
 #include "cli/commands.h"
+#include "flow/checkpoint.h"
 #include "flow/output.h"
 #include "flow/reconstruct.h"
 #include "flow/report.h"
@@ -80,18 +84,28 @@ done:
     return status;
 }
 
-static sp_status prepare_output(const sp_arguments *args, const sp_reconstruct_settings *settings, sp_output **output)
+static const char *folder_of(const sp_arguments *args)
+{
+    const char *resumed = sp_arguments_text(args, "resume");
+
+    return resumed ? resumed : sp_arguments_text(args, "output");
+}
+
+/* from  NULL where the run begins */
+static sp_status prepare_output(const sp_arguments *args, const sp_reconstruct_settings *settings,
+                                const sp_checkpoint *from, sp_output **output)
 {
     sp_status status = SP_OK;
     sp_text text = {0};
 
     sp_arguments_write(args, &text);
     SP_TRY(sp_text_check(&text));
-    const sp_output_plan plan = {.folder = sp_arguments_text(args, "output"),
+    const sp_output_plan plan = {.folder = folder_of(args),
                                  .input = sp_arguments_text(args, "images"),
                                  .settings = sp_text_string(&text),
                                  .asked = *settings,
-                                 .replace = sp_arguments_flag(args, "force")};
+                                 .replace = from || sp_arguments_flag(args, "force"),
+                                 .generations = from ? sp_checkpoint_generations(from) : 0};
     SP_TRY(sp_output_new(&plan, output));
 done:
     sp_text_clear(&text);
@@ -123,15 +137,82 @@ static void log_leftovers(const sp_output *output, const char *folder, sp_log *l
 
     if (generations > 0) {
         sp_log_info(log, "%s holds generation %d, complete: density.mrc, result.h5, report.txt", folder, generations);
+        sp_log_info(log, "spica reconstruct --resume %s goes on from there", folder);
     } else {
         sp_log_info(log, "no generation was complete: nothing but the log was written to %s", folder);
     }
 }
 
+/* ---- a run that was stopped ---- */
+
+/* Options that may be given with --resume; those of all commands may, too. */
+static bool may_change(const char *name)
+{
+    return strcmp(name, "resume") == 0 || strcmp(name, "generations") == 0;
+}
+
+static sp_status refuse_changes(const sp_arguments *args, const sp_option *option)
+{
+    sp_status status = SP_OK;
+
+    SP_REQUIRE(!sp_arguments_is_set(args, "settings"), SP_ERR_USAGE,
+               "--settings: a run goes on as it began; with --resume its settings are those in the folder");
+    for (; option->name; option++) {
+        SP_REQUIRE(!sp_arguments_is_set(args, option->name) || may_change(option->name), SP_ERR_USAGE,
+                   "--%s: a run goes on as it began; with --resume only --generations, --threads and the images' new "
+                   "place may be given",
+                   option->name);
+    }
+done:
+    return status;
+}
+
+/* What is not given stands in the checkpoint. */
+static sp_status complete(sp_arguments *args)
+{
+    sp_status status = SP_OK;
+    sp_checkpoint *from = NULL;
+    sp_text config = {0};
+
+    if (!sp_arguments_is_set(args, "resume")) {
+        return SP_OK;
+    }
+    SP_TRY(refuse_changes(args, sp_command_reconstruct.options));
+    SP_TRY(sp_checkpoint_open(folder_of(args), &from));
+    sp_text_append(&config, "%s", sp_checkpoint_config(from));
+    SP_TRY(sp_text_check(&config));
+    SP_TRY(sp_arguments_read_text(args, sp_checkpoint_path(from), config.data));
+done:
+    sp_text_clear(&config);
+    sp_checkpoint_free(from);
+    return status;
+}
+
+/* Says so if there is nothing to go on with: the run has converged, or was given no more generations. */
+static sp_status check_end(const sp_arguments *args, const sp_checkpoint *from, sp_log *log, bool *ended)
+{
+    const char *folder = folder_of(args);
+    const int limit = sp_checkpoint_limit(from), wanted = (int)sp_arguments_integer(args, "generations");
+    sp_output_end end = {0};
+    sp_status status = SP_OK;
+
+    SP_REQUIRE(wanted >= limit, SP_ERR_USAGE, "--generations: %d is less than the %d that the run in %s was given",
+               wanted, limit, folder);
+    SP_TRY(sp_output_read_end(folder, sp_checkpoint_config(from), &end));
+    *ended = end.stop_reason && (end.converged || wanted == limit);
+    if (*ended) {
+        sp_log_info(log, "%s: the run has ended after %d generations: %s%s", folder, sp_checkpoint_generations(from),
+                    end.stop_reason, end.converged ? "" : "; give more --generations to go on");
+    }
+done:
+    sp_array_free(end.stop_reason);
+    return status;
+}
+
 /* ---- the run ---- */
 
-static sp_status reconstruct(const sp_reconstruct_settings *settings, sp_image_file *file, sp_output *output,
-                             const char *folder, sp_log *log)
+static sp_status reconstruct(const sp_reconstruct_settings *settings, sp_image_file *file, const sp_checkpoint *from,
+                             sp_output *output, const char *folder, sp_log *log)
 {
     sp_status status = SP_OK;
     sp_reconstruction *result = NULL;
@@ -139,7 +220,7 @@ static sp_status reconstruct(const sp_reconstruct_settings *settings, sp_image_f
     SP_TRY(sp_log_file_open(log, sp_output_log_path(output)));
     sp_log_info(log, "spica " SPICA_VERSION " reconstruct: %td images, results go to %s", sp_image_file_count(file),
                 folder);
-    SP_TRY(sp_reconstruct(file, settings, log, sp_output_write, output, &result));
+    SP_TRY(sp_reconstruct(file, settings, log, from, sp_output_write, output, &result));
     SP_TRY(sp_report_warnings(result, log_warning, log));
     log_summary(result, folder, log);
     SP_TRY(sp_log_file_close(log));
@@ -151,23 +232,47 @@ done:
     return status;
 }
 
-static sp_status run(const sp_arguments *args, sp_log *log)
+/* from  NULL where the run begins */
+static sp_status run_from(const sp_checkpoint *from, const sp_reconstruct_settings *settings, const sp_arguments *args,
+                          sp_log *log)
 {
     sp_status status = SP_OK;
-    const char *images = sp_arguments_text(args, "images");
-    const sp_reconstruct_settings settings = read_settings(args);
+    const char *images = sp_arguments_text(args, "images"), *folder = folder_of(args);
     sp_image_file *file = NULL;
     sp_output *output = NULL;
 
-    SP_TRY(check_settings(&settings));
+    SP_REQUIRE(!from || sp_file_exists(images), SP_ERR_INPUT,
+               "%s: the images of this run are not there any more; tell their new place: spica reconstruct --resume %s "
+               "IMAGES",
+               images, folder);
     SP_TRY(sp_image_file_open(images, &file));
     SP_TRY(check_images(images, file));
-    SP_TRY(check_memory(file, &settings));
-    SP_TRY(prepare_output(args, &settings, &output));
-    SP_TRY(reconstruct(&settings, file, output, sp_arguments_text(args, "output"), log));
+    SP_TRY(check_memory(file, settings));
+    SP_TRY(prepare_output(args, settings, from, &output));
+    SP_TRY(reconstruct(settings, file, from, output, folder, log));
 done:
     sp_output_free(output);
     sp_image_file_close(file);
+    return status;
+}
+
+static sp_status run(const sp_arguments *args, sp_log *log)
+{
+    sp_status status = SP_OK;
+    const sp_reconstruct_settings settings = read_settings(args);
+    sp_checkpoint *from = NULL;
+    bool ended = false;
+
+    SP_TRY(check_settings(&settings));
+    if (sp_arguments_is_set(args, "resume")) {
+        SP_TRY(sp_checkpoint_open(folder_of(args), &from));
+        SP_TRY(check_end(args, from, log, &ended));
+    }
+    if (!ended) {
+        SP_TRY(run_from(from, &settings, args, log));
+    }
+done:
+    sp_checkpoint_free(from);
     return status;
 }
 
@@ -180,13 +285,21 @@ static const sp_option options[] = {
      .unit = "DIR",
      .fallback = "reconstruction",
      .one_call = true,
-     .help = "folder for the results: density.mrc, result.h5, report.txt, report.json, settings.txt, log.txt; each "
-             "complete generation replaces the one before"},
+     .help = "folder for the results: density.mrc, result.h5, report.txt, report.json, settings.txt, log.txt, "
+             "checkpoint.h5; each complete generation replaces the one before"},
     {.name = "force",
      .letter = 'f',
      .type = SP_OPTION_FLAG,
      .one_call = true,
      .help = "replace an older run in that folder, as soon as the first generation of the new one is complete"},
+    {.name = "resume",
+     .letter = 'r',
+     .type = SP_OPTION_TEXT,
+     .unit = "DIR",
+     .one_call = true,
+     .help = "go on with the run in this folder, stopped or killed, from its last complete generation: the result has "
+             "the same bits as if it had not been stopped. Images and options are known there; give IMAGES only where "
+             "they have moved, and --generations only for more of them"},
     {.name = "seed",
      .type = SP_OPTION_INTEGER,
      .minimum = 0,
@@ -278,7 +391,9 @@ static const sp_option options[] = {
 };
 
 static const sp_positional positionals[] = {
-    {.name = "images", .required = true, .help = "image file, as written by spica simulate; spica info shows it"},
+    {.name = "images",
+     .required = true,
+     .help = "image file, as written by spica simulate; spica info shows it; with --resume only where it has moved"},
     {0},
 };
 
@@ -289,6 +404,8 @@ const sp_command sp_command_reconstruct = {
     .positionals = positionals,
     .examples = "spica reconstruct images.h5 -o run1\n"
                 "spica reconstruct images.h5 -o run2 --resolution 12 --seed 2\n"
-                "spica reconstruct --settings run1/settings.txt -o repeated\n",
+                "spica reconstruct --settings run1/settings.txt -o repeated\n"
+                "spica reconstruct --resume run1\n",
+    .complete = complete,
     .run = run,
 };

@@ -15,6 +15,9 @@ typedef struct sp_command {
     const sp_positional *positionals;
     const char *examples; /* lines of shell, each with its newline; NULL: none */
 
+    /* Takes what the words leave open from somewhere else than a settings file; NULL: from nowhere. */
+    sp_status (*complete)(sp_arguments *args);
+
     /* Do the work. Results go to files or to standard output (closed and checked by the caller), everything else to
      * the log. The reason of a failure is recorded as usual; the caller shows it. */
     sp_status (*run)(const sp_arguments *args, sp_log *log);

@@ -96,13 +96,16 @@ static int report(sp_status status, sp_log *log, const char *command, bool place
     return exit_code(status);
 }
 
-static sp_status read_arguments(sp_arguments *args, int count, char *const *word)
+static sp_status read_arguments(const sp_command *command, sp_arguments *args, int count, char *const *word)
 {
     sp_status status = SP_OK;
 
     SP_TRY(sp_arguments_read_line(args, count, word));
     if (sp_arguments_is_set(args, "settings")) {
         SP_TRY(sp_arguments_read_file(args, sp_arguments_text(args, "settings")));
+    }
+    if (command->complete) {
+        SP_TRY(command->complete(args));
     }
     SP_TRY(sp_arguments_check(args));
 done:
@@ -159,7 +162,7 @@ static int run_words(const sp_command *command, int count, char *const *word, sp
     int code = 0;
 
     SP_TRY(sp_arguments_new(&syntax, &args));
-    SP_TRY(read_arguments(args, count, word));
+    SP_TRY(read_arguments(command, args, count, word));
     place = sp_arguments_flag(args, "verbose");
     SP_TRY(run_command(command, args, log));
 done:

@@ -73,6 +73,38 @@ double sp_field_value(const sp_field *field, const void *record)
     return 0.0;
 }
 
+void sp_field_set(const sp_field *field, double value, void *record)
+{
+    void *member = (char *)record + field->offset;
+
+    switch (field->kind) {
+    case SP_FIELD_REAL:
+        *(double *)member = value;
+        break;
+    case SP_FIELD_INT:
+        *(int *)member = (int)value;
+        break;
+    case SP_FIELD_SIZE:
+        *(ptrdiff_t *)member = (ptrdiff_t)value;
+        break;
+    case SP_FIELD_SEED:
+        *(uint64_t *)member = (uint64_t)value;
+        break;
+    case SP_FIELD_FLAG:
+        *(bool *)member = value != 0.0;
+        break;
+    case SP_FIELD_MATCH:
+        *(sp_match_kind *)member = (sp_match_kind)value;
+        break;
+    case SP_FIELD_ROUTE:
+        *(sp_match_route *)member = (sp_match_route)value;
+        break;
+    case SP_FIELD_NOISE:
+        *(sp_noise_kind *)member = (sp_noise_kind)value;
+        break;
+    }
+}
+
 const char *sp_field_word(const sp_field *field, const void *record)
 {
     static const char *const matches[] = {[SP_MATCH_LIKELIHOOD] = "likelihood", [SP_MATCH_EUCLIDEAN] = "euclidean"};

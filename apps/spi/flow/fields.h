@@ -28,3 +28,4 @@ extern const sp_field sp_generation_fields[]; /* of sp_generation, all but the t
 double sp_field_value(const sp_field *field, const void *record);     /* as a number; flags are 0 or 1 */
 const char *sp_field_word(const sp_field *field, const void *record); /* "yes", "likelihood", "poisson" ...; NULL for
                                                                        * numbers */
+void sp_field_set(const sp_field *field, double value, void *record); /* a value that the member can hold */

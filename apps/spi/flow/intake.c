@@ -234,6 +234,23 @@ static void choose_noise(sp_loop *l)
     l->patterns.quantum = l->state->quantum;
 }
 
+/* FNV-1a (http://www.isthe.com/chongo/tech/comp/fnv) of what the images are known by: total, detail, and how bright
+ * each of them is. No function of the system's library enters it: another machine finds the same number. */
+static uint64_t take_fingerprint(const sp_loop *l)
+{
+    const double whole[] = {l->state->photons_per_image, l->s_max};
+    const unsigned char *byte[] = {(const unsigned char *)whole, (const unsigned char *)l->patterns.scale};
+    const size_t count[] = {sizeof whole, (size_t)l->state->images * sizeof *l->patterns.scale};
+    uint64_t hash = 0xcbf29ce484222325u;
+
+    for (int part = 0; part < 2; part++) {
+        for (size_t i = 0; i < count[part]; i++) {
+            hash = (hash ^ byte[part][i]) * 0x100000001b3u;
+        }
+    }
+    return hash >> 11;
+}
+
 sp_status sp_loop_read(sp_loop *l)
 {
     const sp_detector_map *map = sp_image_file_map(l->file);
@@ -261,6 +278,7 @@ sp_status sp_loop_read(sp_loop *l)
     SP_TRY(for_each_block(l, "reading images", take_patterns, NULL));
     SP_TRY(sp_patterns_measure(&l->patterns));
     choose_noise(l);
+    l->fingerprint = take_fingerprint(l);
     l->state->pixels_used = l->patterns.pixels;
     for (ptrdiff_t n = 0; n < l->state->images; n++) {
         l->state->used += l->patterns.scale[n] > 0.0f;

@@ -5,7 +5,8 @@
  *   intake.c       images into patterns, and every setting that the user left open
  *   workspace.c    memory, and the random orientations of an attempt
  *   generation.c   merge, phase, match, assess, accept or refuse
- *   reconstruct.c  from stage to stage, from attempt to attempt, to the end */
+ *   reconstruct.c  from stage to stage, from attempt to attempt, to the end
+ *   checkpoint.c   what of it a generation hands to the next: a new member that does belongs into its lists */
 #include "base/log.h"
 #include "flow/reconstruct.h"
 #include "num/rotation_grid.h"
@@ -27,13 +28,14 @@ enum {
 static const double FIRST_DISPERSION = 1.0; /* the model knows nothing: speckle statistics */
 
 /* Everything that lives as long as the loop. */
-typedef struct sp_loop {
+struct sp_loop {
     sp_image_file *file;
     sp_log *log;
     sp_pixels pixels;
     float *correction; /* [pixels of the detector] solid angle times polarisation */
     sp_patterns patterns;
-    bool whole; /* all values of good pixels are counts */
+    uint64_t fingerprint; /* of the images, < 2^53 */
+    bool whole;           /* all values of good pixels are counts */
     sp_slicer *slicer;
     sp_merger *merger;
     sp_phaser *phaser;
@@ -60,6 +62,7 @@ typedef struct sp_loop {
     float *scale;           /* [images] */
     double *turn;           /* [images] scratch */
     double dispersion;      /* in use */
+    double measured;        /* dispersion that the images of this generation show */
     bool refining;          /* the search has settled: refine each image */
     int refined;            /* accepted generations with refinement */
     int refused;            /* in a row */
@@ -70,7 +73,7 @@ typedef struct sp_loop {
     sp_quat *kept;          /* [images] its orientations */
     double wall, cpu;       /* clocks at the last lap */
     sp_generation now;      /* the generation being made */
-} sp_loop;
+};
 
 /* ---- intake ---- */
 

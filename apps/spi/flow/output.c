@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "flow/checkpoint.h"
 #include "flow/fields.h"
 #include "flow/report.h"
 #include "io/h5.h"
@@ -19,8 +20,9 @@
 enum { CXI_VERSION = 160, NOTES_LENGTH = 400 };
 
 /* The files of a folder, in the order in which a new generation takes the place of the old one. */
-enum { FILE_SETTINGS, FILE_DENSITY, FILE_PAGE, FILE_JSON, FILE_RESULT, FILES };
-static const char *const file_names[FILES] = {"settings.txt", "density.mrc", "report.txt", "report.json", "result.h5"};
+enum { FILE_CHECKPOINT, FILE_SETTINGS, FILE_DENSITY, FILE_PAGE, FILE_JSON, FILE_RESULT, FILES };
+static const char *const file_names[FILES] = {SP_CHECKPOINT_NAME, "settings.txt", "density.mrc",
+                                              "report.txt",       "report.json",  "result.h5"};
 
 struct sp_output {
     char *folder;
@@ -69,6 +71,7 @@ static sp_status copy_plan(const sp_output_plan *plan, sp_output *self)
         SP_TRY(sp_path_join(plan->folder, name, &self->next[i]));
     }
     stat(plan->input, &about); /* who cannot be asked has no size; reading it tells why */
+    self->generations = plan->generations;
     self->run = (sp_run){.input = self->input, .input_bytes = (double)about.st_size, .asked = plan->asked};
 done:
     return status;
@@ -322,6 +325,19 @@ done:
     return status;
 }
 
+/* The last act of a run; whoever wants to go on asks for it. */
+static sp_status put_end(const sp_reconstruction *state, sp_h5 *file)
+{
+    sp_status status = SP_OK;
+
+    if (state->stop_reason && *state->stop_reason) {
+        SP_TRY(put_integer(file, "result/converged", state->converged));
+        SP_TRY(sp_h5_write_string(file, "result/stop_reason", state->stop_reason));
+    }
+done:
+    return status;
+}
+
 static sp_status put_all(const sp_output *self, const sp_reconstruction *state, float *room, sp_h5 *file)
 {
     sp_status status = SP_OK;
@@ -332,6 +348,7 @@ static sp_status put_all(const sp_output *self, const sp_reconstruction *state, 
     SP_TRY(put_images(state, file));
     SP_TRY(put_history(state, file));
     SP_TRY(put_prtf(state, file));
+    SP_TRY(put_end(state, file));
 done:
     return status;
 }
@@ -380,12 +397,41 @@ done:
     return status;
 }
 
-/* Nothing can fail here for want of space: the files are complete under their names to be. */
-static sp_status replace_files(const sp_output *self)
+static sp_status write_checkpoint(const sp_output *self, const sp_loop *loop)
+{
+    sp_status status = SP_OK;
+    sp_h5 *file = NULL;
+
+    SP_TRY(sp_h5_create(self->next[FILE_CHECKPOINT], &file));
+    SP_TRY(sp_checkpoint_put(loop, self->settings, file));
+    status = sp_h5_commit_take(file);
+    file = NULL;
+    SP_TRY(status);
+done:
+    sp_h5_close(file);
+    return status;
+}
+
+static sp_status write_state(const sp_output *self, const sp_reconstruction *state)
+{
+    sp_status status = SP_OK;
+    float *room = NULL;
+
+    SP_TRY(SP_ARRAY(room, state->edge * state->edge * state->edge));
+    SP_TRY(write_result(self, state, room));
+    SP_TRY(write_map(self, state, room));
+    SP_TRY(write_reports(self, state));
+done:
+    sp_array_free(room);
+    return status;
+}
+
+/* Files first .. end-1. Nothing can fail here for want of space: they are complete under their names to be. */
+static sp_status replace_files(const sp_output *self, int first, int end)
 {
     sp_status status = SP_OK;
 
-    for (int i = 0; i < FILES; i++) {
+    for (int i = first; i < end; i++) {
         SP_REQUIRE(rename(self->next[i], self->path[i]) == 0, SP_ERR_OUTPUT, "%s: cannot rename %s.next to it: %s",
                    self->path[i], file_names[i], strerror(errno));
     }
@@ -393,22 +439,45 @@ done:
     return status;
 }
 
-sp_status sp_output_write(void *output, const sp_reconstruction *state)
+sp_status sp_output_write(void *output, const sp_reconstruction *state, const sp_loop *loop)
 {
     sp_status status = SP_OK;
     sp_output *self = output;
-    float *room = NULL;
 
-    SP_TRY(SP_ARRAY(room, state->edge * state->edge * state->edge));
-    SP_TRY(write_result(self, state, room));
-    SP_TRY(write_map(self, state, room));
-    SP_TRY(write_reports(self, state));
-    SP_TRY(replace_files(self));
-    self->generations = state->generations;
+    if (loop) {
+        SP_TRY(write_checkpoint(self, loop));
+    }
+    if (state) {
+        SP_TRY(write_state(self, state));
+    }
+    SP_TRY(replace_files(self, loop ? FILE_CHECKPOINT : FILE_CHECKPOINT + 1, state ? FILES : FILE_CHECKPOINT + 1));
+    self->generations = state ? state->generations : self->generations;
 done:
     for (int i = 0; status != SP_OK && i < FILES; i++) {
         unlink(self->next[i]); /* those that were reached */
     }
-    sp_array_free(room);
+    return status;
+}
+
+/* ---- the end of a run ---- */
+
+sp_status sp_output_read_end(const char *folder, const char *config, sp_output_end *end)
+{
+    sp_status status = SP_OK;
+    sp_h5 *file = NULL;
+    char *path = NULL, *settings = NULL;
+    uint8_t converged = 0;
+
+    *end = (sp_output_end){0};
+    SP_TRY(sp_path_join(folder, file_names[FILE_RESULT], &path));
+    if (sp_h5_open(path, &file) == SP_OK && sp_h5_read_string(file, "config", &settings) == SP_OK &&
+        strcmp(settings, config) == 0 && sp_h5_read_uint8(file, "result/converged", 0, NULL, &converged) == SP_OK) {
+        end->converged = converged != 0;
+        (void)sp_h5_read_string(file, "result/stop_reason", &end->stop_reason);
+    }
+done:
+    sp_h5_close(file);
+    sp_array_free(settings);
+    sp_array_free(path);
     return status;
 }

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/interrupt.h"
 #include "base/memory.h"
+#include "flow/checkpoint.h"
 #include "flow/loop.h"
 
 const char *const sp_phase_names[SP_PHASES] = {"read", "merge", "phase", "search", "refine", "other"};
@@ -95,7 +96,7 @@ static bool again(sp_loop *l)
 }
 
 /* From search to refinement, from small to large dispersion, from loop to end. Returns true at the end. */
-static bool next_stage(sp_loop *l, double dispersion)
+static bool next_stage(sp_loop *l)
 {
     sp_reconstruction *state = l->state;
     const bool stands = score_stands(l, l->refining ? RISE : SEARCH_RISE);
@@ -103,7 +104,7 @@ static bool next_stage(sp_loop *l, double dispersion)
     if (sp_loop_climbs(&state->settings) && !l->refining) {
         l->refining = l->now.settled > 0.5 || stands || state->generations - l->first >= MAX_SEARCHED;
     } else if (l->refining && l->now.accepted) {
-        l->dispersion = fmin(fmax(dispersion, FIRST_DISPERSION), LAST_DISPERSION);
+        l->dispersion = fmin(fmax(l->measured, FIRST_DISPERSION), LAST_DISPERSION);
         sp_matcher_set_dispersion(l->matcher, l->dispersion);
         state->converged = l->reach == l->s_max && l->refined >= MIN_REFINED && stands && l->now.settled > 0.5;
         if (l->now.orientation_change < STILL * sp_loop_speckle(l) || stands) {
@@ -141,7 +142,6 @@ static void report_generation(sp_loop *l)
 static sp_status run_generation(sp_loop *l, sp_generation_hook *hook, void *context, bool *ended)
 {
     sp_status status = SP_OK;
-    double dispersion = 0.0;
 
     l->now = (sp_generation){.generation = l->state->generations, .resolution = 1.0 / l->reach};
     SP_TRY(sp_loop_make_stage(l));
@@ -149,18 +149,38 @@ static sp_status run_generation(sp_loop *l, sp_generation_hook *hook, void *cont
     SP_REQUIRE(!sp_interrupted(), SP_ERR_INTERRUPT, "interrupted in generation %d", l->now.generation + 1);
     sp_loop_match(l);
     SP_REQUIRE(!sp_interrupted(), SP_ERR_INTERRUPT, "interrupted in generation %d", l->now.generation + 1);
-    sp_matcher_assess(l->matcher, l->orientation, l->score, l->scale, &dispersion);
-    sp_log_write(l->log, SP_LOG_DETAIL, "dispersion in use %.2f, measured %.2f", l->dispersion, dispersion);
+    sp_matcher_assess(l->matcher, l->orientation, l->score, l->scale, &l->measured);
+    sp_log_write(l->log, SP_LOG_DETAIL, "dispersion in use %.2f, measured %.2f", l->dispersion, l->measured);
     l->now.score = sp_loop_mean_score(l);
     sp_loop_measure_change(l);
     sp_loop_accept_or_refuse(l);
     sp_loop_lap(l, SP_PHASE_OTHER);
     l->state->history[l->state->generations++] = l->now;
     report_generation(l);
-    *ended = next_stage(l, dispersion);
-    if (hook && worth_writing(l)) {
-        SP_TRY(hook(context, l->state));
+    if (hook) { /* before the next stage is chosen: whoever goes on from here may allow more generations */
+        SP_TRY(hook(context, worth_writing(l) ? l->state : NULL, l));
     }
+    *ended = next_stage(l);
+done:
+    return status;
+}
+
+/* ---- a run that was stopped ---- */
+
+/* From there on everything happens as if the generation of the checkpoint had been made just now. */
+static sp_status go_on(sp_loop *l, const sp_checkpoint *from, bool *ended)
+{
+    sp_reconstruction *state = l->state;
+    sp_status status = SP_OK;
+
+    SP_TRY(sp_checkpoint_restore(from, l));
+    state->voxel = l->box / (double)state->edge;
+    l->phaser_starts = 0; /* slicer, merger and phaser are those of the first generation */
+    memcpy(l->patterns.scale, state->scale, (size_t)state->images * sizeof *l->patterns.scale);
+    sp_matcher_set_dispersion(l->matcher, l->dispersion);
+    l->now = state->history[state->generations - 1];
+    sp_log_write(l->log, SP_LOG_INFO, "going on after generation %d", state->generations);
+    *ended = next_stage(l);
 done:
     return status;
 }
@@ -252,7 +272,7 @@ done:
 }
 
 sp_status sp_reconstruct(sp_image_file *file, const sp_reconstruct_settings *settings, sp_log *log,
-                         sp_generation_hook *hook, void *context, sp_reconstruction **result)
+                         const sp_checkpoint *from, sp_generation_hook *hook, void *context, sp_reconstruction **result)
 {
     sp_status status = SP_OK;
     sp_loop l = {.file = file, .log = log, .dispersion = FIRST_DISPERSION};
@@ -272,12 +292,15 @@ sp_status sp_reconstruct(sp_image_file *file, const sp_reconstruct_settings *set
                  l.state->settings.diameter * 1e10, l.state->settings.grid, l.box / l.state->settings.grid * 1e10,
                  l.state->settings.orientations, l.state->quantum > 0.0 ? "photon noise" : "no noise");
     sp_loop_lap(&l, SP_PHASE_OTHER);
+    if (from) {
+        SP_TRY(go_on(&l, from, &ended));
+    }
     while (!ended) {
         SP_TRY(run_generation(&l, hook, context, &ended));
     }
     SP_TRY(finish(&l));
     if (hook) {
-        SP_TRY(hook(context, l.state));
+        SP_TRY(hook(context, l.state, NULL));
     }
     *result = l.state;
     l.state = NULL;

@@ -93,8 +93,13 @@ typedef struct sp_reconstruction {
     double cpu[SP_PHASES];  /* [s] */
 } sp_reconstruction;
 
-/* Called after each complete generation (and once more at the end) with the state so far; an error ends the run. */
-typedef sp_status sp_generation_hook(void *context, const sp_reconstruction *state);
+typedef struct sp_loop sp_loop;             /* where a run stands. Opaque, for flow/checkpoint.h */
+typedef struct sp_checkpoint sp_checkpoint; /* where a run stood. Opaque, see flow/checkpoint.h */
+
+/* Called after each generation and once more at the end; an error ends the run.
+ *   state  the result so far; NULL: an earlier one is better (this generation was refused, or a former attempt leads)
+ *   loop   for a checkpoint, from which the run can go on; NULL at the end */
+typedef sp_status sp_generation_hook(void *context, const sp_reconstruction *state, const sp_loop *loop);
 
 /* Memory that a run takes [byte]: total = fixed + images image + orientations orientation + edge^3 voxel. */
 typedef struct sp_memory_plan {
@@ -108,11 +113,13 @@ sp_memory_plan sp_reconstruct_memory(const sp_image_file *file, const sp_reconst
 
 /* Reconstruct.
  *   file      open image file; orientations in it are not looked at
+ *   from      go on from there, with the settings of that run but for `generations`; NULL: begin
  *   hook      may be NULL
  *   result    receives the outcome, free with sp_reconstruction_free(); untouched on error
  * Fails with SP_ERR_INPUT (data unusable; the reason names image and cure), SP_ERR_USAGE (settings that contradict the
  * data), SP_ERR_MEMORY (refused before the start if more is needed than there is), SP_ERR_INTERRUPT (Ctrl-C; the hook
  * has seen every complete generation). */
 sp_status sp_reconstruct(sp_image_file *file, const sp_reconstruct_settings *settings, sp_log *log,
-                         sp_generation_hook *hook, void *context, sp_reconstruction **result);
+                         const sp_checkpoint *from, sp_generation_hook *hook, void *context,
+                         sp_reconstruction **result);
 void sp_reconstruction_free(sp_reconstruction *result); /* NULL is fine */

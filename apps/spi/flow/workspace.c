@@ -193,7 +193,9 @@ static sp_status make_model(sp_loop *l)
                          l->patterns.pixels, &l->merger));
     SP_TRY(sp_phaser_new(edge, voxel, l->phasing.starts, &l->phaser));
     sp_matcher_use(l->matcher, l->slicer);
-    memset(l->last_model, 0, (size_t)(edge * edge * edge) * sizeof *l->last_model);
+    if (edge != l->state->edge) { /* models of different edges do not compare */
+        memset(l->last_model, 0, (size_t)(edge * edge * edge) * sizeof *l->last_model);
+    }
     l->phaser_starts = l->phasing.starts;
     l->state->edge = edge;
     l->state->voxel = voxel;

@@ -36,6 +36,7 @@ typedef struct sp_loop {
     bool whole; /* all values of good pixels are counts */
     sp_slicer *slicer;
     sp_merger *merger;
+    sp_merge_lanes *lanes;
     sp_phaser *phaser;
     sp_matcher *matcher;
     sp_rotation_grid grid; /* of the search */

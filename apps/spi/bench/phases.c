@@ -11,7 +11,7 @@
 #include "num/rotation_grid.h"
 #include "phases/match.h"
 #include "phases/merge.h"
-#include "phases/phase.h"
+#include "phases/phaser.h"
 #include "phases/slice.h"
 
 enum {

@@ -12,7 +12,7 @@
 #include "phases/match.h"
 #include "phases/merge.h"
 #include "phases/patterns.h"
-#include "phases/phase.h"
+#include "phases/phaser.h"
 #include "phases/slice.h"
 
 enum {

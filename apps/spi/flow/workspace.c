@@ -52,7 +52,7 @@ static sp_memory_plan plan_memory(const sp_reconstruct_settings *s, const dimens
     const double block = fmin((double)BLOCK_BYTES, 4.0 * images * (double)d->detector);
     const double model = sp_slicer_bytes(d->edge) + (double)sp_merger_bytes(d->edge) +
                          (double)sp_merge_lanes_bytes(d->edge, d->bins) +
-                         (double)sp_phaser_bytes(d->edge, s->starts * FINAL_STARTS) + 5.0 * 4.0 * cube;
+                         (double)sp_phaser_bytes(d->edge, s->starts * FINAL_STARTS, threads) + 5.0 * 4.0 * cube;
     const double matcher = sp_matcher_bytes(&match, d->images, d->bins, threads);
     const double work = fmax(block, matcher + model) - model; /* reading is over before the rest begins */
     sp_memory_plan plan = {

@@ -11,7 +11,7 @@
 #include "num/rotation_grid.h"
 #include "phases/match.h"
 #include "phases/merge.h"
-#include "phases/phase.h"
+#include "phases/phaser.h"
 #include "phases/slice.h"
 
 enum {
@@ -47,6 +47,7 @@ typedef struct data {
     sp_slicer *slicer;
     sp_matcher *matcher;
     sp_merger *merger;
+    sp_merge_lanes *lanes;
     sp_phaser *phaser;
     sp_phase_settings phasing;
 } data;
@@ -90,7 +91,7 @@ static void run_merge(void *context)
 {
     data *d = context;
 
-    sp_merger_run(d->merger, &d->patterns, d->truth, d->experiment.s_max, LAMBDA, CG_ITERATIONS, d->merged);
+    sp_merger_run(d->merger, d->lanes, &d->patterns, d->truth, d->experiment.s_max, LAMBDA, CG_ITERATIONS, d->merged);
 }
 
 static void run_phase(void *context)
@@ -123,6 +124,7 @@ static outcome outcome_of(const data *d, void (*run)(void *))
 static void data_clear(data *d)
 {
     sp_phaser_free(d->phaser);
+    sp_merge_lanes_free(d->lanes);
     sp_merger_free(d->merger);
     sp_matcher_free(d->matcher);
     sp_slicer_free(d->slicer);
@@ -155,7 +157,8 @@ static sp_status make_tools(data *d)
     SP_TRY(sp_slicer_new(d->edge, d->voxel, WIDTH, &d->slicer));
     sp_slicer_load(d->slicer, d->model);
     SP_TRY(sp_matcher_new(&d->patterns, d->slicer, &match, &d->matcher));
-    SP_TRY(sp_merger_new(d->edge, d->voxel, 1.05 * d->experiment.diameter, WIDTH, d->patterns.pixels, &d->merger));
+    SP_TRY(sp_merger_new(d->edge, d->voxel, 1.05 * d->experiment.diameter, WIDTH, &d->merger));
+    SP_TRY(sp_merge_lanes_new(d->merger, &d->patterns, &d->lanes));
     SP_TRY(sp_phaser_new(d->edge, d->voxel, d->size.starts, &d->phaser));
     d->phasing = (sp_phase_settings){.starts = d->size.starts,
                                      .cycles = d->size.cycles,

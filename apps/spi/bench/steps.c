@@ -11,7 +11,7 @@
 #include "bench/peers.h"
 #include "bench/specimen.h"
 #include "num/fft.h"
-#include "phases/phase.h"
+#include "phases/phaser.h"
 
 enum {
     RNG_SOLVER = 621,

@@ -64,7 +64,7 @@ static double hidden_centre(const sp_loop *l)
 
 sp_merge_result sp_loop_merge(sp_loop *l)
 {
-    return sp_merger_run(l->merger, &l->patterns, l->state->orientation, l->reach, LAMBDA, CG_ITERATIONS,
+    return sp_merger_run(l->merger, l->lanes, &l->patterns, l->state->orientation, l->reach, LAMBDA, CG_ITERATIONS,
                          l->autocorrelation);
 }
 

@@ -13,7 +13,7 @@
 #include "phases/match.h"
 #include "phases/merge.h"
 #include "phases/patterns.h"
-#include "phases/phase.h"
+#include "phases/phaser.h"
 #include "phases/slice.h"
 
 enum {
@@ -38,6 +38,7 @@ struct sp_loop {
     bool whole;           /* all values of good pixels are counts */
     sp_slicer *slicer;
     sp_merger *merger;
+    sp_merge_lanes *lanes;
     sp_phaser *phaser;
     sp_matcher *matcher;
     sp_rotation_grid grid; /* of the search */

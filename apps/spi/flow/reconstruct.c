@@ -235,7 +235,7 @@ static sp_status finish(sp_loop *l)
     const sp_phase_result phased = sp_loop_phase(l);
 
     SP_REQUIRE(!sp_interrupted(), SP_ERR_INTERRUPT, "interrupted in the final phasing");
-    const int entered = sp_phaser_average(l->phaser, &phased, state->density, state->prtf);
+    const int entered = sp_phaser_average(l->phaser, state->density, state->prtf);
 
     sp_log_write(l->log, SP_LOG_INFO, "final phasing: residual %.4f, %d of %d starts agree", phased.residual, entered,
                  l->phasing.starts);

@@ -51,7 +51,8 @@ static sp_memory_plan plan_memory(const sp_reconstruct_settings *s, const dimens
     const sp_match_settings match = match_settings(s, s->resolution > 0.0 ? 1.0 / s->resolution : INFINITY);
     const double block = fmin((double)BLOCK_BYTES, 4.0 * images * (double)d->detector);
     const double model = sp_slicer_bytes(d->edge) + (double)sp_merger_bytes(d->edge) +
-                         (double)sp_phaser_bytes(d->edge, s->starts * FINAL_STARTS) + 5.0 * 4.0 * cube;
+                         (double)sp_merge_lanes_bytes(d->edge, d->bins) +
+                         (double)sp_phaser_bytes(d->edge, s->starts * FINAL_STARTS, threads) + 5.0 * 4.0 * cube;
     const double matcher = sp_matcher_bytes(&match, d->images, d->bins, threads);
     const double work = fmax(block, matcher + model) - model; /* reading is over before the rest begins */
     sp_memory_plan plan = {
@@ -160,9 +161,11 @@ done:
 static void free_model(sp_loop *l)
 {
     sp_slicer_free(l->slicer);
+    sp_merge_lanes_free(l->lanes);
     sp_merger_free(l->merger);
     sp_phaser_free(l->phaser);
     l->slicer = NULL;
+    l->lanes = NULL;
     l->merger = NULL;
     l->phaser = NULL;
 }
@@ -189,8 +192,8 @@ static sp_status make_model(sp_loop *l)
     }
     free_model(l);
     SP_TRY(sp_slicer_new(edge, voxel, KERNEL_WIDTH, &l->slicer));
-    SP_TRY(sp_merger_new(edge, voxel, AUTOCORRELATION_REACH * l->state->settings.diameter, KERNEL_WIDTH,
-                         l->patterns.pixels, &l->merger));
+    SP_TRY(sp_merger_new(edge, voxel, AUTOCORRELATION_REACH * l->state->settings.diameter, KERNEL_WIDTH, &l->merger));
+    SP_TRY(sp_merge_lanes_new(l->merger, &l->patterns, &l->lanes));
     SP_TRY(sp_phaser_new(edge, voxel, l->phasing.starts, &l->phaser));
     sp_matcher_use(l->matcher, l->slicer);
     if (edge != l->state->edge) { /* models of different edges do not compare */

@@ -25,17 +25,19 @@ struct sp_merger {
     double box;             /* [m] */
     sp_nufft *nufft;        /* of the padded edge */
     sp_fft *fft;            /* likewise */
-    float *pair[LANES];     /* data and weights of one round */
-    float *total;           /* of all rounds */
-    float *ramp;            /* [pixels] weight of a bin beside scale and exposure */
     uint8_t *support;       /* [edge^3] */
     float *kernel;          /* [padded][padded][padded/2+1] transform of the Toeplitz kernel, normalised */
     float *real;            /* [padded^3] work space */
     float complex *half;    /* work space */
     float *right;           /* [edge^3] A^T W y */
     float *work;            /* [3 edge^3] for CG */
-    float *scratch[LANES];  /* [2][pixels] values and weights of one image */
     double lambda;
+};
+
+struct sp_merge_lanes {
+    float *pair[LANES];    /* of one round */
+    float *scratch[LANES]; /* one for each pair */
+    float *total;          /* of all rounds: no lane can hold it, since the next round fills them all */
 };
 
 /* 1 where |r| <= radius and r is not on the plane without partner (-edge/2). */
@@ -53,8 +55,7 @@ static void make_support(sp_merger *self, double radius)
     }
 }
 
-sp_status sp_merger_new(ptrdiff_t edge, double voxel, double support_radius, int width, ptrdiff_t pixels,
-                        sp_merger **merger)
+sp_status sp_merger_new(ptrdiff_t edge, double voxel, double support_radius, int width, sp_merger **merger)
 {
     sp_status status = SP_OK;
     sp_merger *self = NULL;
@@ -66,12 +67,6 @@ sp_status sp_merger_new(ptrdiff_t edge, double voxel, double support_radius, int
     self->box = (double)edge * voxel;
     SP_TRY(sp_nufft_new(self->padded, width, OVERSAMPLING, &self->nufft));
     SP_TRY(sp_fft_new(self->padded, &self->fft));
-    for (int lane = 0; lane < LANES; lane++) {
-        SP_TRY(SP_ARRAY(self->pair[lane], sp_nufft_pair_count(self->nufft)));
-        SP_TRY(SP_ARRAY(self->scratch[lane], 2 * pixels));
-    }
-    SP_TRY(SP_ARRAY(self->total, sp_nufft_pair_count(self->nufft)));
-    SP_TRY(SP_ARRAY(self->ramp, pixels));
     SP_TRY(SP_ARRAY(self->support, edge * edge * edge));
     SP_TRY(SP_ARRAY(self->kernel, sp_fft_complex_count(self->fft)));
     SP_TRY(SP_ARRAY(self->real, self->padded * self->padded * self->padded));
@@ -93,12 +88,6 @@ void sp_merger_free(sp_merger *merger)
     }
     sp_nufft_free(merger->nufft);
     sp_fft_free(merger->fft);
-    for (int lane = 0; lane < LANES; lane++) {
-        sp_array_free(merger->pair[lane]);
-        sp_array_free(merger->scratch[lane]);
-    }
-    sp_array_free(merger->total);
-    sp_array_free(merger->ramp);
     sp_array_free(merger->support);
     sp_array_free(merger->kernel);
     sp_array_free(merger->real);
@@ -110,15 +99,31 @@ void sp_merger_free(sp_merger *merger)
 
 size_t sp_merger_bytes(ptrdiff_t edge)
 {
-    const double cube = (double)edge * (double)edge * (double)edge;
-    const ptrdiff_t padded = 2 * edge;
+    const double square = (double)edge * (double)edge, cube = square * (double)edge;
 
-    return (size_t)(sp_nufft_plan_bytes(padded, OVERSAMPLING) +
-                    (LANES + 1) * sp_nufft_pair_bytes(padded, OVERSAMPLING) +
-                    cube * (8 * (4 + 4 + 2) + 4 * 5)); /* CG's vectors */
+    return (size_t)(sp_nufft_plan_bytes(2 * edge, OVERSAMPLING) + /* real, half and kernel, the others */
+                    8 * 4 * cube + (8 + 4) * 4 * (cube + square) + (1 + 4 * 4) * cube);
 }
 
-static void make_ramp(sp_merger *self, const sp_patterns *patterns, ptrdiff_t pixels)
+/* ---- images into a pair ---- */
+
+ptrdiff_t sp_merger_pair_count(const sp_merger *merger)
+{
+    return sp_nufft_pair_count(merger->nufft);
+}
+
+ptrdiff_t sp_merger_scratch_count(const sp_patterns *patterns)
+{
+    return 3 * patterns->pixels;
+}
+
+double sp_merger_outermost(const sp_patterns *patterns, double s_max)
+{
+    return patterns->radius[sp_patterns_within(patterns, s_max) - 1];
+}
+
+/* ramp[p] = weight of a bin beside scale and exposure */
+static void make_ramp(const sp_patterns *patterns, ptrdiff_t pixels, float *ramp)
 {
     const double s_max = patterns->radius[pixels - 1];
     const double floor = 0.5 * patterns->shell_width / s_max; /* the innermost bins count too */
@@ -126,19 +131,24 @@ static void make_ramp(sp_merger *self, const sp_patterns *patterns, ptrdiff_t pi
     for (ptrdiff_t p = 0; p < pixels; p++) {
         const double s = patterns->radius[p] / s_max;
 
-        self->ramp[p] = (float)(s * s + floor * floor);
+        ramp[p] = (float)(s * s + floor * floor);
     }
 }
 
-/* Spreads the images of one lane in one round: first + lane, first + lane + LANES, ... */
-static void spread_lane(const sp_merger *self, const sp_patterns *patterns, const sp_quat *orientation,
-                        ptrdiff_t pixels, ptrdiff_t first, int lane)
-{
-    const ptrdiff_t end = patterns->images - first < ROUND * LANES ? patterns->images : first + ROUND * LANES;
-    float *value = self->scratch[lane], *weight = value + patterns->pixels;
+/* Images first, first + step, ... before `end`. */
+typedef struct every {
+    ptrdiff_t first, end, step;
+} every;
 
-    memset(self->pair[lane], 0, (size_t)sp_nufft_pair_count(self->nufft) * sizeof(float));
-    for (ptrdiff_t n = first + lane; n < end && !sp_interrupted(); n += LANES) {
+/* Adds them to the pair. */
+static void spread(const sp_merger *self, const sp_patterns *patterns, const sp_quat *orientation, every images,
+                   double s_max, float *scratch, float *pair)
+{
+    const ptrdiff_t pixels = sp_patterns_within(patterns, s_max);
+    float *value = scratch, *weight = value + patterns->pixels, *ramp = weight + patterns->pixels;
+
+    make_ramp(patterns, pixels, ramp);
+    for (ptrdiff_t n = images.first; n < images.end && !sp_interrupted(); n += images.step) {
         sp_pattern_reader reader = sp_patterns_open(patterns, n);
         const float scale = patterns->scale[n];
         const sp_mat3 rotation = sp_quat_to_matrix(orientation[n]);
@@ -148,27 +158,21 @@ static void spread_lane(const sp_merger *self, const sp_patterns *patterns, cons
         }
         sp_patterns_read(&reader, pixels, 1.0f, value);
         for (ptrdiff_t p = 0; p < pixels; p++) {
-            weight[p] = scale * patterns->exposure[p] * self->ramp[p];
-            value[p] *= self->ramp[p]; /* weight * count / (scale exposure) */
+            weight[p] = scale * patterns->exposure[p] * ramp[p];
+            value[p] *= ramp[p]; /* weight * count / (scale exposure) */
         }
         sp_nufft_spread_pair(self->nufft, &rotation, 2.0 * self->box, (const float *const *)patterns->s, pixels, value,
-                             weight, self->pair[lane]);
+                             weight, pair);
     }
 }
 
-/* All images, in rounds, into the total. */
-static void spread_all(sp_merger *self, const sp_patterns *patterns, const sp_quat *orientation, ptrdiff_t pixels)
+void sp_merger_spread(const sp_merger *merger, const sp_patterns *patterns, const sp_quat *orientation, double s_max,
+                      float *scratch, float *pair)
 {
-    make_ramp(self, patterns, pixels);
-    memset(self->total, 0, (size_t)sp_nufft_pair_count(self->nufft) * sizeof *self->total);
-    for (ptrdiff_t first = 0; first < patterns->images; first += ROUND * LANES) {
-#pragma omp parallel for schedule(dynamic, 1)
-        for (int lane = 0; lane < LANES; lane++) {
-            spread_lane(self, patterns, orientation, pixels, first, lane);
-        }
-        sp_nufft_add_pairs(self->nufft, (const float *const *)self->pair, LANES, self->total);
-    }
+    spread(merger, patterns, orientation, (every){0, patterns->images, 1}, s_max, scratch, pair);
 }
+
+/* ---- a pair into an autocorrelation ---- */
 
 /* out = S T in + lambda in, T the Toeplitz operator. S T S in truth: what CG hands in are sums of the right-hand side
  * and of former results, all 0 outside the support. */
@@ -183,41 +187,106 @@ static void apply_normal(void *context, const float *in, float *out)
     }
 }
 
-/* From the spread pair: right-hand side A^T W y on the support, and the transform of the Toeplitz kernel. Both are
- * divided by the eigenvalue that a frequency has when the weights fill the sphere of radius s_max [1/m] evenly. */
-static void make_system(sp_merger *self, double s_max)
+/* From the pair: right-hand side A^T W y on the support, and the transform of the Toeplitz kernel. Both are
+ * divided by the eigenvalue that a frequency has when the weights fill the sphere of radius `outermost` evenly. */
+static void make_system(sp_merger *self, const float *pair, double outermost)
 {
-    const double radius = fmin(s_max * self->box / (double)self->edge, 0.5); /* of the sphere, in edges */
+    const double radius = fmin(outermost * self->box / (double)self->edge, 0.5); /* of the sphere, in edges */
     const double sphere = 4.0 / 3.0 * M_PI * pow(radius, 3.0);
     const ptrdiff_t n = self->edge, m = self->padded, cube = n * n * n;
     double weights = 0.0, eigenvalue = 0.0;
 
-    sp_nufft_collect(self->nufft, self->total, 1, m, self->real);
+    sp_nufft_collect(self->nufft, pair, 1, m, self->real);
     weights = self->real[0]; /* sum of all weights: the kernel at r = 0 */
     eigenvalue = weights / sphere;
     sp_fft_forward(self->fft, self->real, self->half);
     for (ptrdiff_t i = 0; i < sp_fft_complex_count(self->fft); i++) {
         self->kernel[i] = (float)(crealf(self->half[i]) / (eigenvalue * (double)m * (double)m * (double)m));
     }
-    sp_nufft_collect(self->nufft, self->total, 0, n, self->right);
+    sp_nufft_collect(self->nufft, pair, 0, n, self->right);
     for (ptrdiff_t i = 0; i < cube; i++) {
         self->right[i] = self->support[i] ? (float)(self->right[i] / eigenvalue) : 0.0f;
     }
 }
 
-sp_merge_result sp_merger_run(sp_merger *merger, const sp_patterns *patterns, const sp_quat *orientation, double s_max,
-                              double lambda, int iterations, float *autocorrelation)
+sp_merge_result sp_merger_solve(sp_merger *merger, const float *pair, double outermost, double lambda, int iterations,
+                                float *autocorrelation)
 {
     const ptrdiff_t cube = merger->edge * merger->edge * merger->edge;
 
-    const ptrdiff_t pixels = sp_patterns_within(patterns, s_max);
-
-    spread_all(merger, patterns, orientation, pixels);
-    make_system(merger, patterns->radius[pixels - 1]);
+    make_system(merger, pair, outermost);
     merger->lambda = lambda;
     memset(autocorrelation, 0, (size_t)cube * sizeof *autocorrelation);
     const sp_cg_result result =
         sp_cg_solve(apply_normal, merger, cube, merger->right, autocorrelation, CG_TOLERANCE, iterations, merger->work);
 
     return (sp_merge_result){.iterations = result.iterations, .residual = result.residual};
+}
+
+/* ---- both, on the threads of this process ---- */
+
+sp_status sp_merge_lanes_new(const sp_merger *merger, const sp_patterns *patterns, sp_merge_lanes **lanes)
+{
+    sp_status status = SP_OK;
+    sp_merge_lanes *self = NULL;
+
+    SP_TRY(SP_ARRAY(self, 1));
+    for (int lane = 0; lane < LANES; lane++) {
+        SP_TRY(SP_ARRAY(self->pair[lane], sp_merger_pair_count(merger)));
+        SP_TRY(SP_ARRAY(self->scratch[lane], sp_merger_scratch_count(patterns)));
+    }
+    SP_TRY(SP_ARRAY(self->total, sp_merger_pair_count(merger)));
+    *lanes = self;
+    self = NULL;
+done:
+    sp_merge_lanes_free(self);
+    return status;
+}
+
+void sp_merge_lanes_free(sp_merge_lanes *lanes)
+{
+    if (!lanes) {
+        return;
+    }
+    for (int lane = 0; lane < LANES; lane++) {
+        sp_array_free(lanes->pair[lane]);
+        sp_array_free(lanes->scratch[lane]);
+    }
+    sp_array_free(lanes->total);
+    sp_array_free(lanes);
+}
+
+size_t sp_merge_lanes_bytes(ptrdiff_t edge, ptrdiff_t pixels)
+{
+    return (size_t)((LANES + 1) * sp_nufft_pair_bytes(2 * edge, OVERSAMPLING) +
+                    LANES * 3.0 * sizeof(float) * (double)pixels);
+}
+
+/* All images, in rounds, into the total. */
+static void spread_all(const sp_merger *self, sp_merge_lanes *lanes, const sp_patterns *patterns,
+                       const sp_quat *orientation, double s_max)
+{
+    const size_t bytes = (size_t)sp_merger_pair_count(self) * sizeof *lanes->total;
+
+    memset(lanes->total, 0, bytes);
+    for (ptrdiff_t first = 0; first < patterns->images; first += ROUND * LANES) {
+        const ptrdiff_t end = patterns->images - first < ROUND * LANES ? patterns->images : first + ROUND * LANES;
+
+#pragma omp parallel for schedule(dynamic, 1)
+        for (int lane = 0; lane < LANES; lane++) {
+            memset(lanes->pair[lane], 0, bytes);
+            spread(self, patterns, orientation, (every){first + lane, end, LANES}, s_max, lanes->scratch[lane],
+                   lanes->pair[lane]);
+        }
+        sp_nufft_add_pairs(self->nufft, (const float *const *)lanes->pair, LANES, lanes->total);
+    }
+}
+
+sp_merge_result sp_merger_run(sp_merger *merger, sp_merge_lanes *lanes, const sp_patterns *patterns,
+                              const sp_quat *orientation, double s_max, double lambda, int iterations,
+                              float *autocorrelation)
+{
+    spread_all(merger, lanes, patterns, orientation, s_max);
+    return sp_merger_solve(merger, lanes->total, sp_merger_outermost(patterns, s_max), lambda, iterations,
+                           autocorrelation);
 }

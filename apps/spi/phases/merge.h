@@ -12,6 +12,7 @@
 #include "num/quaternion.h"
 #include "phases/patterns.h"
 
+/* What all steps share, and the work space of the solver. */
 typedef struct sp_merger sp_merger;
 
 typedef struct sp_merge_result {
@@ -22,20 +23,55 @@ typedef struct sp_merge_result {
 /*   edge, voxel      the model's grid: even edge [voxel], edge of a voxel [m]
  *   support_radius   the autocorrelation is 0 beyond it [m]: the particle's diameter
  *   width            of the spreading kernel, 4 or 6
- *   pixels           of one pattern, at most
  * Free with sp_merger_free(). Fails with SP_ERR_USAGE, SP_ERR_MEMORY. */
-sp_status sp_merger_new(ptrdiff_t edge, double voxel, double support_radius, int width, ptrdiff_t pixels,
-                        sp_merger **merger);
+sp_status sp_merger_new(ptrdiff_t edge, double voxel, double support_radius, int width, sp_merger **merger);
 void sp_merger_free(sp_merger *merger); /* NULL is fine */
-size_t sp_merger_bytes(ptrdiff_t edge); /* memory it will take, for planning ahead */
+size_t sp_merger_bytes(ptrdiff_t edge); /* memory it will take, for planning ahead; pairs and scratch come on top */
 
-/* Merges every image with scale > 0.
- *   orientation      in   [images]
- *   s_max            bins beyond it [1/m] are left out; at least one must lie within
+/* ---- in pieces: images into pairs of grids, the sum of all pairs into the autocorrelation ---- */
+
+/* Floats in a pair, which holds sum A^T W y and sum A^T W, and in the scratch of one call to spread on it. Both are the
+ * caller's, from sp_array_new(). */
+ptrdiff_t sp_merger_pair_count(const sp_merger *merger);
+ptrdiff_t sp_merger_scratch_count(const sp_patterns *patterns);
+
+/* Adds every image with scale > 0 to a pair, one after the other.
+ *   orientation  in      [images]
+ *   s_max        bins beyond it [1/m] are left out; at least one must lie within
+ *   scratch      scratch [sp_merger_scratch_count()]
+ *   pair         in out  [sp_merger_pair_count()] zeroed by the caller, before the first images
+ * Pairs add up float by float. Some hundred images for each: they are single precision. Any number of threads may call
+ * with one merger, each with a scratch and a pair of its own. Ends early when the user interrupts: the pair is then not
+ * to be used. Cannot fail. */
+void sp_merger_spread(const sp_merger *merger, const sp_patterns *patterns, const sp_quat *orientation, double s_max,
+                      float *scratch, float *pair);
+
+/* The outermost bin within s_max, |s| [1/m]. */
+double sp_merger_outermost(const sp_patterns *patterns, double s_max);
+
+/* The autocorrelation from the sum of all pairs.
+ *   pair             in   [sp_merger_pair_count()]
+ *   outermost        [1/m] of the bins that were spread
  *   lambda           regularisation, relative to the eigenvalue of a fully measured frequency
  *   iterations       at most
  *   autocorrelation  out  [edge][edge][edge], FFT order
- * The same bits for any number of threads: images are summed in fixed lanes. Ends early when the user
- * interrupts: the result is then not to be used. Cannot fail. */
-sp_merge_result sp_merger_run(sp_merger *merger, const sp_patterns *patterns, const sp_quat *orientation, double s_max,
-                              double lambda, int iterations, float *autocorrelation);
+ * The same bits for any number of threads. Works in the merger: one call at a time. Cannot fail. */
+sp_merge_result sp_merger_solve(sp_merger *merger, const float *pair, double outermost, double lambda, int iterations,
+                                float *autocorrelation);
+
+/* ---- all of it, on the threads of this process ---- */
+
+/* The pairs and scratch of sp_merger_run(): five pairs. */
+typedef struct sp_merge_lanes sp_merge_lanes;
+
+/* For this merger and patterns with so many bins. Keeps a reference to neither; free with sp_merge_lanes_free(). Fails
+ * with SP_ERR_MEMORY. */
+sp_status sp_merge_lanes_new(const sp_merger *merger, const sp_patterns *patterns, sp_merge_lanes **lanes);
+void sp_merge_lanes_free(sp_merge_lanes *lanes); /* NULL is fine */
+size_t sp_merge_lanes_bytes(ptrdiff_t edge, ptrdiff_t pixels);
+
+/* Spreads every image and solves; arguments as above. The same bits for any number of threads: images are summed in
+ * fixed lanes. Ends early when the user interrupts: the result is then not to be used. Cannot fail. */
+sp_merge_result sp_merger_run(sp_merger *merger, sp_merge_lanes *lanes, const sp_patterns *patterns,
+                              const sp_quat *orientation, double s_max, double lambda, int iterations,
+                              float *autocorrelation);

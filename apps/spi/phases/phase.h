@@ -1,16 +1,34 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
-/* phases/phase.h -- from intensities to density: iterative phasing with support and positivity.
+/* phases/phase.h -- from intensities to density: iterative phasing with support and positivity, one start of it.
  *
- * Several starts run side by side, each a sequence of RAAR (Luke, Inverse Problems 21 (2005) 37) and error-reduction
- * steps (Fienup, Appl. Opt. 21 (1982) 2758) with a support that follows the density (shrinkwrap, Marchesini et al.,
- * Phys. Rev. B 68 (2003) 140101). The winner has the smallest Fourier residual; the truth plays no part. */
+ * A start is a sequence of RAAR (Luke, Inverse Problems 21 (2005) 37) and error-reduction steps (Fienup, Appl. Opt. 21
+ * (1982) 2758) with a support that follows the density (shrinkwrap, Marchesini et al., Phys. Rev. B 68 (2003) 140101),
+ * from random numbers on. Starts know nothing of each other: many of them read the same amplitudes, each in a work
+ * space of its own. What becomes of many: phases/phase_starts.h. */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
 
-typedef struct sp_phaser sp_phaser;
+/* What all starts share: never changed once made, any number of threads may read it. */
+typedef struct sp_phase_plan sp_phase_plan;
+
+/* For densities of edge^3 voxels (even) of this size [m]. Free with sp_phase_plan_free(). Fails with SP_ERR_USAGE,
+ * SP_ERR_MEMORY. */
+sp_status sp_phase_plan_new(ptrdiff_t edge, double voxel, sp_phase_plan **plan);
+void sp_phase_plan_free(sp_phase_plan *plan); /* NULL is fine */
+
+/* Work space of one call at a time: nothing in it outlives the call. Keeps no reference to the plan; free with
+ * sp_phase_work_free(). Fails with SP_ERR_MEMORY. */
+typedef struct sp_phase_work sp_phase_work;
+sp_status sp_phase_work_new(const sp_phase_plan *plan, sp_phase_work **work);
+void sp_phase_work_free(sp_phase_work *work); /* NULL is fine */
+
+/* Memory that they will take [byte], for planning ahead. */
+double sp_phase_plan_bytes(ptrdiff_t edge);
+double sp_phase_work_bytes(ptrdiff_t edge);
 
 typedef struct sp_phase_settings {
     int starts;        /* side by side */
@@ -26,37 +44,32 @@ typedef struct sp_phase_settings {
     uint64_t seed;     /* of the random first densities */
 } sp_phase_settings;
 
-typedef struct sp_phase_result {
+/* How a start ended. Plain data. */
+typedef struct sp_phase_outcome {
     double residual; /* sum (|F| - A)^2 / sum A^2 over the known amplitudes, support and positivity applied */
     double volume;   /* of the support [voxel] */
-    double spread;   /* standard deviation of the residual over the starts */
-    int winner;      /* which start */
-    int dropped;     /* starts whose support vanished or filled the ball */
-} sp_phase_result;
+    bool dropped;    /* the support vanished or filled the ball */
+} sp_phase_outcome;
 
-/* For densities of edge^3 voxels (even) of this size [m], at most `starts` side by side. */
-sp_status sp_phaser_new(ptrdiff_t edge, double voxel, int starts, sp_phaser **phaser);
-void sp_phaser_free(sp_phaser *phaser); /* NULL is fine */
-size_t sp_phaser_bytes(ptrdiff_t edge, int starts);
+/* Floats in the amplitudes of all frequencies. */
+ptrdiff_t sp_phase_amplitude_count(const sp_phase_plan *plan);
 
-/* Phases one set of intensities.
- *   autocorrelation  in      [edge][edge][edge] FFT order
+/* amplitude = sqrt(intensity), the intensity being the transform of the autocorrelation; 0 where that is negative.
+ *   autocorrelation  in   [edge][edge][edge] FFT order
  *   s_low, s_high    frequencies outside [1/m] are unknown: left to the density below, 0 above
- *   density          out     [edge][edge][edge] FFT order, >= 0, centred on its centre of mass
- * The same bits for any number of threads. Ends early when the user interrupts (base/interrupt.h): the density is then
- * not to be used. Cannot fail; a result with dropped == starts kept the least bad one. */
-sp_phase_result sp_phaser_run(sp_phaser *phaser, const float *autocorrelation, double s_low, double s_high,
-                              const sp_phase_settings *settings, float *density);
+ *   amplitude        out  [sp_phase_amplitude_count()] */
+void sp_phase_amplitudes(const sp_phase_plan *plan, const float *autocorrelation, double s_low, double s_high,
+                         sp_phase_work *work, float *amplitude);
 
-/* The mean of the starts of the last run that came out as well as the winner (residual within 25 %), each laid upon it
- * by shift and hand. Where they disagree, phases cancel: the mean is weighted by how well each frequency is known.
- *   density  out  [edge][edge][edge] FFT order, centred on its centre of mass; slightly negative in places
- *   prtf     out  [edge/2+1] phase retrieval transfer function per round(|k|): |sum F| / sum |F| (Chapman et al., J.
- * Opt. Soc. Am. A 23 (2006) 1179) Returns how many starts entered. */
-int sp_phaser_average(sp_phaser *phaser, const sp_phase_result *result, float *density, double *prtf);
+/* Start k, 0 based. What it gives depends on the amplitudes, the settings (`starts` left aside) and k alone.
+ *   amplitude  in   [sp_phase_amplitude_count()]
+ *   density    out  [edge][edge][edge] FFT order, >= 0, centred on its centre of mass
+ * Ends early when the user interrupts (base/interrupt.h): the density is then not to be used. Cannot fail. */
+sp_phase_outcome sp_phase_start(const sp_phase_plan *plan, const float *amplitude, const sp_phase_settings *settings,
+                                int k, sp_phase_work *work, float *density);
 
 /* Autocorrelation of a density (both FFT order): the transform back of |F|^2, times a radial filter.
  *   filter  [edge] factor for round(|k|) = 0 .. edge-1, or NULL for 1
  *   shells  out [edge] mean |F|^2 per round(|k|) before the filter, or NULL */
-void sp_phaser_autocorrelate(sp_phaser *phaser, const float *density, const double *filter, double *shells,
-                             float *autocorrelation);
+void sp_phase_autocorrelate(const sp_phase_plan *plan, const float *density, const double *filter, sp_phase_work *work,
+                            double *shells, float *autocorrelation);

@@ -38,7 +38,10 @@ typedef struct starpu_state {
     bool mpi;              /* started by mpirun, or the like */
     MPI_Comm comm;         /* of our own messages */
     int threads_of_worker; /* OpenMP threads in a task */
+    struct starpu_codelet codelet;
 } starpu_state;
+
+static void run_on_cpu(void *buffers[], void *argument);
 
 /* ---- start and end ---- */
 
@@ -143,6 +146,8 @@ static sp_status start(sp_run *run)
     conf.nopencl = 0;
     conf.sched_policy_name = getenv("STARPU_SCHED") ? NULL : "prio";
     self->threads_of_worker = run->threads / conf.ncpus;
+    self->codelet =
+        (struct starpu_codelet){.cpu_funcs = {run_on_cpu}, .nbuffers = STARPU_VARIABLE_NBUFFERS, .name = "work"};
     outcome = self->mpi ? starpu_mpi_init_conf(NULL, NULL, 0, MPI_COMM_WORLD, &conf) : starpu_init(&conf);
     SP_REQUIRE(outcome == 0, SP_ERR_USAGE, "StarPU does not start (%s)", strerror(-outcome));
     run->engine = self;
@@ -252,14 +257,6 @@ static void end_of_work(void *argument)
     sp_work_free(argument);
 }
 
-static struct starpu_codelet *codelet(void)
-{
-    static struct starpu_codelet one = {
-        .cpu_funcs = {run_on_cpu}, .nbuffers = STARPU_VARIABLE_NBUFFERS, .name = "work"};
-
-    return &one;
-}
-
 /* Blocks that one rank reads and another owns. Both of them call this for each reader, in the same order. */
 static void send_what_is_read(sp_run *run, const sp_work *work)
 {
@@ -277,7 +274,7 @@ static void submit_one(sp_run *run, sp_work *work)
 {
     struct starpu_task *task = starpu_task_create();
 
-    task->cl = codelet();
+    task->cl = &((starpu_state *)run->engine)->codelet;
     task->name = work->type->name;
     task->priority = work->type->priority;
     task->nbuffers = work->uses;

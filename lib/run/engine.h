@@ -132,11 +132,13 @@ typedef struct sp_footprint {
     char file[44], what[64]; /* task, or "get", "fence", "end" */
 } sp_footprint;
 
-/* When a task ran. */
+/* When a task ran, the program waited, or a block was on its way. */
+enum { SP_ROW_PROGRAM = -1, SP_ROW_MESSAGES = -2, SP_EVENT_NAME = 40 };
 typedef struct sp_event {
-    const char *name;
+    char name[SP_EVENT_NAME];
     ptrdiff_t point[2];
-    int worker;
+    int64_t bytes;
+    int worker;        /* or SP_ROW_ */
     double begin, end; /* [s] since the run began */
 } sp_event;
 
@@ -183,6 +185,11 @@ void sp_work_free(sp_work *work);
 /* Runs the work's function on its blocks, unless the run has failed. `worker`: 0 .. SP_RUN_WORKERS - 1, one work at a
  * time each. */
 void sp_work_do(sp_work *work, int worker);
+
+/* Keeps an event of a run that keeps times. */
+void sp_run_note(sp_run *run, const char *name, const ptrdiff_t point[2], int64_t bytes, int worker, double begin,
+                 double end);
+double sp_run_time(const sp_run *run); /* [s] since it began */
 
 /* ---- blocks ---- */
 

@@ -21,6 +21,51 @@ static const char *file_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
+/* ---- times ---- */
+
+double sp_run_time(const sp_run *run)
+{
+    return sp_clock_wall() - run->began;
+}
+
+/* Room for one more; the lock is held. */
+static bool make_room(sp_run *run)
+{
+    if (run->events == run->room) {
+        const ptrdiff_t room = 2 * run->room + 1024;
+        sp_event *more = realloc(run->event, (size_t)room * sizeof *more);
+
+        if (more) {
+            run->event = more;
+            run->room = room;
+        }
+    }
+    return run->events < run->room;
+}
+
+void sp_run_note(sp_run *run, const char *name, const ptrdiff_t point[2], int64_t bytes, int worker, double begin,
+                 double end)
+{
+    if (!run->settings.timed) {
+        return;
+    }
+    pthread_mutex_lock(&run->lock);
+    if (make_room(run)) { /* else it is lost: nothing depends on it */
+        sp_event *event = &run->event[run->events++];
+
+        *event =
+            (sp_event){.point = {point[0], point[1]}, .bytes = bytes, .worker = worker, .begin = begin, .end = end};
+        snprintf(event->name, sizeof event->name, "%s", name);
+    }
+    pthread_mutex_unlock(&run->lock);
+}
+
+/* The program has waited since then. */
+static void note_wait(sp_run *run, const char *what, double since)
+{
+    sp_run_note(run, what, (const ptrdiff_t[2]){0, 0}, 0, SP_ROW_PROGRAM, since, sp_run_time(run));
+}
+
 /* ---- failure ---- */
 
 bool sp_run_failed(const sp_run *run)
@@ -68,7 +113,7 @@ static sp_status outcome(const sp_run *run)
 
 static void look_around(sp_run *run)
 {
-    const double now = sp_clock_wall() - run->began;
+    const double now = sp_run_time(run);
 
     for (int worker = 0; worker < SP_RUN_WORKERS; worker++) {
         const sp_work *work = atomic_load(&run->duty[worker].work);
@@ -231,7 +276,6 @@ sp_status sp_run_new(const sp_run_settings *settings, sp_run **run)
                "this program was built without StarPU: install libstarpu-dev and libopenmpi-dev, and build again");
     SP_TRY(SP_ARRAY(self, 1));
     self->settings = *settings;
-    self->began = sp_clock_wall();
     pthread_mutex_init(&self->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -239,6 +283,8 @@ sp_status sp_run_new(const sp_run_settings *settings, sp_run **run)
     pthread_condattr_destroy(&monotonic);
     SP_TRY(calls_of(settings->engine)->start(self));
     self->calls = calls_of(settings->engine);
+    agree(self, __FILE__, 0, "begin", 0);
+    self->began = sp_clock_wall(); /* all ranks at once, about */
     SP_TRY(begin_watch(self));
     *run = self;
     self = NULL;
@@ -302,11 +348,14 @@ int64_t sp_run_next_id(sp_run *run)
 
 sp_status sp_run_fence_at(sp_run *run, const char *file, int line)
 {
+    const double begin = sp_run_time(run);
+
     agree(run, file, line, "fence", 0);
     if (!sp_run_failed(run)) {
         run->calls->wait(run);
     }
     agree(run, file, line, "fence", 1); /* nobody goes on before all are here */
+    note_wait(run, "fence", begin);
     return outcome(run);
 }
 
@@ -329,6 +378,7 @@ sp_status sp_run_get_at(sp_run *run, const char *file, int line, sp_region *regi
 {
     const uint64_t where =
         mix(mix(mix(0, &region->id, sizeof region->id), &first, sizeof first), &blocks, sizeof blocks);
+    const double begin = sp_run_time(run);
     char *to = out;
     sp_status status = SP_OK;
 
@@ -340,6 +390,7 @@ sp_status sp_run_get_at(sp_run *run, const char *file, int line, sp_region *regi
         SP_TRY(run->calls->fetch(run, region->block[b], to));
         to += region->block[b]->bytes;
     }
+    note_wait(run, region->name, begin);
     status = outcome(run);
 done:
     return status;

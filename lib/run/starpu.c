@@ -257,6 +257,39 @@ static void end_of_work(void *argument)
     sp_work_free(argument);
 }
 
+/* A block on its way here. */
+typedef struct journey {
+    sp_run *run;
+    const char *name;
+    int64_t bytes;
+    ptrdiff_t index;
+    double begin;
+} journey;
+
+static void note_arrival(void *context)
+{
+    journey *j = context;
+
+    sp_run_note(j->run, j->name, (const ptrdiff_t[2]){j->index, 0}, j->bytes, SP_ROW_MESSAGES, j->begin,
+                sp_run_time(j->run));
+    free(j);
+}
+
+/* NULL: it is not worth a note. Region names live as long as their regions: longer than journeys. */
+static journey *begin_journey(sp_run *run, const sp_block *block)
+{
+    journey *j = run->settings.timed && block->owner != run->rank && !block->shared ? malloc(sizeof *j) : NULL;
+
+    if (j) {
+        *j = (journey){.run = run,
+                       .name = block->name,
+                       .bytes = (int64_t)block->bytes,
+                       .index = block->index,
+                       .begin = sp_run_time(run)};
+    }
+    return j;
+}
+
 /* Blocks that one rank reads and another owns. Both of them call this for each reader, in the same order. */
 static void send_what_is_read(sp_run *run, const sp_work *work)
 {
@@ -264,7 +297,10 @@ static void send_what_is_read(sp_run *run, const sp_work *work)
         sp_block *block = work->use[i].block;
 
         if (block && block->owner != work->rank && (block->owner == run->rank || work->rank == run->rank)) {
-            starpu_mpi_get_data_on_node_detached(MPI_COMM_WORLD, handle_of(run, block), work->rank, NULL, NULL);
+            journey *j = begin_journey(run, block);
+
+            starpu_mpi_get_data_on_node_detached(MPI_COMM_WORLD, handle_of(run, block), work->rank,
+                                                 j ? note_arrival : NULL, j);
             block->shared = true;
         }
     }

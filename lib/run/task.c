@@ -171,28 +171,6 @@ const sp_reduction sp_sum_float = {begin_sum, add_floats}, sp_sum_double = {begi
 
 /* ---- running ---- */
 
-static void note(sp_run *run, const sp_work *work, int worker, double begin, double end)
-{
-    pthread_mutex_lock(&run->lock);
-    if (run->events == run->room) {
-        const ptrdiff_t room = 2 * run->room + 1024;
-        sp_event *more = realloc(run->event, (size_t)room * sizeof *more);
-
-        if (more) {
-            run->event = more;
-            run->room = room;
-        }
-    }
-    if (run->events < run->room) { /* else it is lost: nothing depends on it */
-        run->event[run->events++] = (sp_event){.name = work->type->name,
-                                               .point = {work->point[0], work->point[1]},
-                                               .worker = worker,
-                                               .begin = begin,
-                                               .end = end};
-    }
-    pthread_mutex_unlock(&run->lock);
-}
-
 /* NULL, and the run has failed, if there is no memory. */
 static void *scratch_for(const sp_work *work, sp_scratch *scratch)
 {
@@ -218,7 +196,7 @@ void sp_work_do(sp_work *work, int worker)
     if (sp_run_failed(run)) {
         return;
     }
-    const double begin = sp_clock_wall() - run->began;
+    const double begin = sp_run_time(run);
 
     atomic_store(&duty->since, begin);
     atomic_store(&duty->work, work);
@@ -229,9 +207,7 @@ void sp_work_do(sp_work *work, int worker)
     }
     work->type->run(&task);
     atomic_store(&duty->work, NULL);
-    if (run->settings.timed) {
-        note(run, work, worker, begin, sp_clock_wall() - run->began);
-    }
+    sp_run_note(run, work->type->name, work->point, 0, worker, begin, sp_run_time(run));
 }
 
 sp_work *sp_work_new(sp_run *run, const sp_task_type *type, const char *file, int line, int uses)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <math.h>
+#include <string.h>
 
 #include "base/interrupt.h"
 #include "base/memory.h"
@@ -234,13 +235,14 @@ static void choose_noise(sp_loop *l)
     l->patterns.quantum = l->state->quantum;
 }
 
-/* FNV-1a (http://www.isthe.com/chongo/tech/comp/fnv): `hash` with these bytes taken in. */
-static uint64_t take_in(uint64_t hash, size_t count, const void *bytes)
+/* FNV-1a (http://www.isthe.com/chongo/tech/comp/fnv): `hash` with the bits of a number taken in. */
+static uint64_t take_in(uint64_t hash, double value)
 {
-    const unsigned char *byte = bytes;
+    uint64_t bits = 0;
 
-    for (size_t i = 0; i < count; i++) {
-        hash = (hash ^ byte[i]) * 0x100000001b3u;
+    memcpy(&bits, &value, sizeof bits);
+    for (int shift = 0; shift < 64; shift += 8) {
+        hash = (hash ^ (bits >> shift & 0xff)) * 0x100000001b3u;
     }
     return hash;
 }
@@ -249,11 +251,12 @@ static uint64_t take_in(uint64_t hash, size_t count, const void *bytes)
  * system's library enters it, so another machine finds the same number. */
 static uint64_t fingerprint(const sp_loop *l)
 {
-    const double whole[] = {l->state->photons_per_image, l->s_max};
-    const float *scale = l->patterns.scale;
-    const uint64_t hash = take_in(0xcbf29ce484222325u, sizeof whole, whole);
+    uint64_t hash = take_in(take_in(0xcbf29ce484222325u, l->state->photons_per_image), l->s_max);
 
-    return take_in(hash, (size_t)l->state->images * sizeof *scale, scale) >> 11;
+    for (ptrdiff_t n = 0; n < l->state->images; n++) {
+        hash = take_in(hash, (double)l->patterns.scale[n]);
+    }
+    return hash >> 11; /* 53 bits: a double holds them */
 }
 
 sp_status sp_loop_read(sp_loop *l)

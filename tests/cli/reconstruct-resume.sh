@@ -58,17 +58,17 @@ refused() {
 
 # So few images, of so small a particle, that generations are refused in both stages and a second attempt begins.
 "$spica" simulate --structure "$SPICA_EXAMPLES/2cex.pdb.gz" --images 16 --pixels 32 --photons 1e6 --seed 4 --quiet -o images.h5
-hard="images.h5 --starts 1 --resolution 14 --diameter 40"
+hard="images.h5 --starts 1 --resolution 16 --diameter 38 --seed 2"
 # shellcheck disable=SC2086 # several words
-"$spica" reconstruct $hard --generations 40 -o whole --quiet
-for words in '7: .*(refused)' '1[0-9]: .*(refused)' 'attempt 2' 'generation 3[4-9]: .*(refused)'; do
+"$spica" reconstruct $hard --generations 24 -o whole --quiet
+for words in 'generation  [1-9]: .*(refused)' 'generation 1[0-9]: .*(refused)' 'attempt 2'; do
     grep -q "$words" whole/log.txt || echo "note: no more '$words' in this run"
 done
 
 # killed in the search, after refused generations, in the refinement, in the second attempt
 # shellcheck disable=SC2086
-start $hard --generations 40 -o killed
-for moment in 2 6 10 13 20 36 40; do
+start $hard --generations 24 -o killed
+for moment in 2 5 9 13 16 21 24; do
     wait_until grep -q "generation *$moment:" killed/log.txt
     stop KILL 137
     echo rubbish >killed/checkpoint.h5.next.tmp
@@ -80,14 +80,14 @@ program=
 rm -f killed/checkpoint.h5.next.tmp killed/result.h5.next # the last one had ended before
 same whole killed
 grep -q 'going on after generation' killed/log.txt
-[ "$(grep -c '16 images, results go to' killed/log.txt)" -ge 6 ] || fail "the log does not go on"
-grep -q '^ *1  ' killed/report.txt && grep -q '^ *40  ' killed/report.txt || fail "the report does not show the whole history"
+[ "$(grep -c '16 images, results go to' killed/log.txt)" -ge 5 ] || fail "the log does not go on"
+grep -q '^ *1  ' killed/report.txt && grep -q '^ *24  ' killed/report.txt || fail "the report does not show the whole history"
 
 # killed while it writes
 # shellcheck disable=SC2086
-start $hard --generations 40 -o torn
+start $hard --generations 24 -o torn
 wait_until test -s torn/checkpoint.h5
-for _ in 1 2 3 4 5 6; do
+for _ in 1 2 3 4; do
     wait_until ls torn/*.next torn/*.tmp
     stop KILL 137
     "$spica" info torn/checkpoint.h5 >info.txt || fail "half a checkpoint"
@@ -99,16 +99,16 @@ same whole torn
 
 # stopped by a signal that it obeys, and then by its limit, which may be raised
 # shellcheck disable=SC2086
-start $hard --generations 15 -o limited
+start $hard --generations 8 -o limited
 wait_until grep -q 'generation *4:' limited/log.txt
 stop TERM 130
-grep -q 'spica reconstruct --resume limited goes on' limited/log.txt || grep -q 'generation 15' limited/log.txt || fail "the cure is not told"
+grep -q 'spica reconstruct --resume limited goes on' limited/log.txt || grep -q 'generation  8' limited/log.txt || fail "the cure is not told"
 "$spica" reconstruct --resume limited --threads 1 --quiet
-grep -q 'stopped after 15 generations' limited/log.txt
-refused 0 limited 'limited: the run has ended after 15 generations: the number of generations allowed was used up'
-refused 2 limited '--generations: 14 is less than the 15' --generations 14
+grep -q 'stopped after 8 generations' limited/log.txt
+refused 0 limited 'limited: the run has ended after 8 generations: the number of generations allowed was used up'
+refused 2 limited '--generations: 7 is less than the 8' --generations 7
 cp -r limited short
-"$spica" reconstruct --resume limited --generations 40 --threads 0 --quiet
+"$spica" reconstruct --resume limited --generations 24 --threads 0 --quiet
 same whole limited
 
 # a run that has converged has ended for good
@@ -143,7 +143,7 @@ status=0
 # images that moved, and others
 mv images.h5 moved.h5
 refused 1 short 'images.h5: the images of this run are not there any more; tell their new place' --generations 16
-"$spica" reconstruct --resume short moved.h5 --generations 40 --quiet
+"$spica" reconstruct --resume short moved.h5 --generations 24 --quiet
 cmp whole/density.mrc short/density.mrc || fail "moved images give another map"
 grep -q 'images = moved.h5' short/settings.txt
 "$spica" simulate --structure "$SPICA_EXAMPLES/2cex.pdb.gz" --images 16 --pixels 32 --photons 1e6 --seed 5 --quiet -o others.h5

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <math.h>
+#include <string.h>
 
 #include "base/interrupt.h"
 #include "base/memory.h"
@@ -234,21 +235,28 @@ static void choose_noise(sp_loop *l)
     l->patterns.quantum = l->state->quantum;
 }
 
-/* FNV-1a (http://www.isthe.com/chongo/tech/comp/fnv) of what the images are known by: total, detail, and how bright
- * each of them is. No function of the system's library enters it: another machine finds the same number. */
-static uint64_t take_fingerprint(const sp_loop *l)
+/* FNV-1a (http://www.isthe.com/chongo/tech/comp/fnv): `hash` with the bits of a number taken in. */
+static uint64_t take_in(uint64_t hash, double value)
 {
-    const double whole[] = {l->state->photons_per_image, l->s_max};
-    const unsigned char *byte[] = {(const unsigned char *)whole, (const unsigned char *)l->patterns.scale};
-    const size_t count[] = {sizeof whole, (size_t)l->state->images * sizeof *l->patterns.scale};
-    uint64_t hash = 0xcbf29ce484222325u;
+    uint64_t bits = 0;
 
-    for (int part = 0; part < 2; part++) {
-        for (size_t i = 0; i < count[part]; i++) {
-            hash = (hash ^ byte[part][i]) * 0x100000001b3u;
-        }
+    memcpy(&bits, &value, sizeof bits);
+    for (int shift = 0; shift < 64; shift += 8) {
+        hash = (hash ^ (bits >> shift & 0xff)) * 0x100000001b3u;
     }
-    return hash >> 11;
+    return hash;
+}
+
+/* Of what the images are known by: their mean, their detail, and how bright each of them is. No function of the
+ * system's library enters it, so another machine finds the same number. */
+static uint64_t fingerprint(const sp_loop *l)
+{
+    uint64_t hash = take_in(take_in(0xcbf29ce484222325u, l->state->photons_per_image), l->s_max);
+
+    for (ptrdiff_t n = 0; n < l->state->images; n++) {
+        hash = take_in(hash, (double)l->patterns.scale[n]);
+    }
+    return hash >> 11; /* 53 bits: a double holds them */
 }
 
 sp_status sp_loop_read(sp_loop *l)
@@ -278,7 +286,7 @@ sp_status sp_loop_read(sp_loop *l)
     SP_TRY(for_each_block(l, "reading images", take_patterns, NULL));
     SP_TRY(sp_patterns_measure(&l->patterns));
     choose_noise(l);
-    l->fingerprint = take_fingerprint(l);
+    l->fingerprint = fingerprint(l);
     l->state->pixels_used = l->patterns.pixels;
     for (ptrdiff_t n = 0; n < l->state->images; n++) {
         l->state->used += l->patterns.scale[n] > 0.0f;

@@ -372,8 +372,9 @@ static void find_support(start *s)
 sp_phase_outcome sp_phase_start(const sp_phase_plan *plan, const float *amplitude, const sp_phase_settings *settings,
                                 int k, sp_phase_work *work, float *density)
 {
-    start s = {.plan = plan, .settings = settings, .amplitude = amplitude, .work = work, .density = density};
+    start s = {.plan = plan, .settings = settings, .amplitude = amplitude, .work = work};
 
+    s.density = density;
     begin(&s, k);
     find_support(&s);
     for (int i = 0; i < settings->final_steps; i++) {

@@ -87,10 +87,9 @@ sp_phase_result sp_phaser_run(sp_phaser *phaser, const float *autocorrelation, d
                               const sp_phase_settings *settings, float *density)
 {
     const int starts = settings->starts < phaser->starts ? settings->starts : phaser->starts;
-    const int threads = most_workers(phaser->workers, omp_get_max_threads());
 
     sp_phase_amplitudes(phaser->plan, autocorrelation, s_low, s_high, phaser->work[0], phaser->amplitude);
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+#pragma omp parallel for schedule(dynamic, 1) num_threads(most_workers(phaser->workers, omp_get_max_threads()))
     for (int i = 0; i < starts; i++) {
         phaser->outcome[i] = sp_phase_start(phaser->plan, phaser->amplitude, settings, i,
                                             phaser->work[omp_get_thread_num()], phaser->density[i]);

@@ -372,13 +372,11 @@ static void exchange(sp_run *run, const void *mine, size_t bytes, void *all)
     int done = 0;
 
     MPI_Iallgather(mine, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, self->comm, &request);
-    for (;;) { /* not MPI_Wait(): it would take a processor from the workers */
-        MPI_Test(&request, &done, MPI_STATUS_IGNORE);
-        if (done) {
-            return;
-        }
+    while (!done) { /* MPI_Wait() alone would take a processor from the workers */
         nanosleep(&nap, NULL);
+        MPI_Test(&request, &done, MPI_STATUS_IGNORE);
     }
+    MPI_Wait(&request, MPI_STATUS_IGNORE);
 }
 
 static void give_up(sp_run *run)

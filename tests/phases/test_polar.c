@@ -294,7 +294,7 @@ static void polar_scores(const scene *s, const setting *with, const sp_rotation_
 
     assert_int_equal(SP_ARRAY(best, s->images * count), SP_OK);
     assert_int_equal(SP_ARRAY(score, s->images * count), SP_OK);
-    sp_polar_search_run(polar, s->slicer, s->patterns.pixels, with->r, grid, (int)count, best, score);
+    sp_polar_search_run(polar, s->slicer, s->patterns.pixels, with->r, grid, &(sp_shortlists){(int)count, best, score});
     for (ptrdiff_t i = 0; i < s->images * count; i++) {
         all[i] = NAN;
     }
@@ -499,7 +499,7 @@ static answer search_within(const scene *s, sp_polar_search *polar, ptrdiff_t pi
 {
     const answer a = new_answer(s);
 
-    sp_polar_search_run(polar, s->slicer, pixels, 1.0, grid, KEEP, a.best, a.score);
+    sp_polar_search_run(polar, s->slicer, pixels, 1.0, grid, &(sp_shortlists){KEEP, a.best, a.score});
     return a;
 }
 
@@ -749,8 +749,8 @@ static void a_coarser_model_serves_fewer_pixels(void **state)
     answer a = new_answer(&s), b = new_answer(&s);
     int same = 0;
 
-    sp_polar_search_run(polar, fine, pixels, 1.0, &grid, KEEP, a.best, a.score);
-    sp_polar_search_run(polar, coarse, pixels, 1.0, &grid, KEEP, b.best, b.score);
+    sp_polar_search_run(polar, fine, pixels, 1.0, &grid, &(sp_shortlists){KEEP, a.best, a.score});
+    sp_polar_search_run(polar, coarse, pixels, 1.0, &grid, &(sp_shortlists){KEEP, b.best, b.score});
     for (ptrdiff_t n = 0; n < IMAGES; n++) {
         same += a.best[n * KEEP] == b.best[n * KEEP];
     }

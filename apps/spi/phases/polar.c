@@ -672,11 +672,11 @@ static void make_bias(const sp_polar *self, const tile_parts *t, ptrdiff_t at)
     }
 }
 
-void sp_polar_make_tile(const sp_polar *polar, const sp_slicer *slicer, ptrdiff_t tile, float *scratch, float *out)
+void sp_polar_make_tile(const sp_polar *polar, const sp_slicer *slicer, ptrdiff_t tile, float *scratch, float *features)
 {
     const ptrdiff_t width = polar->kernels->width, count = directions_of(polar, tile);
     const ptrdiff_t samples = polar->sample_start[polar->used], all = polar->sample_start[polar->rings];
-    const tile_parts t = parts_of(polar, out, scratch);
+    const tile_parts t = parts_of(polar, features, scratch);
 
     for (ptrdiff_t d = 0; d < count; d++) {
         sp_slicer_cut(slicer, polar->grid->q[(tile * TILE + d) * polar->grid->angles], polar->s, samples,
@@ -824,19 +824,18 @@ static void search_tiles(const sp_polar_search *self, const sp_slicer *slicer, p
 }
 
 void sp_polar_search_run(sp_polar_search *search, const sp_slicer *slicer, ptrdiff_t pixels, double dispersion,
-                         const sp_rotation_grid *grid, int keep, ptrdiff_t *best, float *score)
+                         const sp_rotation_grid *grid, const sp_shortlists *out)
 {
     const ptrdiff_t images = search->images->patterns->images, room = search->images->room;
-    const sp_shortlists out = {keep, best, score};
 
     sp_polar_begin(search->polar, pixels, dispersion, grid, sp_slicer_reach(slicer));
-    sp_shortlists_clear(&out, images);
+    sp_shortlists_clear(out, images);
     for (ptrdiff_t first = 0; first < images && !sp_interrupted(); first += room) {
         take_images(search, first, images - first < room ? images - first : room);
         for (ptrdiff_t t = 0; t < sp_polar_tiles(search->polar) && !sp_interrupted(); t += search->tiles) {
             const ptrdiff_t left = sp_polar_tiles(search->polar) - t;
 
-            search_tiles(search, slicer, t, left < search->tiles ? left : search->tiles, &out);
+            search_tiles(search, slicer, t, left < search->tiles ? left : search->tiles, out);
         }
     }
 }

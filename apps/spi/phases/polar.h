@@ -97,8 +97,7 @@ void sp_polar_search_free(sp_polar_search *search); /* NULL is fine */
  * that, which multiplies mean and dispersion as the fluence does.
  *   pixels ..   as for sp_polar_begin(); when the pixels change the images are transformed anew, as far as needed; in
  *               every search, if they do not fit the budget
- *   best        out  [images][keep] index into the grid, best first
- *   score       out  [images][keep]
+ *   out         out  of each image the indices into the grid and their scores
  * Same result for any number of threads; ties go to the lower index. Cannot fail; ends early when interrupted. */
 void sp_polar_search_run(sp_polar_search *search, const sp_slicer *slicer, ptrdiff_t pixels, double dispersion,
-                         const sp_rotation_grid *grid, int keep, ptrdiff_t *best, float *score);
+                         const sp_rotation_grid *grid, const sp_shortlists *out);

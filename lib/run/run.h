@@ -208,6 +208,9 @@ void *sp_task_scratch(const sp_task *task); /* as large as the launch says, alig
 /* The task cannot do its work: the run ends with this status and reason (printf format). */
 void sp_task_fail(sp_task *task, sp_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* The same with the reason of this thread's last failure, for people who know nothing of tasks. */
+void sp_task_pass_on(sp_task *task, sp_status status);
+
 /* The members of a block that carry a label: colours, without moving any data.
  *   label   in   [count]
  *   member  out  [count] their places, 0 based, ascending

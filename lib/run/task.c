@@ -104,6 +104,11 @@ void sp_task_fail(sp_task *task, sp_status status, const char *format, ...)
                 work->point[0], work->point[1], reason);
 }
 
+void sp_task_pass_on(sp_task *task, sp_status status)
+{
+    sp_run_fail(task->work->run, status, NULL, 0, "%s", sp_error_text());
+}
+
 ptrdiff_t sp_members(const int32_t *label, ptrdiff_t count, int32_t wanted, ptrdiff_t *member)
 {
     ptrdiff_t found = 0;

@@ -7,12 +7,7 @@
 #include "flow/loop.h"
 #include "num/sums.h"
 
-enum {
-    CLIMB_STEPS = 4,
-};
-
-static const double LAMBDA = 1e-3; /* merge regularisation: frequencies measured less well than this fade */
-static const double HOLE = 0.75;   /* speckles: a larger hole in the middle of the images is left to the phasing */
+static const double HOLE = 0.75; /* speckles: a larger hole in the middle of the images is left to the phasing */
 static const double SETTLED = 3.0 * M_PI / 180.0;
 static const double WORSE = 0.02; /* loss of mean score that refuses a generation */
 
@@ -28,8 +23,7 @@ void sp_loop_lap(sp_loop *l, int phase)
     l->cpu = cpu;
 }
 
-/* Radial filter that gives the model the images' own scattering curve: phasing fixes shapes, not the fall-off. */
-static void make_filter(sp_loop *l)
+void sp_loop_make_filter(const sp_loop *l, const double *shells, double *filter)
 {
     const ptrdiff_t n = l->state->edge;
     const sp_patterns *p = &l->patterns;
@@ -41,56 +35,40 @@ static void make_filter(sp_loop *l)
         const double share = at > 0.0 ? at - (double)lower : 0.0;
         const double wanted = lower < p->shells ? (1.0 - share) * p->profile[lower] + share * p->profile[upper] : 0.0;
 
-        l->filter[k] = k < n && (double)k <= l->reach * box && l->shells[k] > 0.0 ? wanted / l->shells[k] : 0.0;
+        filter[k] = k < n && (double)k <= l->reach * box && shells[k] > 0.0 ? wanted / shells[k] : 0.0;
     }
 }
 
-/* The density becomes the model that images are compared with. */
-static void load_model(sp_loop *l, const float *density)
-{
-    sp_phaser_autocorrelate(l->phaser, density, NULL, l->shells, l->model);
-    make_filter(l);
-    sp_phaser_autocorrelate(l->phaser, density, l->filter, NULL, l->model);
-    sp_slicer_load(l->slicer, l->model);
-}
-
-/* Frequencies that a beam stop hides [1/m]; 0 for a hole so small that the size of the particle fills it. */
-static double hidden_centre(const sp_loop *l)
+double sp_loop_hidden_centre(const sp_loop *l)
 {
     const double innermost = l->patterns.radius[0];
 
     return innermost * l->state->settings.diameter > HOLE ? innermost : 0.0;
 }
 
-sp_merge_result sp_loop_merge(sp_loop *l)
+sp_status sp_loop_merge_and_phase(sp_loop *l)
 {
-    return sp_merger_run(l->merger, l->lanes, &l->patterns, l->state->orientation, l->reach, LAMBDA, CG_ITERATIONS,
-                         l->autocorrelation);
-}
+    sp_phase_result phased;
+    sp_status status = SP_OK;
 
-sp_phase_result sp_loop_phase(sp_loop *l)
-{
-    return sp_phaser_run(l->phaser, l->autocorrelation, hidden_centre(l), l->reach, &l->phasing, l->density);
-}
-
-void sp_loop_merge_and_phase(sp_loop *l)
-{
-    l->now.merge_residual = sp_loop_merge(l).residual;
+    SP_TRY(sp_crews_merge(l, &l->now.merge_residual));
     sp_loop_lap(l, SP_PHASE_MERGE);
     l->phasing.seed = l->state->settings.seed * 1000003u + (uint64_t)l->now.generation * 101u + (uint64_t)l->refused;
-    const sp_phase_result phased = sp_loop_phase(l);
-
+    SP_TRY(sp_crews_phase(l, &phased));
     l->now.phasing_residual = phased.residual;
     l->now.support_volume = phased.volume * pow(l->state->voxel, 3.0);
-    load_model(l, l->density);
+    SP_TRY(sp_crews_load_model(l));
     sp_loop_lap(l, SP_PHASE_PHASE);
+done:
+    return status;
 }
 
-void sp_loop_match(sp_loop *l)
+sp_status sp_loop_match(sp_loop *l)
 {
     const ptrdiff_t images = l->state->images;
+    sp_status status = SP_OK;
 
-    sp_matcher_search(l->matcher, &l->grid, KEEP, l->best, l->best_score);
+    SP_TRY(sp_crews_search(l));
     l->now.orientations = l->grid.count;
     for (ptrdiff_t n = 0; n < images; n++) {
         l->orientation[n] = l->grid.q[l->best[n * KEEP]];
@@ -101,9 +79,11 @@ void sp_loop_match(sp_loop *l)
     }
     sp_loop_lap(l, SP_PHASE_SEARCH);
     if (l->refining) {
-        sp_matcher_refine(l->matcher, l->candidates, KEEP + 1, CLIMB_STEPS, sp_loop_speckle(l) / 3.0, l->orientation);
+        SP_TRY(sp_crews_refine(l));
         sp_loop_lap(l, SP_PHASE_REFINE);
     }
+done:
+    return status;
 }
 
 static int compare_doubles(const void *a, const void *b)
@@ -124,7 +104,7 @@ void sp_loop_measure_change(sp_loop *l)
         const double turn = fmin(sp_quat_angle(before, l->orientation[n]),
                                  sp_quat_angle(sp_quat_multiply(half_turn, before), l->orientation[n]));
 
-        if (l->patterns.scale[n] > 0.0f) {
+        if (l->state->scale[n] > 0.0f) {
             l->turn[used++] = turn;
             settled += turn < (l->refining ? SETTLED : 1.5 * l->grid.typical);
         }
@@ -143,7 +123,7 @@ double sp_loop_mean_score(const sp_loop *l)
     ptrdiff_t used = 0;
 
     for (ptrdiff_t n = 0; n < l->state->images; n++) {
-        if (l->patterns.scale[n] > 0.0f) {
+        if (l->state->scale[n] > 0.0f) {
             sum += l->score[n];
             used++;
         }
@@ -174,19 +154,20 @@ double sp_loop_best_score(const sp_loop *l)
 void sp_loop_keep_scores(sp_loop *l)
 {
     for (ptrdiff_t n = 0; n < l->state->images; n++) {
-        l->state->score[n] = l->patterns.scale[n] > 0.0f ? l->score[n] : NAN;
+        l->state->score[n] = l->state->scale[n] > 0.0f ? l->score[n] : NAN;
     }
 }
 
-void sp_loop_accept_or_refuse(sp_loop *l)
+sp_status sp_loop_accept_or_refuse(sp_loop *l)
 {
     const ptrdiff_t images = l->state->images, cube = l->state->edge * l->state->edge * l->state->edge;
     const bool worse = l->now.score < sp_loop_best_score(l) - WORSE;
+    sp_status status = SP_OK;
 
     l->now.accepted = !worse || l->refused >= MAX_REFUSED;
     if (!l->now.accepted) {
         l->refused++;
-        return;
+        return SP_OK;
     }
     if (worse) { /* the best score was a stroke of luck in the phasing: it is no measure any more */
         l->scored_from = l->now.generation;
@@ -198,7 +179,9 @@ void sp_loop_accept_or_refuse(sp_loop *l)
     memcpy(l->state->orientation, l->orientation, (size_t)images * sizeof *l->orientation);
     sp_loop_keep_scores(l);
     if (l->refining && l->state->settings.fit_scale) {
-        memcpy(l->patterns.scale, l->scale, (size_t)images * sizeof *l->scale);
         memcpy(l->state->scale, l->scale, (size_t)images * sizeof *l->scale);
+        SP_TRY(sp_crews_adopt_scales(l));
     }
+done:
+    return status;
 }

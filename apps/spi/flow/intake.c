@@ -9,10 +9,6 @@
 #include "num/fft.h"
 #include "phases/diameter.h"
 
-enum {
-    NOISE_IMAGES = 200, /* that the noise is measured from */
-};
-
 static const double BOX = 2.3;             /* edge of the box in diameters: the autocorrelation needs 2 */
 static const double NYQUIST_MARGIN = 1.02; /* the voxel is this much finer than resolution / 2 */
 static const double SPECKLES_PER_BIN = 0.34;
@@ -72,85 +68,6 @@ static void measure_reach(sp_loop *l)
     l->state->edge_resolution = 1.0 / edge;
 }
 
-/* Reads all images in blocks and hands each block to `take`. */
-typedef sp_status block_taker(sp_loop *l, ptrdiff_t first, ptrdiff_t count, const float *value, void *context);
-
-static sp_status for_each_block(sp_loop *l, const char *label, block_taker *take, void *context)
-{
-    const ptrdiff_t total = l->state->images, pixels = sp_image_file_map(l->file)->pixels;
-    const ptrdiff_t block = BLOCK_BYTES / 4 / pixels > 1 ? BLOCK_BYTES / 4 / pixels : 1;
-    sp_status status = SP_OK;
-    float *value = NULL;
-    sp_progress *progress = NULL;
-
-    SP_TRY(SP_ARRAY(value, (block < total ? block : total) * pixels));
-    SP_TRY(sp_progress_new(l->log, label, total, &progress));
-    for (ptrdiff_t first = 0; first < total; first += block) {
-        const ptrdiff_t count = total - first < block ? total - first : block;
-
-        SP_REQUIRE(!sp_interrupted(), SP_ERR_INTERRUPT, "interrupted while reading: nothing was written");
-        SP_TRY(sp_image_file_read(l->file, first, count, value));
-        SP_TRY(take(l, first, count, value, context));
-        sp_progress_add(progress, count);
-    }
-done:
-    sp_progress_free(progress);
-    sp_array_free(value);
-    return status;
-}
-
-static bool is_whole(const sp_loop *l, ptrdiff_t count, const float *value)
-{
-    const sp_detector_map *map = sp_image_file_map(l->file);
-
-    for (ptrdiff_t i = 0; i < count; i++) {
-        for (ptrdiff_t p = 0; p < map->pixels; p++) {
-            if (!map->bad[p] && !sp_photons_are_whole(&value[i * map->pixels + p], 1)) {
-                return false;
-            }
-        }
-    }
-    return true;
-}
-
-/* First pass: mean image (factors divided out), noise, and whether all values are counts. */
-static sp_status take_mean(sp_loop *l, ptrdiff_t first, ptrdiff_t count, const float *value, void *context)
-{
-    double *mean = context;
-    const ptrdiff_t pixels = sp_image_file_map(l->file)->pixels;
-
-    if (first == 0) {
-        l->state->quantum = sp_patterns_quantum(&l->pixels, count < NOISE_IMAGES ? count : NOISE_IMAGES, value);
-    }
-    for (ptrdiff_t i = 0; i < count; i++) {
-        for (ptrdiff_t p = 0; p < pixels; p++) {
-            mean[p] += value[i * pixels + p] / (double)l->state->images;
-        }
-    }
-    l->whole = (first == 0 || l->whole) && is_whole(l, count, value);
-    return SP_OK;
-}
-
-/* Second pass: into bins. */
-static sp_status take_patterns(sp_loop *l, ptrdiff_t first, ptrdiff_t count, const float *value, void *context)
-{
-    const ptrdiff_t pixels = sp_image_file_map(l->file)->pixels;
-    int worst = SP_OK; /* what is wrong is known to the thread where it happened alone */
-    sp_status status = SP_OK;
-
-    (void)context;
-#pragma omp parallel for schedule(static) reduction(max : worst)
-    for (ptrdiff_t i = 0; i < count; i++) {
-        const int outcome = (int)sp_patterns_add(&l->patterns, first + i, value + i * pixels);
-
-        worst = outcome > worst ? outcome : worst;
-    }
-    SP_REQUIRE(worst == SP_OK, (sp_status)worst,
-               worst == SP_ERR_MEMORY ? "no memory for the images" : "the image file changed while it was read");
-done:
-    return status;
-}
-
 bool sp_loop_climbs(const sp_reconstruct_settings *s)
 {
     return s->refine && s->match == SP_MATCH_LIKELIHOOD;
@@ -166,6 +83,14 @@ double sp_loop_first_reach(const sp_loop *l)
 double sp_loop_speckle(const sp_loop *l)
 {
     return fmax(l->state->edge_resolution, 1.0 / l->reach) / l->state->settings.diameter;
+}
+
+ptrdiff_t sp_loop_pixels(const sp_loop *l)
+{
+    const sp_patterns *p = &l->patterns;
+    const ptrdiff_t within = sp_patterns_within(p, l->reach);
+
+    return within > 0 ? p->shell_start[p->shell[within - 1] + 1] : 0; /* whole shells */
 }
 
 int sp_loop_orientations(double speckle)
@@ -254,7 +179,7 @@ static uint64_t fingerprint(const sp_loop *l)
     uint64_t hash = take_in(take_in(0xcbf29ce484222325u, l->state->photons_per_image), l->s_max);
 
     for (ptrdiff_t n = 0; n < l->state->images; n++) {
-        hash = take_in(hash, (double)l->patterns.scale[n]);
+        hash = take_in(hash, (double)l->state->scale[n]);
     }
     return hash >> 11; /* 53 bits: a double holds them */
 }
@@ -272,7 +197,8 @@ sp_status sp_loop_read(sp_loop *l)
     SP_TRY(make_pixels(l));
     measure_reach(l);
     SP_TRY(SP_ARRAY(mean, map->pixels));
-    SP_TRY(for_each_block(l, "looking at the images", take_mean, mean));
+    SP_TRY(sp_crews_look(l, mean));
+    SP_REQUIRE(!sp_interrupted(), SP_ERR_INTERRUPT, "interrupted while reading: nothing was written");
     for (ptrdiff_t p = 0; p < map->pixels; p++) {
         sum += map->bad[p] ? 0.0 : mean[p];
         mean[p] = map->bad[p] ? 0.0 : mean[p] / l->correction[p];
@@ -280,17 +206,16 @@ sp_status sp_loop_read(sp_loop *l)
     SP_REQUIRE(sum > 0.0, SP_ERR_INPUT, "all images are empty: there is not one photon in any good pixel");
     l->state->photons_per_image = sum;
     SP_TRY(choose_settings(l, mean));
-    SP_TRY(sp_patterns_init(&l->pixels, l->state->images, s->binning,
-                            s->low_resolution > 0.0 ? 1.0 / s->low_resolution : 0.0, l->s_max * 1.0001, l->whole,
-                            &l->patterns));
-    SP_TRY(for_each_block(l, "reading images", take_patterns, NULL));
-    SP_TRY(sp_patterns_measure(&l->patterns));
+    SP_TRY(sp_patterns_init(&l->pixels, 0, s->binning, s->low_resolution > 0.0 ? 1.0 / s->low_resolution : 0.0,
+                            l->s_max * 1.0001, false, &l->patterns));
+    SP_TRY(sp_crews_read(l));
+    SP_REQUIRE(!sp_interrupted(), SP_ERR_INTERRUPT, "interrupted while reading: nothing was written");
     choose_noise(l);
+    SP_TRY(sp_crews_scale(l));
     l->fingerprint = fingerprint(l);
     l->state->pixels_used = l->patterns.pixels;
     for (ptrdiff_t n = 0; n < l->state->images; n++) {
-        l->state->used += l->patterns.scale[n] > 0.0f;
-        l->state->scale[n] = l->patterns.scale[n];
+        l->state->used += l->state->scale[n] > 0.0f;
     }
     SP_REQUIRE(l->state->used >= MIN_IMAGES, SP_ERR_INPUT,
                "only %td of %td images hold any signal: a reconstruction needs at least %d", l->state->used,

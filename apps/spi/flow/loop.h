@@ -8,6 +8,7 @@
  *   reconstruct.c  from stage to stage, from attempt to attempt, to the end
  *   checkpoint.c   what of it a generation hands to the next: a new member that does belongs into its lists */
 #include "base/log.h"
+#include "flow/crew.h"
 #include "flow/reconstruct.h"
 #include "num/rotation_grid.h"
 #include "phases/match.h"
@@ -32,33 +33,32 @@ struct sp_loop {
     sp_image_file *file;
     sp_log *log;
     sp_pixels pixels;
-    float *correction; /* [pixels of the detector] solid angle times polarisation */
-    sp_patterns patterns;
+    float *correction;    /* [pixels of the detector] solid angle times polarisation */
+    sp_patterns patterns; /* their layout and profile: the images are with the crews */
+    sp_crews crews;
     uint64_t fingerprint; /* of the images, < 2^53 */
+    double values;        /* [byte] that the images take */
     bool whole;           /* all values of good pixels are counts */
     sp_slicer *slicer;
     sp_merger *merger;
-    sp_merge_lanes *lanes;
-    sp_phaser *phaser;
-    sp_matcher *matcher;
+    sp_phase_plan *plan;
+    sp_polar *polar; /* NULL: the dense route */
+    sp_match_settings matching;
     sp_rotation_grid grid; /* of the search */
     bool grid_follows;     /* the reach; else the user chose its size */
     sp_phase_settings phasing;
     sp_reconstruction *state;
     double box;             /* [m] edge of the density, on any grid */
-    int phaser_starts;      /* that the phaser has room for */
+    int starts;             /* of phasing that there is room for */
     double s_max;           /* [1/m] of the reconstruction */
     double reach;           /* [1/m] of the present generation: the search begins with less */
     float *autocorrelation; /* [edge^3] merged */
     float *model;           /* [edge^3] autocorrelation of the phased density, scaled to the images' profile */
     float *last_model;      /* [edge^3] of the generation before */
     float *density;         /* [edge^3] of this generation, until it is accepted */
-    double *shells;         /* [2 edge] */
-    double *filter;         /* [2 edge] */
     sp_quat *orientation;   /* [images] of this generation, until it is accepted */
     sp_quat *candidates;    /* [images][KEEP + 1] */
     ptrdiff_t *best;        /* [images][KEEP] */
-    float *best_score;      /* [images][KEEP] */
     float *score;           /* [images] */
     float *scale;           /* [images] */
     double *turn;           /* [images] scratch */
@@ -91,6 +91,9 @@ double sp_loop_first_reach(const sp_loop *l);
 /* Angle of a speckle at the finest detail of this generation that the detector covers all round [rad]. */
 double sp_loop_speckle(const sp_loop *l);
 
+/* Bins within reach. */
+ptrdiff_t sp_loop_pixels(const sp_loop *l);
+
 /* Orientations of a search that tells speckles of this angle [rad] apart. */
 int sp_loop_orientations(double speckle);
 
@@ -117,16 +120,19 @@ void sp_loop_clear(sp_loop *l);
 /* The time since the last call goes to this phase. */
 void sp_loop_lap(sp_loop *l, int phase);
 
-/* Merges all images in their present orientations; phases the outcome into l->density by l->phasing. */
-sp_merge_result sp_loop_merge(sp_loop *l);
-sp_phase_result sp_loop_phase(sp_loop *l);
+/* Autocorrelation and density from all images in their present orientations; the density becomes the model. Fails like
+ * the crews (flow/crew.h). */
+sp_status sp_loop_merge_and_phase(sp_loop *l);
 
-/* Both, for one generation:
- * autocorrelation and density from all images in their present orientations; the density becomes the model. */
-void sp_loop_merge_and_phase(sp_loop *l);
+/* Searches, and in the refining stage refines, the orientation of every image. Fails like the crews. */
+sp_status sp_loop_match(sp_loop *l);
 
-/* Searches, and in the refining stage refines, the orientation of every image. */
-void sp_loop_match(sp_loop *l);
+/* Frequencies that a beam stop hides [1/m]; 0 for a hole so small that the size of the particle fills it. */
+double sp_loop_hidden_centre(const sp_loop *l);
+
+/* Radial filter that gives the model the images' own scattering curve: phasing fixes shapes, not the fall-off.
+ *   shells  in   [2 edge] mean |F|^2 of the density      filter  out  [2 edge] */
+void sp_loop_make_filter(const sp_loop *l, const double *shells, double *filter);
 
 /* How far the images turned since the last generation, the half turn about the beam folded; how the model changed. */
 void sp_loop_measure_change(sp_loop *l);
@@ -142,5 +148,5 @@ double sp_loop_best_score(const sp_loop *l);
 /* The scores of the images become the state's; NAN for images without signal. */
 void sp_loop_keep_scores(sp_loop *l);
 
-/* Keeps the generation, unless it explains the images worse than an earlier one. */
-void sp_loop_accept_or_refuse(sp_loop *l);
+/* Keeps the generation, unless it explains the images worse than an earlier one. Fails like the crews. */
+sp_status sp_loop_accept_or_refuse(sp_loop *l);

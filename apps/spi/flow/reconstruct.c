@@ -105,7 +105,6 @@ static bool next_stage(sp_loop *l)
         l->refining = l->now.settled > 0.5 || stands || state->generations - l->first >= MAX_SEARCHED;
     } else if (l->refining && l->now.accepted) {
         l->dispersion = fmin(fmax(l->measured, FIRST_DISPERSION), LAST_DISPERSION);
-        sp_matcher_set_dispersion(l->matcher, l->dispersion);
         state->converged = l->reach == l->s_max && l->refined >= MIN_REFINED && stands && l->now.settled > 0.5;
         if (l->now.orientation_change < STILL * sp_loop_speckle(l) || stands) {
             l->reach = fmin(l->reach * MARCH, l->s_max);
@@ -145,15 +144,15 @@ static sp_status run_generation(sp_loop *l, sp_generation_hook *hook, void *cont
 
     l->now = (sp_generation){.generation = l->state->generations, .resolution = 1.0 / l->reach};
     SP_TRY(sp_loop_make_stage(l));
-    sp_loop_merge_and_phase(l);
+    SP_TRY(sp_loop_merge_and_phase(l));
     SP_REQUIRE(!sp_interrupted(), SP_ERR_INTERRUPT, "interrupted in generation %d", l->now.generation + 1);
-    sp_loop_match(l);
+    SP_TRY(sp_loop_match(l));
     SP_REQUIRE(!sp_interrupted(), SP_ERR_INTERRUPT, "interrupted in generation %d", l->now.generation + 1);
-    sp_matcher_assess(l->matcher, l->orientation, l->score, l->scale, &l->measured);
+    SP_TRY(sp_crews_assess(l, l->orientation, &l->measured));
     sp_log_write(l->log, SP_LOG_DETAIL, "dispersion in use %.2f, measured %.2f", l->dispersion, l->measured);
     l->now.score = sp_loop_mean_score(l);
     sp_loop_measure_change(l);
-    sp_loop_accept_or_refuse(l);
+    SP_TRY(sp_loop_accept_or_refuse(l));
     sp_loop_lap(l, SP_PHASE_OTHER);
     l->state->history[l->state->generations++] = l->now;
     report_generation(l);
@@ -175,9 +174,8 @@ static sp_status go_on(sp_loop *l, const sp_checkpoint *from, bool *ended)
 
     SP_TRY(sp_checkpoint_restore(from, l));
     state->voxel = l->box / (double)state->edge;
-    l->phaser_starts = 0; /* slicer, merger and phaser are those of the first generation */
-    memcpy(l->patterns.scale, state->scale, (size_t)state->images * sizeof *l->patterns.scale);
-    sp_matcher_set_dispersion(l->matcher, l->dispersion);
+    l->starts = 0; /* slicer, merger and phasing are those of the first generation */
+    SP_TRY(sp_crews_adopt_scales(l));
     l->now = state->history[state->generations - 1];
     sp_log_write(l->log, SP_LOG_INFO, "going on after generation %d", state->generations);
     *ended = next_stage(l);
@@ -200,8 +198,8 @@ static sp_status restore_best_attempt(sp_loop *l)
     sp_log_write(l->log, SP_LOG_INFO, "an earlier attempt explained the images better: its orientations are taken");
     memcpy(l->state->orientation, l->kept, (size_t)l->state->images * sizeof *l->kept);
     SP_TRY(sp_loop_make_stage(l));
-    sp_loop_merge_and_phase(l);
-    sp_matcher_assess(l->matcher, l->state->orientation, l->score, l->scale, &dispersion);
+    SP_TRY(sp_loop_merge_and_phase(l));
+    SP_TRY(sp_crews_assess(l, l->state->orientation, &dispersion));
     sp_loop_keep_scores(l);
 done:
     return status;
@@ -222,6 +220,9 @@ static double prtf_crossing(const sp_reconstruction *state, double box)
 static sp_status finish(sp_loop *l)
 {
     sp_reconstruction *state = l->state;
+    sp_phase_result phased;
+    double residual = 0.0;
+    int entered = 0;
     sp_status status = SP_OK;
 
     l->now = (sp_generation){.generation = state->generations};
@@ -230,12 +231,11 @@ static sp_status finish(sp_loop *l)
     l->phasing.starts = state->settings.starts * FINAL_STARTS;
     l->phasing.seed = state->settings.seed;
     SP_TRY(sp_loop_make_stage(l));
-    sp_loop_merge(l);
+    SP_TRY(sp_crews_merge(l, &residual));
     sp_loop_lap(l, SP_PHASE_MERGE);
-    const sp_phase_result phased = sp_loop_phase(l);
-
+    SP_TRY(sp_crews_phase(l, &phased));
     SP_REQUIRE(!sp_interrupted(), SP_ERR_INTERRUPT, "interrupted in the final phasing");
-    const int entered = sp_phaser_average(l->phaser, state->density, state->prtf);
+    SP_TRY(sp_crews_average(l, &entered));
 
     sp_log_write(l->log, SP_LOG_INFO, "final phasing: residual %.4f, %d of %d starts agree", phased.residual, entered,
                  l->phasing.starts);
@@ -282,6 +282,7 @@ sp_status sp_reconstruct(sp_image_file *file, const sp_reconstruct_settings *set
     l.wall = sp_clock_wall();
     l.cpu = sp_clock_cpu();
     SP_TRY(SP_ARRAY(l.scale, l.state->images));
+    SP_TRY(sp_crews_open(&l));
     SP_TRY(sp_loop_read(&l));
     sp_loop_lap(&l, SP_PHASE_READ);
     SP_TRY(sp_loop_make_workspace(&l));

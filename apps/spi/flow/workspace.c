@@ -83,7 +83,7 @@ static sp_status check_memory(const sp_loop *l)
                           .bins = l->patterns.pixels,
                           .detector = l->patterns.source_count,
                           .edge = l->state->edge,
-                          .values = sp_patterns_bytes(&l->patterns)};
+                          .values = l->values};
     const sp_memory_plan plan = plan_memory(&l->state->settings, &d);
     const double need = plan.total - d.values, have = (double)sp_memory_available();
     sp_status status = SP_OK;
@@ -127,7 +127,6 @@ void sp_loop_begin_attempt(sp_loop *l)
     l->refining = false;
     l->refined = l->refused = 0;
     l->dispersion = FIRST_DISPERSION;
-    sp_matcher_set_dispersion(l->matcher, l->dispersion);
 }
 
 /* The grid of the search, while searching turned at random for each generation. */
@@ -161,13 +160,11 @@ done:
 static void free_model(sp_loop *l)
 {
     sp_slicer_free(l->slicer);
-    sp_merge_lanes_free(l->lanes);
     sp_merger_free(l->merger);
-    sp_phaser_free(l->phaser);
+    sp_phase_plan_free(l->plan);
     l->slicer = NULL;
-    l->lanes = NULL;
     l->merger = NULL;
-    l->phaser = NULL;
+    l->plan = NULL;
 }
 
 /* Edge of the density that holds the detail within reach, in the same box. */
@@ -187,21 +184,20 @@ static sp_status make_model(sp_loop *l)
     const double voxel = l->box / (double)edge;
     sp_status status = SP_OK;
 
-    if (l->phaser && edge == l->state->edge && l->phasing.starts == l->phaser_starts) {
+    if (l->plan && edge == l->state->edge && l->phasing.starts == l->starts) {
         return SP_OK;
     }
     free_model(l);
     SP_TRY(sp_slicer_new(edge, voxel, KERNEL_WIDTH, &l->slicer));
     SP_TRY(sp_merger_new(edge, voxel, AUTOCORRELATION_REACH * l->state->settings.diameter, KERNEL_WIDTH, &l->merger));
-    SP_TRY(sp_merge_lanes_new(l->merger, &l->patterns, &l->lanes));
-    SP_TRY(sp_phaser_new(edge, voxel, l->phasing.starts, &l->phaser));
-    sp_matcher_use(l->matcher, l->slicer);
+    SP_TRY(sp_phase_plan_new(edge, voxel, &l->plan));
     if (edge != l->state->edge) { /* models of different edges do not compare */
         memset(l->last_model, 0, (size_t)(edge * edge * edge) * sizeof *l->last_model);
     }
-    l->phaser_starts = l->phasing.starts;
+    l->starts = l->phasing.starts;
     l->state->edge = edge;
     l->state->voxel = voxel;
+    SP_TRY(sp_crews_make_stage(l));
 done:
     return status;
 }
@@ -212,7 +208,6 @@ sp_status sp_loop_make_stage(sp_loop *l)
 
     SP_TRY(make_grid(l));
     SP_TRY(make_model(l));
-    sp_matcher_limit(l->matcher, l->reach);
 done:
     return status;
 }
@@ -221,25 +216,27 @@ sp_status sp_loop_make_workspace(sp_loop *l)
 {
     const sp_reconstruct_settings *s = &l->state->settings;
     const ptrdiff_t n = s->grid, cube = n * n * n, images = l->state->images;
-    const sp_match_settings match = match_settings(s, l->s_max);
     sp_status status = SP_OK;
 
     SP_TRY(check_memory(l));
     l->box = (double)n * l->state->voxel;
-    SP_TRY(sp_matcher_new(&l->patterns, NULL, &match, &l->matcher));
-    l->state->settings.match_route = sp_matcher_route(l->matcher);
+    l->matching = match_settings(s, l->s_max);
+    SP_TRY(sp_match_choose_route(&l->patterns, &l->matching, &l->state->settings.match_route));
+    if (l->state->settings.match_route == SP_MATCH_POLAR) {
+        const sp_polar_input input = sp_match_polar_input(&l->patterns, &l->matching);
+
+        SP_TRY(sp_polar_new(&input, &l->polar));
+    }
+    SP_TRY(sp_crews_equip(l));
     l->phasing = phasing_schedule(s);
     SP_TRY(SP_ARRAY(l->autocorrelation, cube));
     SP_TRY(SP_ARRAY(l->model, cube));
     SP_TRY(SP_ARRAY(l->last_model, cube));
     SP_TRY(SP_ARRAY(l->density, cube));
     SP_TRY(SP_ARRAY(l->state->density, cube));
-    SP_TRY(SP_ARRAY(l->shells, 2 * n));
-    SP_TRY(SP_ARRAY(l->filter, 2 * n));
     SP_TRY(SP_ARRAY(l->orientation, images));
     SP_TRY(SP_ARRAY(l->candidates, images * (KEEP + 1)));
     SP_TRY(SP_ARRAY(l->best, images * KEEP));
-    SP_TRY(SP_ARRAY(l->best_score, images * KEEP));
     SP_TRY(SP_ARRAY(l->score, images));
     SP_TRY(SP_ARRAY(l->turn, images));
     SP_TRY(SP_ARRAY(l->kept, images));
@@ -255,20 +252,18 @@ done:
 void sp_loop_clear(sp_loop *l)
 {
     sp_array_free(l->correction);
+    sp_crews_close(l);
     sp_patterns_clear(&l->patterns);
     free_model(l);
-    sp_matcher_free(l->matcher);
+    sp_polar_free(l->polar);
     sp_rotation_grid_clear(&l->grid);
     sp_array_free(l->autocorrelation);
     sp_array_free(l->model);
     sp_array_free(l->last_model);
     sp_array_free(l->density);
-    sp_array_free(l->shells);
-    sp_array_free(l->filter);
     sp_array_free(l->orientation);
     sp_array_free(l->candidates);
     sp_array_free(l->best);
-    sp_array_free(l->best_score);
     sp_array_free(l->score);
     sp_array_free(l->scale);
     sp_array_free(l->turn);

@@ -13,7 +13,6 @@
 #include "num/sums.h"
 #include "phases/dense.h"
 #include "phases/likelihood.h"
-#include "phases/polar.h"
 
 enum {
     SCRATCH = 5,    /* patterns that a thread may hold: one predicted, three derivatives, one image */
@@ -37,8 +36,8 @@ struct sp_matcher {
     const sp_slicer *slicer;
     const sp_likelihood_kernels *kernels;
     sp_match_settings settings;
-    sp_polar_search *polar;   /* NULL: dense */
-    sp_dense *dense;          /* NULL: polar */
+    sp_polar_search *polar;   /* NULL: dense, or none */
+    sp_dense *dense;          /* NULL: polar, or none */
     ptrdiff_t stride;         /* pixels held per image: up to the settings' s_max */
     ptrdiff_t pixels, shells; /* compared: the first of them, up to the present limit */
     double unit;              /* value of one photon, or of what counts as one in bright images */
@@ -105,17 +104,6 @@ static sp_status make_dense_route(sp_matcher *self)
                         &self->dense);
 }
 
-static sp_status make_polar_route(sp_matcher *self)
-{
-    return sp_polar_search_new(&(sp_polar_input){.patterns = self->patterns,
-                                                 .stride = self->stride,
-                                                 .unit = self->unit,
-                                                 .floor = self->settings.floor,
-                                                 .diameter = self->settings.diameter,
-                                                 .isa = sp_isa_best()},
-                               POLAR_BUDGET, &self->polar);
-}
-
 /* Numbers that the polar route holds per image, if it can be taken and pays; 0: it is not taken. It does not pay where
  * bins are so large that its rings are many more than they. */
 static double polar_floats(const sp_match_settings *settings, double s_max, ptrdiff_t pixels)
@@ -127,21 +115,57 @@ static double polar_floats(const sp_match_settings *settings, double s_max, ptrd
     return settings->route == SP_MATCH_POLAR || (settings->route == SP_MATCH_AUTO && pays) ? floats : 0.0;
 }
 
-static sp_status make_route(sp_matcher *self)
+static ptrdiff_t pixels_within(const sp_patterns *patterns, double s_max)
 {
-    const sp_match_route route = self->settings.route;
-    const double s_max = self->patterns->radius[self->stride - 1];
+    const ptrdiff_t within = sp_patterns_within(patterns, s_max);
+
+    return within > 0 ? patterns->shell_start[patterns->shell[within - 1] + 1] : 0; /* whole shells */
+}
+
+sp_polar_input sp_match_polar_input(const sp_patterns *patterns, const sp_match_settings *settings)
+{
+    return (sp_polar_input){.patterns = patterns,
+                            .stride = pixels_within(patterns, settings->s_max),
+                            .unit = photon_unit(patterns),
+                            .floor = settings->floor,
+                            .diameter = settings->diameter,
+                            .isa = sp_isa_best()};
+}
+
+sp_status sp_match_choose_route(const sp_patterns *patterns, const sp_match_settings *settings, sp_match_route *route)
+{
+    const bool polar = settings->route == SP_MATCH_POLAR;
+    const ptrdiff_t stride = pixels_within(patterns, settings->s_max);
     sp_status status = SP_OK;
     double curvature;
 
-    SP_REQUIRE(route != SP_MATCH_POLAR || self->settings.kind == SP_MATCH_LIKELIHOOD, SP_ERR_USAGE,
+    SP_REQUIRE(!polar || settings->kind == SP_MATCH_LIKELIHOOD, SP_ERR_USAGE,
                "the Euclidean distance is compared by the dense route only");
-    SP_REQUIRE(route != SP_MATCH_POLAR || self->settings.diameter > 0.0, SP_ERR_USAGE,
-               "the polar route needs the diameter of the particle");
-    if (route == SP_MATCH_POLAR || (polar_floats(&self->settings, s_max, self->stride) > 0.0 &&
-                                    sp_polar_fits(self->patterns, self->stride, &curvature))) {
-        SP_TRY(make_polar_route(self));
+    SP_REQUIRE(!polar || settings->diameter > 0.0, SP_ERR_USAGE, "the polar route needs the diameter of the particle");
+    SP_REQUIRE(stride > 0, SP_ERR_USAGE, "no pixel lies within %.4g Angstrom", 1e10 / settings->s_max);
+    if (settings->route == SP_MATCH_NONE) {
+        *route = SP_MATCH_NONE;
     } else {
+        *route = polar || (polar_floats(settings, patterns->radius[stride - 1], stride) > 0.0 &&
+                           sp_polar_fits(patterns, stride, &curvature))
+                     ? SP_MATCH_POLAR
+                     : SP_MATCH_DENSE;
+    }
+done:
+    return status;
+}
+
+static sp_status make_route(sp_matcher *self)
+{
+    sp_match_route route;
+    sp_status status = SP_OK;
+
+    SP_TRY(sp_match_choose_route(self->patterns, &self->settings, &route));
+    if (route == SP_MATCH_POLAR) {
+        const sp_polar_input input = sp_match_polar_input(self->patterns, &self->settings);
+
+        SP_TRY(sp_polar_search_new(&input, POLAR_BUDGET, &self->polar));
+    } else if (route == SP_MATCH_DENSE) {
         SP_TRY(make_dense_route(self));
     }
 done:
@@ -222,7 +246,7 @@ void sp_matcher_limit(sp_matcher *matcher, double s_max)
 
 sp_match_route sp_matcher_route(const sp_matcher *matcher)
 {
-    return matcher->polar ? SP_MATCH_POLAR : SP_MATCH_DENSE;
+    return matcher->polar ? SP_MATCH_POLAR : matcher->dense ? SP_MATCH_DENSE : SP_MATCH_NONE;
 }
 
 void sp_matcher_set_dispersion(sp_matcher *matcher, double dispersion)

@@ -18,6 +18,7 @@
 #include "num/quaternion.h"
 #include "num/rotation_grid.h"
 #include "phases/patterns.h"
+#include "phases/polar.h"
 #include "phases/slice.h"
 
 typedef enum sp_match_kind {
@@ -30,6 +31,7 @@ typedef enum sp_match_route {
     SP_MATCH_AUTO,  /* polar where it can be and holds at most four numbers per pixel; else dense */
     SP_MATCH_POLAR, /* all in-plane turns of a direction at once (phases/polar.h); likelihood only */
     SP_MATCH_DENSE, /* every orientation for itself: one matrix product */
+    SP_MATCH_NONE,  /* not here: such a matcher refines and assesses what another has found */
 } sp_match_route;
 
 typedef struct sp_match_settings {
@@ -52,7 +54,12 @@ typedef struct sp_matcher sp_matcher;
 sp_status sp_matcher_new(const sp_patterns *patterns, const sp_slicer *slicer, const sp_match_settings *settings,
                          sp_matcher **matcher);
 void sp_matcher_free(sp_matcher *matcher);                  /* NULL is fine */
-sp_match_route sp_matcher_route(const sp_matcher *matcher); /* polar or dense */
+sp_match_route sp_matcher_route(const sp_matcher *matcher); /* polar, dense or none */
+
+/* What sp_matcher_new() would make of SP_MATCH_AUTO for these patterns, and what a polar search by pieces wants of
+ * them. Fails like it. */
+sp_status sp_match_choose_route(const sp_patterns *patterns, const sp_match_settings *settings, sp_match_route *route);
+sp_polar_input sp_match_polar_input(const sp_patterns *patterns, const sp_match_settings *settings);
 /* Memory of a matcher [byte]; of the polar route where it is not known yet that the pixels do not fit it. */
 double sp_matcher_bytes(const sp_match_settings *settings, ptrdiff_t images, ptrdiff_t pixels, int threads);
 

@@ -1,0 +1,761 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "flow/crew.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/interrupt.h"
+#include "base/memory.h"
+#include "flow/loop.h"
+
+enum {
+    MOST_IN_BLOCK = 256, /* images */
+    LEAST_BLOCKS = 4,
+    MERGE_LANES = 4,    /* sums that are begun, however many ranks and threads there are */
+    CLIMB_STEPS = 4,    /* of the refinement */
+    NOISE_IMAGES = 200, /* that the noise is measured from */
+    TILES = 8,          /* made before images are compared with them */
+};
+
+static const double LAMBDA = 1e-3; /* merge regularisation: frequencies measured less well than this fade */
+
+/* What a first look at a block tells. */
+typedef struct looked {
+    double quantum; /* of the first block */
+    bool whole;
+} looked;
+
+/* What tasks are told; they change nothing of the loop. */
+typedef struct order {
+    const sp_loop *loop;
+    ptrdiff_t first;
+    const sp_quat *orientation;
+} order;
+
+static const order *order_of(const sp_task *t)
+{
+    return sp_task_values(t);
+}
+
+/* The images of a point's block: *count of them, from the one that is returned on. */
+static ptrdiff_t images_of(const sp_task *t, const sp_loop *l, ptrdiff_t *count)
+{
+    const ptrdiff_t first = sp_task_point(t, 0) * l->crews.per_block, left = l->state->images - first;
+
+    *count = left < l->crews.per_block ? left : l->crews.per_block;
+    return first;
+}
+
+/* A region of its own with `count` elements in one block. */
+static sp_status single(sp_run *run, const char *name, ptrdiff_t count, size_t element, sp_region **region)
+{
+    sp_space *space = NULL;
+    sp_status status = SP_OK;
+
+    SP_TRY(sp_space_new(run, count, count, &space));
+    SP_TRY(sp_region_new(space, name, element, region));
+done:
+    return status;
+}
+
+static void free_crew(void *object)
+{
+    sp_crew *crew = object;
+
+    sp_polar_images_free(crew->polar);
+    sp_matcher_free(crew->matcher);
+    sp_patterns_clear(&crew->patterns);
+    sp_array_free(crew);
+}
+
+static ptrdiff_t blocks_of(const sp_loop *l)
+{
+    return sp_space_blocks(l->crews.images);
+}
+
+sp_status sp_crews_open(sp_loop *l)
+{
+    const ptrdiff_t images = l->state->images, even = (images + LEAST_BLOCKS - 1) / LEAST_BLOCKS;
+    sp_crews *c = &l->crews;
+    sp_status status = SP_OK;
+
+    c->per_block = even < MOST_IN_BLOCK ? even : MOST_IN_BLOCK;
+    SP_TRY(sp_run_new(&(sp_run_settings){.engine = SP_ENGINE_LOCAL, .log = l->log}, &c->run));
+    SP_TRY(sp_space_new(c->run, images, c->per_block, &c->images));
+    SP_TRY(sp_space_new(c->run, sp_space_blocks(c->images), 1, &c->blocks));
+    SP_TRY(sp_objects_new(c->images, "crew", free_crew, &c->crew));
+    SP_TRY(sp_region_new(c->blocks, "looked", sizeof(looked), &c->looked));
+    SP_TRY(sp_region_new(c->images, "scale", sizeof(float), &c->scale));
+    SP_TRY(sp_region_new(c->images, "score", sizeof(float), &c->score));
+    SP_TRY(sp_region_new(c->images, "orientation", sizeof(sp_quat), &c->orientation));
+    SP_TRY(sp_region_new(c->images, "best", KEEP * sizeof(ptrdiff_t), &c->best));
+    SP_TRY(sp_region_new(c->images, "best score", KEEP * sizeof(float), &c->best_score));
+    SP_TRY(single(c->run, "mean", sp_image_file_map(l->file)->pixels, sizeof(double), &c->mean));
+done:
+    return status;
+}
+
+/* ---- intake ---- */
+
+/* Reads the images of a task's block; false: the run has failed. */
+static bool read_images(sp_task *t, const sp_loop *l, ptrdiff_t first, ptrdiff_t count, float *value)
+{
+    sp_status status;
+
+#pragma omp critical(sp_image_file)
+    {
+        status = sp_image_file_read(l->file, first, count, value);
+        if (status != SP_OK) {
+            sp_task_pass_on(t, status);
+        }
+    }
+    return status == SP_OK;
+}
+
+static bool is_whole(const sp_loop *l, ptrdiff_t count, const float *value)
+{
+    const sp_detector_map *map = sp_image_file_map(l->file);
+
+    for (ptrdiff_t i = 0; i < count; i++) {
+        for (ptrdiff_t p = 0; p < map->pixels; p++) {
+            if (!map->bad[p] && !sp_photons_are_whole(&value[i * map->pixels + p], 1)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static void look(sp_task *t)
+{
+    const sp_loop *l = order_of(t)->loop;
+    const ptrdiff_t pixels = sp_image_file_map(l->file)->pixels;
+    float *value = sp_task_scratch(t);
+    looked *out = sp_task_out(t, 0);
+    double *mean = sp_task_out(t, 1);
+    ptrdiff_t count;
+    const ptrdiff_t first = images_of(t, l, &count);
+
+    if (sp_interrupted() || !read_images(t, l, first, count, value)) {
+        return;
+    }
+    out->whole = is_whole(l, count, value);
+    out->quantum =
+        first == 0 ? sp_patterns_quantum(&l->pixels, count < NOISE_IMAGES ? count : NOISE_IMAGES, value) : 0.0;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        for (ptrdiff_t p = 0; p < pixels; p++) {
+            mean[p] += value[i * pixels + p];
+        }
+    }
+}
+static const sp_task_type look_task = {.name = "look", .run = look, .privilege = {SP_WRITE, SP_REDUCE}};
+
+sp_status sp_crews_look(sp_loop *l, double *mean)
+{
+    const ptrdiff_t pixels = sp_image_file_map(l->file)->pixels, blocks = blocks_of(l);
+    const order o = {.loop = l};
+    sp_crews *c = &l->crews;
+    sp_status status = SP_OK;
+    looked *all = NULL;
+
+    SP_TRY(SP_ARRAY(all, blocks));
+    sp_launch(c->run, .type = &look_task, .points = {blocks},
+              .argument = {sp_by_i(c->looked), sp_into(sp_at(c->mean, 0), &sp_sum_double)}, SP_VALUES(o),
+              .scratch = (size_t)(c->per_block * pixels) * sizeof(float), .lanes = LEAST_BLOCKS);
+    SP_TRY(sp_run_get(c->run, c->mean, 0, mean));
+    SP_TRY(sp_run_gather(c->run, c->looked, all));
+    l->whole = true;
+    for (ptrdiff_t b = 0; b < blocks; b++) {
+        l->whole = l->whole && all[b].whole;
+    }
+    l->state->quantum = all[0].quantum;
+    for (ptrdiff_t p = 0; p < pixels; p++) {
+        mean[p] /= (double)l->state->images;
+    }
+done:
+    sp_array_free(all);
+    return status;
+}
+
+static void take(sp_task *t)
+{
+    const sp_loop *l = order_of(t)->loop;
+    const ptrdiff_t pixels = sp_image_file_map(l->file)->pixels;
+    float *value = sp_task_scratch(t);
+    void **object = sp_task_object(t, 0);
+    double *sums = sp_task_out(t, 1);
+    ptrdiff_t count;
+    const ptrdiff_t first = images_of(t, l, &count);
+    sp_pattern_totals totals = {0};
+    sp_crew *crew = NULL;
+    sp_status status = SP_OK;
+
+    if (sp_interrupted() || !read_images(t, l, first, count, value)) {
+        return;
+    }
+    SP_TRY(SP_ARRAY(crew, 1));
+    *object = crew;
+    SP_TRY(sp_patterns_init_part(&l->patterns, count, l->whole, &crew->patterns));
+    for (ptrdiff_t i = 0; i < count; i++) {
+        SP_TRY(sp_patterns_add(&crew->patterns, i, value + i * pixels));
+    }
+    sp_patterns_add_up(&crew->patterns, sums, &totals);
+    sums[l->patterns.shells] += totals.value;
+    sums[l->patterns.shells + 1] += totals.filled;
+    sums[l->patterns.shells + 2] += sp_patterns_bytes(&crew->patterns);
+done:
+    if (status != SP_OK) {
+        sp_task_pass_on(t, status);
+    }
+}
+static const sp_task_type take_task = {.name = "read", .run = take, .privilege = {SP_WRITE, SP_REDUCE}};
+
+static void relate(sp_task *t)
+{
+    sp_crew *crew = *sp_task_object(t, 0);
+    const sp_loop *l = order_of(t)->loop;
+    const double *sums = sp_task_in(t, 1);
+    float *scale = sp_task_out(t, 2);
+    const sp_pattern_totals totals = {.value = sums[l->patterns.shells], .filled = sums[l->patterns.shells + 1]};
+
+    sp_patterns_set_scales(&crew->patterns, &totals);
+    crew->patterns.quantum = l->patterns.quantum;
+    memcpy(scale, crew->patterns.scale, (size_t)crew->patterns.images * sizeof *scale);
+}
+static const sp_task_type relate_task = {
+    .name = "scale", .run = relate, .privilege = {SP_READ_WRITE, SP_READ, SP_WRITE}};
+
+sp_status sp_crews_read(sp_loop *l)
+{
+    const ptrdiff_t pixels = sp_image_file_map(l->file)->pixels, shells = l->patterns.shells;
+    const order o = {.loop = l};
+    sp_crews *c = &l->crews;
+    sp_pattern_totals totals;
+    sp_status status = SP_OK;
+    double *sums = NULL;
+
+    SP_TRY(SP_ARRAY(sums, shells + 3));
+    SP_TRY(single(c->run, "sums", shells + 3, sizeof(double), &c->sums));
+    SP_TRY(single(c->run, "scatter", 2 * shells, sizeof(double), &c->scatter));
+    sp_launch(c->run, .type = &take_task, .points = {blocks_of(l)},
+              .argument = {sp_by_i(c->crew), sp_into(sp_at(c->sums, 0), &sp_sum_double)}, SP_VALUES(o),
+              .scratch = (size_t)(c->per_block * pixels) * sizeof(float), .lanes = LEAST_BLOCKS);
+    SP_TRY(sp_run_get(c->run, c->sums, 0, sums));
+    totals = (sp_pattern_totals){.value = sums[shells], .filled = sums[shells + 1]};
+    l->values = sums[shells + 2];
+    SP_REQUIRE(totals.filled > 0.0, SP_ERR_INPUT, "all images are empty: there is not one photon in any good pixel");
+    sp_patterns_set_profile(&l->patterns, sums, &totals);
+done:
+    sp_array_free(sums);
+    return status;
+}
+
+sp_status sp_crews_scale(sp_loop *l)
+{
+    const order o = {.loop = l};
+    sp_crews *c = &l->crews;
+    sp_status status = SP_OK;
+
+    sp_launch(c->run, .type = &relate_task, .points = {blocks_of(l)},
+              .argument = {sp_by_i(c->crew), sp_at(c->sums, 0), sp_by_i(c->scale)}, SP_VALUES(o));
+    SP_TRY(sp_run_gather(c->run, c->scale, l->state->scale));
+done:
+    return status;
+}
+
+/* ---- matching ---- */
+
+static void equip(sp_task *t)
+{
+    sp_crew *crew = *sp_task_object(t, 0);
+    const sp_loop *l = order_of(t)->loop;
+    sp_match_settings settings = l->matching;
+    sp_status status = SP_OK;
+
+    settings.route = l->polar ? SP_MATCH_NONE : SP_MATCH_DENSE;
+    SP_TRY(sp_matcher_new(&crew->patterns, NULL, &settings, &crew->matcher));
+    if (l->polar) {
+        SP_TRY(sp_polar_images_new(l->polar, &crew->patterns, crew->patterns.images, &crew->polar));
+    }
+done:
+    if (status != SP_OK) {
+        sp_task_pass_on(t, status);
+    }
+}
+static const sp_task_type equip_task = {.name = "equip", .run = equip, .privilege = {SP_READ_WRITE}};
+
+sp_status sp_crews_equip(sp_loop *l)
+{
+    const order o = {.loop = l};
+    sp_status status = SP_OK;
+
+    sp_launch(l->crews.run, .type = &equip_task, .points = {blocks_of(l)}, .argument = {sp_by_i(l->crews.crew)},
+              SP_VALUES(o));
+    SP_TRY(sp_run_fence(l->crews.run));
+done:
+    return status;
+}
+
+/* The matcher of a block, told what it compares with: `on` for as long as the task runs. */
+static sp_matcher *matcher_of(const sp_crew *crew, const sp_loop *l, const sp_slicer *on)
+{
+    sp_matcher_use(crew->matcher, on);
+    sp_matcher_limit(crew->matcher, l->reach);
+    sp_matcher_set_dispersion(crew->matcher, l->dispersion);
+    return crew->matcher;
+}
+
+static void search_block(sp_task *t) /* the dense route: a block against the whole grid */
+{
+    const sp_crew *crew = *sp_task_object(t, 0);
+    const sp_loop *l = order_of(t)->loop;
+    const sp_slicer on = sp_slicer_on(l->slicer, sp_task_in(t, 1));
+
+    sp_matcher_search(matcher_of(crew, l, &on), &l->grid, KEEP, sp_task_out(t, 2), sp_task_out(t, 3));
+}
+static const sp_task_type search_task = {
+    .name = "search", .run = search_block, .privilege = {SP_READ_WRITE, SP_READ, SP_WRITE, SP_WRITE}};
+
+static void transform(sp_task *t)
+{
+    const sp_crew *crew = *sp_task_object(t, 0);
+    const sp_shortlists lists = {KEEP, sp_task_out(t, 1), sp_task_out(t, 2)};
+
+    sp_shortlists_clear(&lists, crew->patterns.images);
+    sp_polar_take(crew->polar, 0, crew->patterns.images, sp_task_scratch(t));
+}
+static const sp_task_type transform_task = {
+    .name = "transform", .run = transform, .privilege = {SP_READ_WRITE, SP_WRITE, SP_WRITE}};
+
+static void slice(sp_task *t)
+{
+    const order *o = order_of(t);
+    const sp_slicer on = sp_slicer_on(o->loop->slicer, sp_task_in(t, 0));
+
+    sp_polar_make_tile(o->loop->polar, &on, o->first + sp_task_point(t, 0), sp_task_scratch(t), sp_task_out(t, 1));
+}
+static const sp_task_type slice_task = {.name = "slice", .run = slice, .privilege = {SP_READ, SP_WRITE}};
+
+static void match(sp_task *t)
+{
+    const sp_crew *crew = *sp_task_object(t, 0);
+    const sp_shortlists lists = {KEEP, sp_task_out(t, 2), sp_task_out(t, 3)};
+
+    if (!sp_interrupted()) {
+        sp_polar_compare(crew->polar, order_of(t)->first + sp_task_point(t, 1), sp_task_in(t, 1), sp_task_scratch(t),
+                         &lists);
+    }
+}
+static const sp_task_type match_task = {
+    .name = "match", .run = match, .privilege = {SP_READ, SP_READ, SP_READ_WRITE, SP_READ_WRITE}};
+
+/* Room for tiles as the present search has them. */
+static sp_status make_tiles(sp_loop *l)
+{
+    const ptrdiff_t floats = sp_polar_tile_floats(l->polar);
+    sp_crews *c = &l->crews;
+    sp_space *space = NULL;
+    sp_status status = SP_OK;
+
+    if (c->tile) {
+        return SP_OK;
+    }
+    SP_TRY(sp_space_new(c->run, TILES * floats, floats, &space));
+    SP_TRY(sp_region_new(space, "tile", sizeof(float), &c->tile));
+done:
+    return status;
+}
+
+static sp_status search_by_tiles(sp_loop *l)
+{
+    sp_crews *c = &l->crews;
+    const size_t scratch = (size_t)sp_polar_scratch(l->polar) * sizeof(float);
+    order o = {.loop = l};
+    sp_status status = SP_OK;
+
+    SP_TRY(make_tiles(l));
+    sp_launch(c->run, .type = &transform_task, .points = {blocks_of(l)},
+              .argument = {sp_by_i(c->crew), sp_by_i(c->best), sp_by_i(c->best_score)}, SP_VALUES(o),
+              .scratch = scratch);
+    for (o.first = 0; o.first < sp_polar_tiles(l->polar); o.first += TILES) {
+        const ptrdiff_t left = sp_polar_tiles(l->polar) - o.first, tiles = left < TILES ? left : TILES;
+
+        sp_launch(c->run, .type = &slice_task, .points = {tiles}, .argument = {sp_at(c->grid, 0), sp_by_i(c->tile)},
+                  SP_VALUES(o), .scratch = scratch);
+        sp_launch(c->run, .type = &match_task, .points = {blocks_of(l), tiles},
+                  .argument = {sp_by_i(c->crew), sp_by_j(c->tile), sp_by_i(c->best), sp_by_i(c->best_score)},
+                  SP_VALUES(o), .scratch = scratch);
+    }
+done:
+    return status;
+}
+
+sp_status sp_crews_search(sp_loop *l)
+{
+    const order o = {.loop = l};
+    sp_crews *c = &l->crews;
+    sp_status status = SP_OK;
+
+    if (l->polar) {
+        sp_polar_begin(l->polar, sp_loop_pixels(l), l->dispersion, &l->grid, sp_slicer_reach(l->slicer));
+        SP_TRY(search_by_tiles(l));
+    } else {
+        sp_launch(c->run, .type = &search_task, .points = {blocks_of(l)},
+                  .argument = {sp_by_i(c->crew), sp_at(c->grid, 0), sp_by_i(c->best), sp_by_i(c->best_score)},
+                  SP_VALUES(o));
+    }
+    SP_TRY(sp_run_gather(c->run, c->best, l->best));
+done:
+    return status;
+}
+
+static void refine(sp_task *t)
+{
+    const sp_crew *crew = *sp_task_object(t, 0);
+    const sp_loop *l = order_of(t)->loop;
+    const sp_slicer on = sp_slicer_on(l->slicer, sp_task_in(t, 1));
+    ptrdiff_t count;
+    const ptrdiff_t first = images_of(t, l, &count);
+
+    sp_matcher_refine(matcher_of(crew, l, &on), l->candidates + first * (KEEP + 1), KEEP + 1, CLIMB_STEPS,
+                      sp_loop_speckle(l) / 3.0, sp_task_out(t, 2));
+}
+static const sp_task_type refine_task = {
+    .name = "refine", .run = refine, .privilege = {SP_READ_WRITE, SP_READ, SP_WRITE}};
+
+sp_status sp_crews_refine(sp_loop *l)
+{
+    const order o = {.loop = l};
+    sp_crews *c = &l->crews;
+    sp_status status = SP_OK;
+
+    sp_launch(c->run, .type = &refine_task, .points = {blocks_of(l)},
+              .argument = {sp_by_i(c->crew), sp_at(c->grid, 0), sp_by_i(c->orientation)}, SP_VALUES(o));
+    SP_TRY(sp_run_gather(c->run, c->orientation, l->orientation));
+done:
+    return status;
+}
+
+static void assess(sp_task *t)
+{
+    const sp_crew *crew = *sp_task_object(t, 0);
+    const order *o = order_of(t);
+    const sp_slicer on = sp_slicer_on(o->loop->slicer, sp_task_in(t, 1));
+    ptrdiff_t count;
+    const ptrdiff_t first = images_of(t, o->loop, &count);
+
+    sp_matcher_assess_part(matcher_of(crew, o->loop, &on), o->orientation + first, sp_task_out(t, 2), sp_task_out(t, 3),
+                           sp_task_out(t, 4));
+}
+static const sp_task_type assess_task = {
+    .name = "assess", .run = assess, .privilege = {SP_READ_WRITE, SP_READ, SP_WRITE, SP_WRITE, SP_REDUCE}};
+
+sp_status sp_crews_assess(sp_loop *l, const sp_quat *orientation, double *dispersion)
+{
+    const order o = {.loop = l, .orientation = orientation};
+    sp_crews *c = &l->crews;
+    sp_status status = SP_OK;
+    double *scatter = NULL;
+
+    SP_TRY(SP_ARRAY(scatter, 2 * l->patterns.shells));
+    sp_launch(c->run, .type = &assess_task, .points = {blocks_of(l)},
+              .argument = {sp_by_i(c->crew), sp_at(c->grid, 0), sp_by_i(c->score), sp_by_i(c->scale),
+                           sp_into(sp_at(c->scatter, 0), &sp_sum_double)},
+              SP_VALUES(o));
+    SP_TRY(sp_run_gather(c->run, c->score, l->score));
+    SP_TRY(sp_run_gather(c->run, c->scale, l->scale));
+    SP_TRY(sp_run_get(c->run, c->scatter, 0, scatter));
+    sp_match_relate_scales(l->scale, l->state->images);
+    *dispersion = sp_match_dispersion(scatter, l->patterns.shells);
+done:
+    sp_array_free(scatter);
+    return status;
+}
+
+static void adopt(sp_task *t)
+{
+    sp_crew *crew = *sp_task_object(t, 0);
+    const sp_loop *l = order_of(t)->loop;
+    ptrdiff_t count;
+    const ptrdiff_t first = images_of(t, l, &count);
+
+    memcpy(crew->patterns.scale, l->state->scale + first, (size_t)count * sizeof(float));
+}
+static const sp_task_type adopt_task = {.name = "scale", .run = adopt, .privilege = {SP_READ_WRITE}};
+
+sp_status sp_crews_adopt_scales(sp_loop *l)
+{
+    const order o = {.loop = l};
+    sp_status status = SP_OK;
+
+    sp_launch(l->crews.run, .type = &adopt_task, .points = {blocks_of(l)}, .argument = {sp_by_i(l->crews.crew)},
+              SP_VALUES(o));
+    SP_TRY(sp_run_fence(l->crews.run)); /* the loop changes its scales */
+done:
+    return status;
+}
+
+/* ---- merging ---- */
+
+static void spread(sp_task *t)
+{
+    const sp_crew *crew = *sp_task_object(t, 0);
+    const order *o = order_of(t);
+    ptrdiff_t count;
+    const ptrdiff_t first = images_of(t, o->loop, &count);
+
+    sp_merger_spread(o->loop->merger, &crew->patterns, o->orientation + first, o->loop->reach, sp_task_scratch(t),
+                     sp_task_out(t, 1));
+}
+static const sp_task_type spread_task = {.name = "merge", .run = spread, .privilege = {SP_READ, SP_REDUCE}};
+
+static void solve(sp_task *t)
+{
+    const sp_loop *l = order_of(t)->loop;
+    double *residual = sp_task_out(t, 2);
+
+    *residual = sp_merger_solve(l->merger, sp_task_in(t, 0), sp_merger_outermost(&l->patterns, l->reach), LAMBDA,
+                                CG_ITERATIONS, sp_task_out(t, 1))
+                    .residual;
+}
+static const sp_task_type solve_task = {.name = "solve", .run = solve, .privilege = {SP_READ, SP_WRITE, SP_WRITE}};
+
+sp_status sp_crews_merge(sp_loop *l, double *residual)
+{
+    const order o = {.loop = l, .orientation = l->state->orientation};
+    sp_crews *c = &l->crews;
+    sp_status status = SP_OK;
+
+    sp_launch(c->run, .type = &spread_task, .points = {blocks_of(l)},
+              .argument = {sp_by_i(c->crew), sp_into(sp_at(c->pair, 0), &sp_sum_float)}, SP_VALUES(o),
+              .scratch = (size_t)sp_merger_scratch_count(&l->patterns) * sizeof(float), .lanes = MERGE_LANES);
+    sp_launch(c->run, .type = &solve_task,
+              .argument = {sp_at(c->pair, 0), sp_at(c->autocorrelation, 0), sp_at(c->residual, 0)}, SP_VALUES(o));
+    SP_TRY(sp_run_get(c->run, c->residual, 0, residual));
+done:
+    return status;
+}
+
+/* ---- phasing ---- */
+
+static void make_work(sp_task *t)
+{
+    void **object = sp_task_object(t, 0);
+    sp_phase_work *work = NULL;
+    const sp_status status = sp_phase_work_new(order_of(t)->loop->plan, &work);
+
+    *object = work;
+    if (status != SP_OK) {
+        sp_task_pass_on(t, status);
+    }
+}
+static const sp_task_type work_task = {.name = "work space", .run = make_work, .privilege = {SP_WRITE}};
+
+static void make_amplitudes(sp_task *t)
+{
+    const sp_loop *l = order_of(t)->loop;
+
+    sp_phase_amplitudes(l->plan, sp_task_in(t, 1), sp_loop_hidden_centre(l), l->reach, *sp_task_object(t, 0),
+                        sp_task_out(t, 2));
+}
+static const sp_task_type amplitudes_task = {
+    .name = "amplitudes", .run = make_amplitudes, .privilege = {SP_READ_WRITE, SP_READ, SP_WRITE}};
+
+static void start(sp_task *t)
+{
+    const sp_loop *l = order_of(t)->loop;
+    sp_phase_outcome *outcome = sp_task_out(t, 3);
+
+    *outcome = sp_phase_start(l->plan, sp_task_in(t, 1), &l->phasing, (int)sp_task_point(t, 0), *sp_task_object(t, 0),
+                              sp_task_out(t, 2));
+}
+static const sp_task_type start_task = {
+    .name = "phase", .run = start, .privilege = {SP_READ_WRITE, SP_READ, SP_WRITE, SP_WRITE}};
+
+/* The outcomes of all starts, whole argument k. */
+static void outcomes_of(const sp_task *t, int k, int starts, sp_phase_outcome *outcome)
+{
+    ptrdiff_t count;
+
+    for (int i = 0; i < starts; i++) {
+        const sp_phase_outcome *one = sp_task_part(t, k, i, &count);
+
+        outcome[i] = *one;
+    }
+}
+
+static void choose(sp_task *t)
+{
+    const sp_loop *l = order_of(t)->loop;
+    sp_phase_outcome *outcome = sp_task_scratch(t);
+    sp_phase_result *result = sp_task_out(t, 3);
+    ptrdiff_t count;
+
+    outcomes_of(t, 0, l->phasing.starts, outcome);
+    *result = sp_phase_choose(outcome, l->phasing.starts);
+    const float *winner = sp_task_part(t, 1, result->winner, &count);
+
+    memcpy(sp_task_out(t, 2), winner, (size_t)count * sizeof *winner);
+}
+static const sp_task_type choose_task = {
+    .name = "choose", .run = choose, .privilege = {SP_READ, SP_READ, SP_WRITE, SP_WRITE}};
+
+sp_status sp_crews_phase(sp_loop *l, sp_phase_result *result)
+{
+    const order o = {.loop = l};
+    const ptrdiff_t starts = l->phasing.starts;
+    sp_crews *c = &l->crews;
+    sp_status status = SP_OK;
+
+    sp_launch(c->run, .type = &amplitudes_task,
+              .argument = {sp_at(c->work, 0), sp_at(c->autocorrelation, 0), sp_at(c->amplitude, 0)}, SP_VALUES(o));
+    sp_launch(c->run, .type = &start_task, .points = {starts},
+              .argument = {sp_by_i(c->work), sp_at(c->amplitude, 0), sp_by_i(c->start), sp_by_i(c->outcome)},
+              SP_VALUES(o));
+    sp_launch(c->run, .type = &choose_task,
+              .argument = {sp_whole(c->outcome), sp_whole(c->start), sp_at(c->density, 0), sp_at(c->phased, 0)},
+              SP_VALUES(o), .scratch = (size_t)starts * sizeof(sp_phase_outcome));
+    SP_TRY(sp_run_get(c->run, c->phased, 0, result));
+    SP_TRY(sp_run_get(c->run, c->density, 0, l->density));
+done:
+    return status;
+}
+
+/* How many entered comes before the shells of the transfer function. */
+static void average(sp_task *t)
+{
+    const sp_loop *l = order_of(t)->loop;
+    const int starts = l->phasing.starts;
+    sp_phase_outcome *outcome = sp_task_scratch(t);
+    const float **density = (const float **)(outcome + starts);
+    double *prtf = sp_task_out(t, 3);
+    sp_phase_sums *sums = NULL;
+    sp_status status = SP_OK;
+    ptrdiff_t count;
+
+    outcomes_of(t, 0, starts, outcome);
+    for (int i = 0; i < starts; i++) {
+        density[i] = sp_task_part(t, 1, i, &count);
+    }
+    SP_TRY(sp_phase_sums_new(l->plan, &sums));
+    prtf[0] = sp_phase_mean(l->plan, density, outcome, starts, sums, sp_task_out(t, 2), prtf + 1);
+done:
+    sp_phase_sums_free(sums);
+    if (status != SP_OK) {
+        sp_task_pass_on(t, status);
+    }
+}
+static const sp_task_type average_task = {
+    .name = "average", .run = average, .privilege = {SP_READ, SP_READ, SP_WRITE, SP_WRITE}};
+
+sp_status sp_crews_average(sp_loop *l, int *entered)
+{
+    const order o = {.loop = l};
+    const ptrdiff_t shells = l->state->edge / 2 + 1;
+    const size_t each = sizeof(sp_phase_outcome) + sizeof(float *);
+    sp_crews *c = &l->crews;
+    sp_region *region = NULL;
+    sp_status status = SP_OK;
+    double *prtf = NULL;
+
+    SP_TRY(SP_ARRAY(prtf, shells + 1));
+    SP_TRY(single(c->run, "prtf", shells + 1, sizeof(double), &region));
+    sp_launch(c->run, .type = &average_task,
+              .argument = {sp_whole(c->outcome), sp_whole(c->start), sp_at(c->density, 0), sp_at(region, 0)},
+              SP_VALUES(o), .scratch = (size_t)l->phasing.starts * each);
+    SP_TRY(sp_run_get(c->run, c->density, 0, l->state->density));
+    SP_TRY(sp_run_get(c->run, region, 0, prtf));
+    *entered = (int)prtf[0];
+    memcpy(l->state->prtf, prtf + 1, (size_t)shells * sizeof *prtf);
+done:
+    sp_array_free(prtf);
+    return status;
+}
+
+/* ---- the model ---- */
+
+static void make_model(sp_task *t)
+{
+    const sp_loop *l = order_of(t)->loop;
+    double *shells = sp_task_scratch(t), *filter = shells + 2 * l->state->edge;
+    float *model = sp_task_out(t, 2);
+
+    sp_phase_autocorrelate(l->plan, sp_task_in(t, 1), NULL, *sp_task_object(t, 0), shells, model);
+    sp_loop_make_filter(l, shells, filter);
+    sp_phase_autocorrelate(l->plan, sp_task_in(t, 1), filter, *sp_task_object(t, 0), NULL, model);
+}
+static const sp_task_type model_task = {
+    .name = "model", .run = make_model, .privilege = {SP_READ_WRITE, SP_READ, SP_WRITE}};
+
+static void make_grid(sp_task *t)
+{
+    sp_slicer_make_grid(order_of(t)->loop->slicer, sp_task_in(t, 0), sp_task_out(t, 1));
+}
+static const sp_task_type grid_task = {.name = "grid", .run = make_grid, .privilege = {SP_READ, SP_WRITE}};
+
+sp_status sp_crews_load_model(sp_loop *l)
+{
+    const order o = {.loop = l};
+    sp_crews *c = &l->crews;
+    sp_status status = SP_OK;
+
+    sp_launch(c->run, .type = &model_task, .argument = {sp_at(c->work, 0), sp_at(c->density, 0), sp_at(c->model, 0)},
+              SP_VALUES(o), .scratch = (size_t)(4 * l->state->edge) * sizeof(double));
+    sp_launch(c->run, .type = &grid_task, .argument = {sp_at(c->model, 0), sp_at(c->grid, 0)}, SP_VALUES(o));
+    SP_TRY(sp_run_get(c->run, c->model, 0, l->model));
+done:
+    return status;
+}
+
+/* ---- stages ---- */
+
+static void free_work(void *object)
+{
+    sp_phase_work_free(object);
+}
+
+static void free_stage(sp_crews *c)
+{
+    sp_region **const of_stage[] = {&c->pair,     &c->autocorrelation, &c->density, &c->model,
+                                    &c->residual, &c->amplitude,       &c->start,   &c->outcome,
+                                    &c->work,     &c->phased,          &c->grid};
+
+    for (size_t i = 0; i < sizeof of_stage / sizeof *of_stage; i++) {
+        sp_region_free(*of_stage[i]);
+        *of_stage[i] = NULL;
+    }
+}
+
+sp_status sp_crews_make_stage(sp_loop *l)
+{
+    const ptrdiff_t cube = l->state->edge * l->state->edge * l->state->edge, starts = l->phasing.starts;
+    const order o = {.loop = l};
+    sp_crews *c = &l->crews;
+    sp_space *densities = NULL, *each = NULL;
+    sp_status status = SP_OK;
+
+    free_stage(c);
+    SP_TRY(sp_space_new(c->run, starts * cube, cube, &densities));
+    SP_TRY(sp_space_new(c->run, starts, 1, &each));
+    SP_TRY(single(c->run, "pair", sp_merger_pair_count(l->merger), sizeof(float), &c->pair));
+    SP_TRY(single(c->run, "autocorrelation", cube, sizeof(float), &c->autocorrelation));
+    SP_TRY(single(c->run, "density", cube, sizeof(float), &c->density));
+    SP_TRY(single(c->run, "model", cube, sizeof(float), &c->model));
+    SP_TRY(single(c->run, "residual", 1, sizeof(double), &c->residual));
+    SP_TRY(single(c->run, "amplitude", sp_phase_amplitude_count(l->plan), sizeof(float), &c->amplitude));
+    SP_TRY(sp_region_new(densities, "start", sizeof(float), &c->start));
+    SP_TRY(sp_region_new(each, "outcome", sizeof(sp_phase_outcome), &c->outcome));
+    SP_TRY(sp_objects_new(each, "work space", free_work, &c->work));
+    SP_TRY(single(c->run, "phased", 1, sizeof(sp_phase_result), &c->phased));
+    SP_TRY(single(c->run, "grid", sp_slicer_grid_count(l->slicer), sizeof(float), &c->grid));
+    sp_launch(c->run, .type = &work_task, .points = {starts}, .argument = {sp_by_i(c->work)}, SP_VALUES(o));
+    SP_TRY(sp_run_fence(c->run));
+done:
+    return status;
+}
+
+void sp_crews_close(sp_loop *l)
+{
+    sp_run_free(l->crews.run);
+    l->crews = (sp_crews){0};
+}

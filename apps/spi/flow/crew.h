@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+/* flow/crew.h -- private to flow/: the steps of a reconstruction as launches of tasks (run/run.h).
+ *
+ * Images live in blocks. A crew is a block's images with what compares them; it never leaves its rank, and no image is
+ * anywhere else. What is small (orientations, scores, scales; settings, grids of orientations) every rank has as plain
+ * arrays in sp_loop: tasks read them there, since nothing of a loop changes while its tasks run, and give back what
+ * they find through regions, which each step gathers at its end. */
+#include "flow/reconstruct.h"
+#include "phases/match.h"
+#include "phases/phase_starts.h"
+#include "phases/polar.h"
+#include "run/run.h"
+
+/* Of one block of images. */
+typedef struct sp_crew {
+    sp_patterns patterns;
+    sp_matcher *matcher;
+    sp_polar_images *polar; /* NULL: dense */
+} sp_crew;
+
+/* Regions, by what they have an element for. */
+typedef struct sp_crews {
+    sp_run *run;
+    ptrdiff_t per_block; /* images */
+    sp_space *images;    /* in blocks */
+    sp_space *blocks;    /* one index for each block of images */
+    sp_region *crew;     /* objects, by block of images */
+    sp_region *looked;   /* by block: what a first look tells */
+    sp_region *mean;     /* [pixels of the detector] sum of the images */
+    sp_region *sums;     /* [shells + 3] for the profile: value, images with signal, bytes last */
+    sp_region *scale;    /* by image, like the next ones */
+    sp_region *score, *orientation, *best, *best_score;
+    sp_region *scatter;         /* [2 shells] */
+    sp_region *pair;            /* to spread images onto */
+    sp_region *autocorrelation; /* [edge^3], like the next ones */
+    sp_region *density, *model;
+    sp_region *residual;  /* [1] of the merge */
+    sp_region *amplitude; /* of the phasing */
+    sp_region *start;     /* densities of the starts */
+    sp_region *outcome;   /* of the starts */
+    sp_region *work;      /* objects, by start: work spaces */
+    sp_region *phased;    /* [1] sp_phase_result */
+    sp_region *grid;      /* that patterns are cut from */
+    sp_region *tile;      /* features of directions */
+} sp_crews;
+
+typedef struct sp_loop sp_loop;
+
+/* The run and what does not depend on the images' content. All that follow fail with what a task says (an image that
+ * cannot be read), SP_ERR_MEMORY. */
+sp_status sp_crews_open(sp_loop *l);
+void sp_crews_close(sp_loop *l);
+
+/* First look: mean image, whether all values are counts, noise.   mean  out  [pixels of the detector] */
+sp_status sp_crews_look(sp_loop *l, double *mean);
+
+/* Reads the images into the bins of l->patterns, which gets its profile. Fails with SP_ERR_INPUT if all are empty. */
+sp_status sp_crews_read(sp_loop *l);
+
+/* When the noise is known: the scale of each image, relative to their mean. */
+sp_status sp_crews_scale(sp_loop *l);
+
+/* Matchers by l->matching and l->polar. */
+sp_status sp_crews_equip(sp_loop *l);
+
+/* Everything whose size follows from the grid of the density and the number of starts. */
+sp_status sp_crews_make_stage(sp_loop *l);
+
+/* All images in the state's orientations -> autocorrelation. */
+sp_status sp_crews_merge(sp_loop *l, double *residual);
+
+/* Autocorrelation -> starts -> the best density, also in l->density. Then the mean of those that agree, in the state.
+ */
+sp_status sp_crews_phase(sp_loop *l, sp_phase_result *result);
+sp_status sp_crews_average(sp_loop *l, int *entered);
+
+/* The density becomes the model, also in l->model. */
+sp_status sp_crews_load_model(sp_loop *l);
+
+/* The grid's best orientations of each image -> l->best; refined candidates -> l->orientation; scores and scales in
+ * given orientations -> l->score, l->scale. */
+sp_status sp_crews_search(sp_loop *l);
+sp_status sp_crews_refine(sp_loop *l);
+sp_status sp_crews_assess(sp_loop *l, const sp_quat *orientation, double *dispersion);
+
+/* The scales of the state become those that images are compared and merged with. */
+sp_status sp_crews_adopt_scales(sp_loop *l);

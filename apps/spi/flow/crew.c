@@ -6,6 +6,7 @@
 
 #include "base/interrupt.h"
 #include "base/memory.h"
+#include "base/progress.h"
 #include "flow/loop.h"
 
 enum {
@@ -30,6 +31,7 @@ typedef struct order {
     const sp_loop *loop;
     ptrdiff_t first;
     const sp_quat *orientation;
+    sp_progress *progress; /* NULL: not for so short a step */
 } order;
 
 static const order *order_of(const sp_task *t)
@@ -147,18 +149,20 @@ static void look(sp_task *t)
             mean[p] += value[i * pixels + p];
         }
     }
+    sp_progress_add(order_of(t)->progress, count);
 }
 static const sp_task_type look_task = {.name = "look", .run = look, .privilege = {SP_WRITE, SP_REDUCE}};
 
 sp_status sp_crews_look(sp_loop *l, double *mean)
 {
     const ptrdiff_t pixels = sp_image_file_map(l->file)->pixels, blocks = blocks_of(l);
-    const order o = {.loop = l};
+    order o = {.loop = l};
     sp_crews *c = &l->crews;
     sp_status status = SP_OK;
     looked *all = NULL;
 
     SP_TRY(SP_ARRAY(all, blocks));
+    SP_TRY(sp_progress_new(l->log, "looking at the images", l->state->images, &o.progress));
     sp_launch(c->run, .type = &look_task, .points = {blocks},
               .argument = {sp_by_i(c->looked), sp_into(sp_at(c->mean, 0), &sp_sum_double)}, SP_VALUES(o),
               .scratch = (size_t)(c->per_block * pixels) * sizeof(float), .lanes = LEAST_BLOCKS);
@@ -173,6 +177,7 @@ sp_status sp_crews_look(sp_loop *l, double *mean)
         mean[p] /= (double)l->state->images;
     }
 done:
+    sp_progress_free(o.progress);
     sp_array_free(all);
     return status;
 }
@@ -203,6 +208,7 @@ static void take(sp_task *t)
     sums[l->patterns.shells] += totals.value;
     sums[l->patterns.shells + 1] += totals.filled;
     sums[l->patterns.shells + 2] += sp_patterns_bytes(&crew->patterns);
+    sp_progress_add(order_of(t)->progress, count);
 done:
     if (status != SP_OK) {
         sp_task_pass_on(t, status);
@@ -228,13 +234,14 @@ static const sp_task_type relate_task = {
 sp_status sp_crews_read(sp_loop *l)
 {
     const ptrdiff_t pixels = sp_image_file_map(l->file)->pixels, shells = l->patterns.shells;
-    const order o = {.loop = l};
+    order o = {.loop = l};
     sp_crews *c = &l->crews;
     sp_pattern_totals totals;
     sp_status status = SP_OK;
     double *sums = NULL;
 
     SP_TRY(SP_ARRAY(sums, shells + 3));
+    SP_TRY(sp_progress_new(l->log, "reading images", l->state->images, &o.progress));
     SP_TRY(single(c->run, "sums", shells + 3, sizeof(double), &c->sums));
     SP_TRY(single(c->run, "scatter", 2 * shells, sizeof(double), &c->scatter));
     sp_launch(c->run, .type = &take_task, .points = {blocks_of(l)},
@@ -246,6 +253,7 @@ sp_status sp_crews_read(sp_loop *l)
     SP_REQUIRE(totals.filled > 0.0, SP_ERR_INPUT, "all images are empty: there is not one photon in any good pixel");
     sp_patterns_set_profile(&l->patterns, sums, &totals);
 done:
+    sp_progress_free(o.progress);
     sp_array_free(sums);
     return status;
 }
@@ -274,9 +282,6 @@ static void equip(sp_task *t)
 
     settings.route = l->polar ? SP_MATCH_NONE : SP_MATCH_DENSE;
     SP_TRY(sp_matcher_new(&crew->patterns, NULL, &settings, &crew->matcher));
-    if (l->polar) {
-        SP_TRY(sp_polar_images_new(l->polar, &crew->patterns, crew->patterns.images, &crew->polar));
-    }
 done:
     if (status != SP_OK) {
         sp_task_pass_on(t, status);
@@ -318,14 +323,32 @@ static const sp_task_type search_task = {
 
 static void transform(sp_task *t)
 {
-    const sp_crew *crew = *sp_task_object(t, 0);
+    sp_crew *crew = *sp_task_object(t, 0);
+    const sp_loop *l = order_of(t)->loop;
     const sp_shortlists lists = {KEEP, sp_task_out(t, 1), sp_task_out(t, 2)};
+    sp_status status = SP_OK;
 
     sp_shortlists_clear(&lists, crew->patterns.images);
+    if (!crew->polar) {
+        SP_TRY(sp_polar_images_new(l->polar, &crew->patterns, crew->patterns.images, &crew->polar));
+    }
     sp_polar_take(crew->polar, 0, crew->patterns.images, sp_task_scratch(t));
+done:
+    if (status != SP_OK) {
+        sp_task_pass_on(t, status);
+    }
 }
 static const sp_task_type transform_task = {
     .name = "transform", .run = transform, .privilege = {SP_READ_WRITE, SP_WRITE, SP_WRITE}};
+
+static void forget(sp_task *t)
+{
+    sp_crew *crew = *sp_task_object(t, 0);
+
+    sp_polar_images_free(crew->polar);
+    crew->polar = NULL;
+}
+static const sp_task_type forget_task = {.name = "forget", .run = forget, .privilege = {SP_READ_WRITE}};
 
 static void slice(sp_task *t)
 {
@@ -366,25 +389,48 @@ done:
     return status;
 }
 
-static sp_status search_by_tiles(sp_loop *l)
+/* Blocks whose transforms fit the budget: so many are searched at a time. */
+static ptrdiff_t blocks_at_once(const sp_loop *l)
+{
+    const double each =
+        (double)l->crews.per_block * sizeof(float) * sp_polar_floats(l->matching.s_max, l->matching.diameter);
+    const double most = fmax(1.0, floor(SP_MATCH_POLAR_BUDGET / each));
+
+    return most < (double)blocks_of(l) ? (ptrdiff_t)most : blocks_of(l);
+}
+
+/* Blocks first .. first + count - 1 against the whole grid. */
+static void search_wave(sp_loop *l, ptrdiff_t first, ptrdiff_t count)
 {
     sp_crews *c = &l->crews;
+    const sp_argument crew = sp_from(sp_by_i(c->crew), first), best = sp_from(sp_by_i(c->best), first),
+                      score = sp_from(sp_by_i(c->best_score), first);
     const size_t scratch = (size_t)sp_polar_scratch(l->polar) * sizeof(float);
     order o = {.loop = l};
-    sp_status status = SP_OK;
 
-    SP_TRY(make_tiles(l));
-    sp_launch(c->run, .type = &transform_task, .points = {blocks_of(l)},
-              .argument = {sp_by_i(c->crew), sp_by_i(c->best), sp_by_i(c->best_score)}, SP_VALUES(o),
+    sp_launch(c->run, .type = &transform_task, .points = {count}, .argument = {crew, best, score}, SP_VALUES(o),
               .scratch = scratch);
     for (o.first = 0; o.first < sp_polar_tiles(l->polar); o.first += TILES) {
         const ptrdiff_t left = sp_polar_tiles(l->polar) - o.first, tiles = left < TILES ? left : TILES;
 
         sp_launch(c->run, .type = &slice_task, .points = {tiles}, .argument = {sp_at(c->grid, 0), sp_by_i(c->tile)},
                   SP_VALUES(o), .scratch = scratch);
-        sp_launch(c->run, .type = &match_task, .points = {blocks_of(l), tiles},
-                  .argument = {sp_by_i(c->crew), sp_by_j(c->tile), sp_by_i(c->best), sp_by_i(c->best_score)},
-                  SP_VALUES(o), .scratch = scratch);
+        sp_launch(c->run, .type = &match_task, .points = {count, tiles},
+                  .argument = {crew, sp_by_j(c->tile), best, score}, SP_VALUES(o), .scratch = scratch);
+    }
+    if (count < blocks_of(l)) {
+        sp_launch(c->run, .type = &forget_task, .points = {count}, .argument = {crew});
+    }
+}
+
+static sp_status search_by_tiles(sp_loop *l)
+{
+    const ptrdiff_t wave = blocks_at_once(l), blocks = blocks_of(l);
+    sp_status status = SP_OK;
+
+    SP_TRY(make_tiles(l));
+    for (ptrdiff_t first = 0; first < blocks; first += wave) {
+        search_wave(l, first, blocks - first < wave ? blocks - first : wave);
     }
 done:
     return status;

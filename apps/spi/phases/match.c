@@ -29,8 +29,6 @@ static const double BRIGHTEST = 10.0;
 /* The polar route may hold this many numbers per image for each pixel. */
 static const double MOST_POLAR = 4.0;
 
-static const double POLAR_BUDGET = 256e6; /* [byte] for the numbers that it holds; more images than fit take turns */
-
 struct sp_matcher {
     const sp_patterns *patterns;
     const sp_slicer *slicer;
@@ -164,7 +162,7 @@ static sp_status make_route(sp_matcher *self)
     if (route == SP_MATCH_POLAR) {
         const sp_polar_input input = sp_match_polar_input(self->patterns, &self->settings);
 
-        SP_TRY(sp_polar_search_new(&input, POLAR_BUDGET, &self->polar));
+        SP_TRY(sp_polar_search_new(&input, SP_MATCH_POLAR_BUDGET, &self->polar));
     } else if (route == SP_MATCH_DENSE) {
         SP_TRY(make_dense_route(self));
     }
@@ -222,9 +220,10 @@ double sp_matcher_bytes(const sp_match_settings *settings, ptrdiff_t images, ptr
     const double residue = 16.0 * (ASSESSED + 1) * sqrt((double)pixels); /* shells: at most a radius' worth of pixels */
     const double own = 4.0 * (double)pixels * (SCRATCH * threads + 3) + residue;
 
-    return own + (polar_floats(settings, settings->s_max, pixels) > 0.0
-                      ? sp_polar_bytes(settings->s_max, settings->diameter, images, pixels, POLAR_BUDGET, threads)
-                      : sp_dense_bytes(pixels, threads));
+    return own +
+           (polar_floats(settings, settings->s_max, pixels) > 0.0
+                ? sp_polar_bytes(settings->s_max, settings->diameter, images, pixels, SP_MATCH_POLAR_BUDGET, threads)
+                : sp_dense_bytes(pixels, threads));
 }
 
 void sp_matcher_use(sp_matcher *matcher, const sp_slicer *slicer)

@@ -43,6 +43,9 @@ typedef struct sp_match_settings {
     double s_max;      /* [1/m] shells beyond are not compared */
 } sp_match_settings;
 
+/* [byte] for what the polar route holds of the images; more of them than fit take turns */
+static const double SP_MATCH_POLAR_BUDGET = 256e6;
+
 enum { SP_MATCH_CANDIDATES = 8 }; /* of one image, at most, in sp_matcher_refine() */
 
 typedef struct sp_matcher sp_matcher;

@@ -237,6 +237,10 @@ sp_status sp_run_new(const sp_run_settings *settings, sp_run **run)
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&self->ended, &monotonic);
     pthread_condattr_destroy(&monotonic);
+    if (!settings->log) {
+        SP_TRY(sp_log_new(SP_LOG_ERROR, stderr, &self->own_log));
+        self->settings.log = self->own_log;
+    }
     SP_TRY(calls_of(settings->engine)->start(self));
     self->calls = calls_of(settings->engine);
     SP_TRY(begin_watch(self));
@@ -275,6 +279,7 @@ void sp_run_free(sp_run *run)
         sp_array_free(run->scratch[worker].room);
     }
     free(run->event);
+    sp_log_free(run->own_log);
     sp_array_free(run);
 }
 

@@ -339,13 +339,12 @@ static void exchange(sp_run *run, const void *mine, size_t bytes, void *all)
     int done = 0;
 
     MPI_Iallgather(mine, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, self->comm, &request);
-    for (;;) { /* not MPI_Wait(): it would take a processor from the workers */
-        MPI_Test(&request, &done, MPI_STATUS_IGNORE);
-        if (done) {
-            return;
-        }
+    MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+    while (!done) { /* not in MPI_Wait(): it would take a processor from the workers */
         nanosleep(&nap, NULL);
+        MPI_Test(&request, &done, MPI_STATUS_IGNORE);
     }
+    MPI_Wait(&request, MPI_STATUS_IGNORE); /* at once */
 }
 
 static void give_up(sp_run *run)

@@ -99,11 +99,23 @@ static view look_at(sp_task *t, int k, sp_privilege privilege, element_kind kind
     return v;
 }
 
+/* Work space that a task needs, before that which it marks. */
+static size_t room_for_members(int number)
+{
+    return tasks[number].colours ? MOST_COUNT * sizeof(ptrdiff_t) : 0;
+}
+
+static unsigned char mark_of(const ptrdiff_t point[2])
+{
+    return (unsigned char)(1 + (13 * point[0] + point[1]) % 255);
+}
+
 static void run_task(sp_task *t)
 {
     const call *c = sp_task_values(t);
     const ptrdiff_t point[2] = {sp_task_point(t, 0), sp_task_point(t, 1)};
     view v[MOST_ARGUMENTS];
+    unsigned char *marked = sp_task_scratch(t);
 
     for (int k = 0; k < c->arguments; k++) {
         v[k] = look_at(t, k, tasks[c->task].privilege[k], (element_kind)c->kind[k], (sp_selector)c->selector[k]);
@@ -111,10 +123,20 @@ static void run_task(sp_task *t)
             return;
         }
     }
+    marked += marked ? room_for_members(c->task) : 0;
+    for (int32_t i = 0; i < c->scratch; i++) {
+        marked[i] = mark_of(point);
+    }
     if ((7 * point[0] + 5 * point[1] + c->value) % 16 == 0) { /* let others overtake */
         nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
     }
-    compute(c, point, v, sp_members);
+    compute(c, point, v, sp_members, sp_task_scratch(t));
+    for (int32_t i = 0; i < c->scratch; i++) {
+        if (marked[i] != mark_of(point)) {
+            sp_task_fail(t, SP_ERR_NUMERIC, "another task has been in byte %d of its work space", (int)i);
+            break;
+        }
+    }
 }
 
 /* ---- operations ---- */
@@ -129,14 +151,16 @@ static void launch(fuzz *f, const operation *o, const sp_task_type *types)
 
         a[k] = o->argument[k].selector == SP_BY_I   ? sp_by_i(region)
                : o->argument[k].selector == SP_BY_J ? sp_by_j(region)
-               : o->argument[k].selector == SP_AT   ? sp_at(region, o->argument[k].block)
+               : o->argument[k].selector == SP_AT   ? sp_at(region, 0)
                                                     : sp_whole(region);
+        a[k] = sp_from(a[k], o->argument[k].block);
         if (tasks[o->task].privilege[k] == SP_REDUCE) {
             a[k] = sp_into(a[k], reduction_of((element_kind)c.kind[k]));
         }
     }
     sp_launch(f->run, .type = &types[o->task], .points = {o->points[0], o->points[1]},
-              .argument = {a[0], a[1], a[2], a[3]}, SP_VALUES(c));
+              .argument = {a[0], a[1], a[2], a[3]}, SP_VALUES(c), .lanes = o->lanes,
+              .scratch = room_for_members(o->task) + (size_t)o->scratch);
 }
 
 static sp_status make_region(fuzz *f, const operation *o)

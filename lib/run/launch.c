@@ -474,6 +474,7 @@ static void add_part(const plan *p, tree *t, contribution part)
     if (t->left == 0 && t->part[0].block != t->target) {
         contribution target = {.owner = t->target->owner, .block = t->target};
 
+        mark_written(p->run, t->target); /* again: a lane that began there has perhaps left copies of it elsewhere */
         join(p, t, &target, &t->part[0], &move_type);
     }
 }

@@ -14,6 +14,8 @@
 #include "base/memory.h"
 #include "run/engine.h"
 
+enum { END_OF_RANKS = 30 /* [s] more than all ranks need to end */ };
+
 static const char *file_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -56,11 +58,14 @@ void sp_run_fail(sp_run *run, sp_status status, const char *file, int line, cons
     }
 }
 
-/* What the program is told. */
+/* What the program is told. With several ranks nothing: another thread has said why, and is about to end all. */
 static sp_status outcome(const sp_run *run)
 {
     const sp_status status = (sp_status)atomic_load(&run->failed);
 
+    if (status != SP_OK && run->ranks > 1) {
+        sleep(END_OF_RANKS);
+    }
     return status == SP_OK ? SP_OK : sp_error_set(status, __FILE__, __LINE__, "%s", run->reason);
 }
 

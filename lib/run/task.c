@@ -17,8 +17,9 @@ static void refuse(const sp_task *task, const char *call, int k, const char *why
 {
     const sp_work *work = task->work;
 
-    sp_run_fail(work->run, SP_ERR_USAGE, work->file, work->line, "task %s: %s of argument %d, which is %s",
-                work->type->name, call, k, why);
+    sp_run_fail(work->run, SP_ERR_USAGE, work->file, work->line,
+                "task %s, point (%td, %td): %s of argument %d, which is %s", work->type->name, work->point[0],
+                work->point[1], call, k, why);
 }
 
 static bool is_there(const sp_task *task, int k, const char *call)
@@ -121,8 +122,8 @@ const void *sp_task_part(const sp_task *task, int k, ptrdiff_t b, ptrdiff_t *cou
     }
     if (b < 0 || b >= work->argument[k].uses) {
         sp_run_fail(work->run, SP_ERR_USAGE, work->file, work->line,
-                    "task %s: sp_task_part() of argument %d asks for block %td of %d", work->type->name, k, b,
-                    work->argument[k].uses);
+                    "task %s, point (%td, %td): sp_task_part() of argument %d asks for block %td of %d",
+                    work->type->name, work->point[0], work->point[1], k, b, work->argument[k].uses);
         return NULL;
     }
     *count = (ptrdiff_t)(work->use[work->argument[k].first + b].bytes / work->argument[k].element);

@@ -6,6 +6,8 @@
  *     run_fuzz --oracle FIRST LAST     the same by a plain interpreter
  *     run_fuzz --show FIRST LAST       the programs, to read
  *
+ * With --first N, only the first N operations of each program: to find the one that goes wrong.
+ *
  * The lines of all of them must be the same, on any number of threads and ranks: tests/run/fuzz.sh. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -298,6 +300,7 @@ done:
 typedef struct settings {
     sp_run_settings run;
     bool oracle, show;
+    int most; /* operations */
     uint64_t first, last;
 } settings;
 
@@ -313,7 +316,7 @@ static sp_status run_plainly(const settings *s, program *p)
     for (uint64_t seed = s->first; seed <= s->last; seed++) {
         uint64_t hash = 0;
 
-        make_program(seed, p);
+        make_program(seed, s->most, p);
         if (s->show) {
             printf("seed %llu:\n", (unsigned long long)seed);
             show_program(p);
@@ -340,7 +343,7 @@ static sp_status run_all(const settings *s, program *p)
     for (uint64_t seed = s->first; seed <= s->last; seed++) {
         uint64_t hash = 0;
 
-        make_program(seed, p);
+        make_program(seed, s->most, p);
         SP_TRY(run_program(run, p, types, seed % 4 != 0, &hash));
         if (sp_run_rank(run) == 0) {
             print_hash(seed, hash);
@@ -362,6 +365,8 @@ static bool read_arguments(int count, char **argument, settings *s)
             s->show = true;
         } else if (strcmp(argument[k], "--threads") == 0 && k + 1 < count) {
             s->run.threads = (int)strtol(argument[++k], NULL, 10);
+        } else if (strcmp(argument[k], "--first") == 0 && k + 1 < count) {
+            s->most = (int)strtol(argument[++k], NULL, 10);
         } else if (strcmp(argument[k], "--engine") == 0 && k + 1 < count) {
             s->run.engine = strcmp(argument[++k], "starpu") == 0 ? SP_ENGINE_STARPU : SP_ENGINE_LOCAL;
         } else {
@@ -378,12 +383,12 @@ static bool read_arguments(int count, char **argument, settings *s)
 
 int main(int count, char **argument)
 {
-    settings s = {.run = {.patience = PATIENCE}};
+    settings s = {.run = {.patience = PATIENCE}, .most = MOST_OPERATIONS};
     static program p;
     sp_status status = SP_OK;
 
     if (!read_arguments(count, argument, &s)) {
-        fprintf(stderr, "run_fuzz [--oracle | --show | --engine local|starpu] [--threads N] FIRST LAST\n");
+        fprintf(stderr, "run_fuzz [--oracle | --show | --engine local|starpu] [--threads N] [--first N] FIRST LAST\n");
         return 2;
     }
     SP_TRY(sp_log_new(SP_LOG_ERROR, stderr, &s.run.log));

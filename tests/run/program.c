@@ -240,6 +240,7 @@ void shape_apply(shape *s, const operation *o)
 
 typedef struct maker {
     program *p;
+    int most; /* operations */
     shape *now;
     sp_rng rng;
 } maker;
@@ -476,7 +477,7 @@ static bool choose(maker *m, operation *o)
 /* One operation of this sort, if a few trials find any. */
 static void add(maker *m, verb what)
 {
-    for (int trial = 0; trial < 20 && m->p->operations < MOST_OPERATIONS; trial++) {
+    for (int trial = 0; trial < 20 && m->p->operations < m->most; trial++) {
         operation *o = &m->p->operation[m->p->operations];
 
         *o = (operation){.what = what, .value = (int32_t)below(m, 100)};
@@ -488,9 +489,12 @@ static void add(maker *m, verb what)
     }
 }
 
-void make_program(uint64_t seed, program *p)
+void make_program(uint64_t seed, int most, program *p)
 {
-    maker m = {.p = p, .now = &p->end, .rng = sp_rng_stream(seed, PURPOSE, 0)};
+    maker m = {.p = p,
+               .most = most < MOST_OPERATIONS ? most : MOST_OPERATIONS,
+               .now = &p->end,
+               .rng = sp_rng_stream(seed, PURPOSE, 0)};
 
     memset(p, 0, sizeof *p);
     for (ptrdiff_t n = 2 + below(&m, 3); n > 0; n--) {

@@ -68,7 +68,8 @@ typedef struct program {
     shape end; /* after the last operation */
 } program;
 
-void make_program(uint64_t seed, program *p);
+/* Its first `most` operations, or all; to find the one that goes wrong. */
+void make_program(uint64_t seed, int most, program *p);
 void show_program(const program *p);
 
 /* The effect on spaces and regions of operations that make, change or free these. */

@@ -469,7 +469,7 @@ static void a_task_does_not_write_what_it_only_reads(void **state)
 
     LAUNCH(b, .type = &type, .argument = {sp_at(b.x, 0)}, SP_VALUES(where));
     assert_true(refused);
-    assert_refused(&b, SP_ERR_USAGE, "task bold: sp_task_out() of argument 0, which is only read");
+    assert_refused(&b, SP_ERR_USAGE, "task bold, point (0, 0): sp_task_out() of argument 0, which is only read");
 }
 
 static void a_task_does_not_read_what_it_only_writes(void **state)
@@ -481,7 +481,7 @@ static void a_task_does_not_read_what_it_only_writes(void **state)
 
     LAUNCH(b, .type = &type, .argument = {sp_at(b.y, 0)}, SP_VALUES(where));
     assert_true(refused);
-    assert_refused(&b, SP_ERR_USAGE, "task bold: sp_task_in() of argument 0, which is only written");
+    assert_refused(&b, SP_ERR_USAGE, "task bold, point (0, 0): sp_task_in() of argument 0, which is only written");
 }
 
 static void a_task_does_not_read_what_it_reduces(void **state)
@@ -493,7 +493,7 @@ static void a_task_does_not_read_what_it_reduces(void **state)
 
     LAUNCH(b, .type = &type, .argument = {sp_into(sp_at(b.sum, 0), &sp_sum_float)}, SP_VALUES(where));
     assert_true(refused);
-    assert_refused(&b, SP_ERR_USAGE, "task bold: sp_task_in() of argument 0, which is only written");
+    assert_refused(&b, SP_ERR_USAGE, "task bold, point (0, 0): sp_task_in() of argument 0, which is only written");
 }
 
 static void a_task_does_not_read_what_is_not_there(void **state)
@@ -505,7 +505,7 @@ static void a_task_does_not_read_what_is_not_there(void **state)
 
     LAUNCH(b, .type = &type, .argument = {sp_at(b.x, 0)}, SP_VALUES(where));
     assert_true(refused);
-    assert_refused(&b, SP_ERR_USAGE, "task bold: sp_task_in() of argument 1, which is not there");
+    assert_refused(&b, SP_ERR_USAGE, "task bold, point (0, 0): sp_task_in() of argument 1, which is not there");
 }
 
 /* Tasks that ask for what is not there, or for another kind of thing. */
@@ -576,37 +576,38 @@ static void a_task_knows_nothing_of_arguments_that_are_not_there(void **state)
 {
     (void)state;
     assert_task_refused(count_what_is_not_there, SP_READ, SP_AT, false,
-                        "task bold: sp_task_count() of argument 7, which is not there");
+                        "task bold, point (0, 0): sp_task_count() of argument 7, which is not there");
     assert_task_refused(place_what_is_before_the_first, SP_READ, SP_AT, false,
-                        "task bold: sp_task_first() of argument -1, which is not there");
+                        "task bold, point (0, 0): sp_task_first() of argument -1, which is not there");
     assert_task_refused(take_an_object_that_is_not_there, SP_READ, SP_AT, true,
-                        "task bold: sp_task_object() of argument 12, which is not there");
+                        "task bold, point (0, 0): sp_task_object() of argument 12, which is not there");
     assert_task_refused(take_a_part_of_nothing, SP_READ, SP_WHOLE, false,
-                        "task bold: sp_task_part() of argument 1, which is not there");
+                        "task bold, point (0, 0): sp_task_part() of argument 1, which is not there");
 }
 
 static void a_task_does_not_take_numbers_for_objects_nor_objects_for_numbers(void **state)
 {
     (void)state;
     assert_task_refused(take_numbers_for_objects, SP_READ_WRITE, SP_AT, false,
-                        "task bold: sp_task_object() of argument 0, which is no object");
+                        "task bold, point (0, 0): sp_task_object() of argument 0, which is no object");
     assert_task_refused(read_what_is_written, SP_READ, SP_AT, true,
-                        "task bold: sp_task_in() of argument 0, which is an object");
+                        "task bold, point (0, 0): sp_task_in() of argument 0, which is an object");
     assert_task_refused(write_what_is_read, SP_WRITE, SP_AT, true,
-                        "task bold: sp_task_out() of argument 0, which is an object");
+                        "task bold, point (0, 0): sp_task_out() of argument 0, which is an object");
 }
 
 static void a_task_does_not_mistake_a_region_for_a_block(void **state)
 {
     (void)state;
-    assert_task_refused(read_what_is_written, SP_READ, SP_WHOLE, false,
-                        "task bold: sp_task_in() of argument 0, which is a whole region of several blocks");
+    assert_task_refused(
+        read_what_is_written, SP_READ, SP_WHOLE, false,
+        "task bold, point (0, 0): sp_task_in() of argument 0, which is a whole region of several blocks");
     assert_task_refused(take_a_part_of_a_block, SP_READ, SP_AT, false,
-                        "task bold: sp_task_part() of argument 0, which is not a whole region");
+                        "task bold, point (0, 0): sp_task_part() of argument 0, which is not a whole region");
     assert_task_refused(take_a_part_beyond_the_last, SP_READ, SP_WHOLE, false,
-                        "task bold: sp_task_part() of argument 0 asks for block 5 of 5");
+                        "task bold, point (0, 0): sp_task_part() of argument 0 asks for block 5 of 5");
     assert_task_refused(take_a_part_before_the_first, SP_READ, SP_WHOLE, false,
-                        "task bold: sp_task_part() of argument 0 asks for block -1 of 5");
+                        "task bold, point (0, 0): sp_task_part() of argument 0 asks for block -1 of 5");
 }
 
 /* ---- tasks that fail ---- */

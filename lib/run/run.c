@@ -243,7 +243,7 @@ sp_status sp_run_new(const sp_run_settings *settings, sp_run **run)
     pthread_cond_init(&self->ended, &monotonic);
     pthread_condattr_destroy(&monotonic);
     if (!settings->log) {
-        SP_TRY(sp_log_new(SP_LOG_ERROR, stderr, &self->own_log));
+        SP_TRY(sp_log_new(SP_LOG_ERROR, NULL, &self->own_log));
         self->settings.log = self->own_log;
     }
     SP_TRY(calls_of(settings->engine)->start(self));

@@ -38,9 +38,12 @@ typedef struct starpu_state {
     bool mpi;              /* started by mpirun, or the like */
     MPI_Comm comm;         /* of our own messages */
     int threads_of_worker; /* OpenMP threads in a task */
+    struct starpu_codelet codelet;
 } starpu_state;
 
 /* ---- start and end ---- */
+
+static void run_on_cpu(void *buffers[], void *argument);
 
 static bool under_mpirun(void)
 {
@@ -138,6 +141,10 @@ static sp_status start(sp_run *run)
     if (self->mpi) {
         SP_TRY(start_mpi(run, self));
     }
+    starpu_codelet_init(&self->codelet);
+    self->codelet.cpu_funcs[0] = run_on_cpu;
+    self->codelet.nbuffers = STARPU_VARIABLE_NBUFFERS;
+    self->codelet.name = "work";
     starpu_conf_init(&conf);
     conf.ncpus = run->threads < STARPU_MAXCPUS ? run->threads : STARPU_MAXCPUS;
     conf.nopencl = 0;
@@ -252,14 +259,6 @@ static void end_of_work(void *argument)
     sp_work_free(argument);
 }
 
-static struct starpu_codelet *codelet(void)
-{
-    static struct starpu_codelet one = {
-        .cpu_funcs = {run_on_cpu}, .nbuffers = STARPU_VARIABLE_NBUFFERS, .name = "work"};
-
-    return &one;
-}
-
 /* Blocks that one rank reads and another owns. Both of them call this for each reader, in the same order. */
 static void send_what_is_read(sp_run *run, const sp_work *work)
 {
@@ -275,9 +274,10 @@ static void send_what_is_read(sp_run *run, const sp_work *work)
 
 static void submit_one(sp_run *run, sp_work *work)
 {
+    starpu_state *self = run->engine;
     struct starpu_task *task = starpu_task_create();
 
-    task->cl = codelet();
+    task->cl = &self->codelet;
     task->name = work->type->name;
     task->priority = work->type->priority;
     task->nbuffers = work->uses;

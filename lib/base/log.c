@@ -32,8 +32,8 @@ sp_status sp_log_new(sp_log_level level, FILE *screen, sp_log **log)
     SP_REQUIRE(self, SP_ERR_MEMORY, "no memory for the log");
     pthread_mutex_init(&self->lock, NULL);
     self->level = level;
-    self->screen = screen;
-    self->terminal = isatty(fileno(screen));
+    self->screen = screen ? screen : stderr;
+    self->terminal = isatty(fileno(self->screen));
     *log = self;
 done:
     return status;

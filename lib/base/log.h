@@ -17,8 +17,8 @@ typedef enum sp_log_level {
 
 typedef struct sp_log sp_log;
 
-/* A log that shows lines up to `level` on `screen` (stderr; borrowed). Free with sp_log_free(); untouched on error.
- * Fails with SP_ERR_MEMORY. */
+/* A log that shows lines up to `level` on `screen` (borrowed; NULL: stderr). Free with sp_log_free(); untouched on
+ * error. Fails with SP_ERR_MEMORY. */
 sp_status sp_log_new(sp_log_level level, FILE *screen, sp_log **log);
 void sp_log_free(sp_log *log); /* ends the log file too; NULL is fine */
 

@@ -69,6 +69,7 @@ struct sp_work {
     struct {
         int first, uses; /* its blocks in use[] */
         sp_privilege privilege;
+        bool is_whole, is_object;
         size_t element;  /* [byte] */
         ptrdiff_t index; /* of its first element in the space */
     } argument[SP_TASK_ARGUMENTS];
@@ -174,6 +175,7 @@ struct sp_run {
     pthread_t watch;
     pthread_cond_t ended;
     bool watching, ending;
+    sp_log *own_log; /* NULL: that of the settings */
 };
 
 /* ---- works ---- */

@@ -131,24 +131,46 @@ static bool check_pair(const plan *p, int k, int l)
     return true;
 }
 
-static bool check(plan *p)
+/* Every privilege has its region, and they are the first ones. */
+static bool count_arguments(plan *p)
 {
     const sp_launch_description *launch = p->launch;
 
     for (int k = 0; k < SP_TASK_ARGUMENTS; k++) {
         const bool wanted = launch->type->privilege[k] != SP_NONE;
 
+        if (wanted && k > p->arguments) {
+            REFUSE(p, "task %s: its privileges have a gap before argument %d", launch->type->name, k);
+        }
         if (wanted != (launch->argument[k].region != NULL)) {
             REFUSE(p, "task %s: argument %d is %s", launch->type->name, k, wanted ? "missing" : "one too many");
         }
-        if (!wanted) {
-            break;
-        }
-        p->arguments++;
+        p->arguments += wanted;
+    }
+    return true;
+}
+
+static bool check_numbers(const plan *p)
+{
+    const sp_launch_description *launch = p->launch;
+
+    if (launch->points[0] < 0 || launch->points[1] < 0) {
+        REFUSE(p, "task %s: %td x %td points", launch->type->name, launch->points[0], launch->points[1]);
+    }
+    if (launch->lanes < 0) {
+        REFUSE(p, "task %s: %td lanes", launch->type->name, launch->lanes);
     }
     if (launch->values_bytes > SP_TASK_VALUES) {
         REFUSE(p, "task %s: %zu bytes of values, more than %d", launch->type->name, launch->values_bytes,
                SP_TASK_VALUES);
+    }
+    return true;
+}
+
+static bool check(plan *p)
+{
+    if (!count_arguments(p) || !check_numbers(p)) {
+        return false;
     }
     for (int k = 0; k < p->arguments; k++) {
         if (!check_argument(p, k)) {
@@ -274,6 +296,8 @@ static sp_work *make_work(const plan *p, const ptrdiff_t point[2], int rank, con
         work->argument[k].first = uses;
         work->argument[k].uses = (int)count;
         work->argument[k].privilege = privilege;
+        work->argument[k].is_whole = argument->selector == SP_WHOLE;
+        work->argument[k].is_object = region->is_objects;
         work->argument[k].element = region->element;
         work->argument[k].index = region->space->first[first];
         for (ptrdiff_t b = first; b < first + count; b++, uses++) {
@@ -450,6 +474,7 @@ static void add_part(const plan *p, tree *t, contribution part)
     if (t->left == 0 && t->part[0].block != t->target) {
         contribution target = {.owner = t->target->owner, .block = t->target};
 
+        mark_written(p->run, t->target); /* again: a lane that began there has perhaps left copies of it elsewhere */
         join(p, t, &target, &t->part[0], &move_type);
     }
 }
@@ -562,8 +587,9 @@ static ptrdiff_t chain_of(const plan *p, const ptrdiff_t point[2], ptrdiff_t lan
     }
 }
 
-/* One point: its contributions begun, its work under way. False: the run has failed. */
-static bool launch_point(const plan *p, const forest *f, const ptrdiff_t point[2], contribution *part, queue *q)
+/* One point, the one at `place` of those under way: its contributions begun, its work queued. False: the run has
+ * failed. */
+static bool launch_point(const plan *p, const forest *f, const ptrdiff_t point[2], ptrdiff_t place, queue *q)
 {
     const int rank = rank_of(p, point);
     share shares[SP_TASK_ARGUMENTS] = {{0}};
@@ -581,7 +607,7 @@ static bool launch_point(const plan *p, const forest *f, const ptrdiff_t point[2
 
             shares[k] = next_share(p, t, rank, q, &whole);
             if (whole) {
-                part[k] = t->open;
+                f->part[place * SP_TASK_ARGUMENTS + k] = t->open;
                 t->open = (contribution){0};
             }
             lane = t->target->index * t->lanes + lane_of(t, t->at - 1);
@@ -628,7 +654,7 @@ static void launch_points(const plan *p)
         for (ptrdiff_t i = 0; i < count; i++) {
             const ptrdiff_t point[2] = {(first + i) / p->points[1], (first + i) % p->points[1]};
 
-            if (!launch_point(p, &f, point, f.part ? f.part + i * SP_TASK_ARGUMENTS : NULL, &q)) {
+            if (!launch_point(p, &f, point, i, &q)) {
                 break;
             }
         }
@@ -687,6 +713,15 @@ void sp_run_fill(sp_run *run, const char *file, int line, sp_region *region, con
 {
     static const sp_task_type fill_type = {.name = "fill", .run = fill_block, .privilege = {SP_WRITE}};
 
+    if (region->is_objects) {
+        sp_run_fail(run, SP_ERR_USAGE, file, line, "fill: region %s holds objects, which tasks make", region->name);
+        return;
+    }
+    if (region->element > SP_TASK_VALUES) {
+        sp_run_fail(run, SP_ERR_USAGE, file, line, "fill: an element of region %s has %zu bytes, more than %d",
+                    region->name, region->element, SP_TASK_VALUES);
+        return;
+    }
     sp_run_launch(run, file, line,
                   &(sp_launch_description){.type = &fill_type,
                                            .points = {region->space->blocks},

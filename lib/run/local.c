@@ -78,6 +78,29 @@ static ptrdiff_t sort_chains(sp_work **work, ptrdiff_t count, ptrdiff_t *first)
     return chains;
 }
 
+/* Chain c is work first[c] .. first[c + 1] - 1. */
+static void run_chains(int threads, sp_work **work, const ptrdiff_t *first, ptrdiff_t chains)
+{
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+    for (ptrdiff_t c = 0; c < chains; c++) {
+        for (ptrdiff_t i = first[c]; i < first[c + 1]; i++) {
+            run_work(work[i], omp_get_thread_num());
+        }
+    }
+}
+
+/* Each with all threads; the program's own loops keep theirs. */
+static void run_in_order(int threads, sp_work **work, ptrdiff_t count)
+{
+    const int before = omp_get_max_threads();
+
+    omp_set_num_threads(threads);
+    for (ptrdiff_t i = 0; i < count; i++) {
+        run_work(work[i], 0);
+    }
+    omp_set_num_threads(before);
+}
+
 /* Either all threads work on one work after another, or each on chains of its own: where these are many, or come out
  * even. */
 static void submit(sp_run *run, sp_work **work, ptrdiff_t count)
@@ -89,16 +112,9 @@ static void submit(sp_run *run, sp_work **work, ptrdiff_t count)
         chains = sort_chains(work, count, first);
     }
     if (chains > 1 && (chains % threads == 0 || chains >= 4 * threads)) {
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-        for (ptrdiff_t c = 0; c < chains; c++) {
-            for (ptrdiff_t i = first[c]; i < first[c + 1]; i++) {
-                run_work(work[i], omp_get_thread_num());
-            }
-        }
-        return;
-    }
-    for (ptrdiff_t i = 0; i < count; i++) {
-        run_work(work[i], 0);
+        run_chains(threads, work, first, chains);
+    } else {
+        run_in_order(threads, work, count);
     }
 }
 

@@ -14,6 +14,8 @@
 #include "base/memory.h"
 #include "run/engine.h"
 
+enum { END_OF_RANKS = 30 /* [s] more than all ranks need to end */ };
+
 static const char *file_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -101,11 +103,14 @@ void sp_run_fail(sp_run *run, sp_status status, const char *file, int line, cons
     }
 }
 
-/* What the program is told. */
+/* What the program is told. With several ranks nothing: another thread has said why, and is about to end all. */
 static sp_status outcome(const sp_run *run)
 {
     const sp_status status = (sp_status)atomic_load(&run->failed);
 
+    if (status != SP_OK && run->ranks > 1) {
+        sleep(END_OF_RANKS);
+    }
     return status == SP_OK ? SP_OK : sp_error_set(status, __FILE__, __LINE__, "%s", run->reason);
 }
 
@@ -281,6 +286,10 @@ sp_status sp_run_new(const sp_run_settings *settings, sp_run **run)
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&self->ended, &monotonic);
     pthread_condattr_destroy(&monotonic);
+    if (!settings->log) {
+        SP_TRY(sp_log_new(SP_LOG_ERROR, NULL, &self->own_log));
+        self->settings.log = self->own_log;
+    }
     SP_TRY(calls_of(settings->engine)->start(self));
     self->calls = calls_of(settings->engine);
     agree(self, __FILE__, 0, "begin", 0);
@@ -321,6 +330,7 @@ void sp_run_free(sp_run *run)
         sp_array_free(run->scratch[worker].room);
     }
     free(run->event);
+    sp_log_free(run->own_log);
     sp_array_free(run);
 }
 

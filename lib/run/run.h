@@ -47,7 +47,7 @@ typedef struct sp_run_settings {
     int threads;     /* of this process; 0: all that it may use */
     double patience; /* [s] a task that runs longer ends the run, by name; 0: for ever */
     bool timed;      /* keep when each task ran (run/trace.h) */
-    sp_log *log;     /* may be NULL */
+    sp_log *log;     /* why all ranks end, or an endless task; NULL: this goes to stderr */
 } sp_run_settings;
 
 /* Starts an engine. Free with sp_run_free(), which waits for what was launched and frees all spaces and regions.
@@ -180,7 +180,7 @@ typedef struct sp_launch_description {
 #define SP_VALUES(v) .values = &(v), .values_bytes = sizeof(v)
 void sp_run_launch(sp_run *run, const char *file, int line, const sp_launch_description *launch);
 
-/* Every element of every block = *element. */
+/* Every element of every block = *element, which has SP_TASK_VALUES bytes at most. Not for objects. */
 #define sp_fill(run, region, element) sp_run_fill((run), __FILE__, __LINE__, (region), (element))
 void sp_run_fill(sp_run *run, const char *file, int line, sp_region *region, const void *element);
 
@@ -190,15 +190,17 @@ void sp_run_fill(sp_run *run, const char *file, int line, sp_region *region, con
 sp_status sp_run_get_at(sp_run *run, const char *file, int line, sp_region *region, ptrdiff_t first, ptrdiff_t blocks,
                         void *out);
 
-/* ---- inside a task: argument k, 0 based ---- */
+/* ---- inside a task: argument k, 0 based ----
+ *
+ * What does not fit the privilege or the region ends the run, by name, and gives NULL or 0. */
 
-const void *sp_task_in(const sp_task *task, int k);  /* SP_READ, SP_READ_WRITE */
+const void *sp_task_in(const sp_task *task, int k);  /* SP_READ, SP_READ_WRITE; of SP_WHOLE: a single block */
 void *sp_task_out(const sp_task *task, int k);       /* SP_WRITE, SP_READ_WRITE, SP_REDUCE */
 void **sp_task_object(const sp_task *task, int k);   /* of sp_objects_new(); SP_READ: not to be replaced */
 ptrdiff_t sp_task_count(const sp_task *task, int k); /* elements in the block; of SP_WHOLE: in the region */
 ptrdiff_t sp_task_first(const sp_task *task, int k); /* index of its first element */
 
-/* Block b of an SP_WHOLE argument, and its elements. */
+/* Block b of an SP_WHOLE argument, and how many elements it has. */
 const void *sp_task_part(const sp_task *task, int k, ptrdiff_t b, ptrdiff_t *count);
 
 ptrdiff_t sp_task_point(const sp_task *task, int axis); /* 0: i, 1: j */

@@ -45,6 +45,8 @@ static void run_on_cpu(void *buffers[], void *argument);
 
 /* ---- start and end ---- */
 
+static void run_on_cpu(void *buffers[], void *argument);
+
 static bool under_mpirun(void)
 {
     static const char *const signs[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "MPI_LOCALNRANKS"};
@@ -141,6 +143,10 @@ static sp_status start(sp_run *run)
     if (self->mpi) {
         SP_TRY(start_mpi(run, self));
     }
+    starpu_codelet_init(&self->codelet);
+    self->codelet.cpu_funcs[0] = run_on_cpu;
+    self->codelet.nbuffers = STARPU_VARIABLE_NBUFFERS;
+    self->codelet.name = "work";
     starpu_conf_init(&conf);
     conf.ncpus = run->threads < STARPU_MAXCPUS ? run->threads : STARPU_MAXCPUS;
     conf.nopencl = 0;
@@ -308,9 +314,10 @@ static void send_what_is_read(sp_run *run, const sp_work *work)
 
 static void submit_one(sp_run *run, sp_work *work)
 {
+    starpu_state *self = run->engine;
     struct starpu_task *task = starpu_task_create();
 
-    task->cl = &((starpu_state *)run->engine)->codelet;
+    task->cl = &self->codelet;
     task->name = work->type->name;
     task->priority = work->type->priority;
     task->nbuffers = work->uses;
@@ -372,11 +379,12 @@ static void exchange(sp_run *run, const void *mine, size_t bytes, void *all)
     int done = 0;
 
     MPI_Iallgather(mine, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, self->comm, &request);
-    while (!done) { /* MPI_Wait() alone would take a processor from the workers */
+    MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+    while (!done) { /* not in MPI_Wait(): it would take a processor from the workers */
         nanosleep(&nap, NULL);
         MPI_Test(&request, &done, MPI_STATUS_IGNORE);
     }
-    MPI_Wait(&request, MPI_STATUS_IGNORE);
+    MPI_Wait(&request, MPI_STATUS_IGNORE); /* at once */
 }
 
 static void give_up(sp_run *run)

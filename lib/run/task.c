@@ -12,43 +12,80 @@
 
 /* ---- inside a task ---- */
 
-/* What is asked for must fit the privilege: a mistake in the task, named as such. */
-static int use_of(const sp_task *task, int k, bool to_write, const char *call)
+/* A mistake in the task, named as such. */
+static void refuse(const sp_task *task, const char *call, int k, const char *why)
 {
     const sp_work *work = task->work;
-    const sp_privilege privilege = k >= 0 && k < SP_TASK_ARGUMENTS ? work->argument[k].privilege : SP_NONE;
-    const bool fits = to_write ? privilege == SP_WRITE || privilege == SP_READ_WRITE || privilege == SP_REDUCE
-                               : privilege == SP_READ || privilege == SP_READ_WRITE;
+
+    sp_run_fail(work->run, SP_ERR_USAGE, work->file, work->line,
+                "task %s, point (%td, %td): %s of argument %d, which is %s", work->type->name, work->point[0],
+                work->point[1], call, k, why);
+}
+
+static bool is_there(const sp_task *task, int k, const char *call)
+{
+    const bool found = k >= 0 && k < SP_TASK_ARGUMENTS && task->work->argument[k].privilege != SP_NONE;
+
+    if (!found) {
+        refuse(task, call, k, "not there");
+    }
+    return found;
+}
+
+/* What is asked for must fit the privilege. */
+static bool is_granted(const sp_task *task, int k, bool to_write, const char *call)
+{
+    const sp_privilege privilege = task->work->argument[k].privilege;
+    const bool fits = privilege == SP_READ_WRITE || (privilege == SP_READ) != to_write;
 
     if (!fits) {
-        sp_run_fail(work->run, SP_ERR_USAGE, work->file, work->line, "task %s: %s of argument %d, which is %s",
-                    work->type->name, call, k,
-                    privilege == SP_NONE                              ? "not there"
-                    : privilege == SP_READ                            ? "only read"
-                    : privilege == SP_WRITE || privilege == SP_REDUCE ? "only written"
-                                                                      : "something else");
-        return -1;
+        refuse(task, call, k, to_write ? "only read" : "only written");
     }
-    return work->argument[k].first;
+    return fits;
+}
+
+/* Where argument k is, one block of numbers; NULL: refused. */
+static void *numbers(const sp_task *task, int k, bool to_write, const char *call)
+{
+    const sp_work *work = task->work;
+
+    if (!is_there(task, k, call)) {
+        return NULL;
+    }
+    if (work->argument[k].is_object) {
+        refuse(task, call, k, "an object");
+        return NULL;
+    }
+    if (work->argument[k].uses > 1) {
+        refuse(task, call, k, "a whole region of several blocks");
+        return NULL;
+    }
+    return is_granted(task, k, to_write, call) ? work->data[work->argument[k].first] : NULL;
 }
 
 const void *sp_task_in(const sp_task *task, int k)
 {
-    const int use = use_of(task, k, false, "sp_task_in()");
-
-    return use < 0 ? NULL : task->work->data[use];
+    return numbers(task, k, false, "sp_task_in()");
 }
 
 void *sp_task_out(const sp_task *task, int k)
 {
-    const int use = use_of(task, k, true, "sp_task_out()");
-
-    return use < 0 ? NULL : task->work->data[use];
+    return numbers(task, k, true, "sp_task_out()");
 }
 
 void **sp_task_object(const sp_task *task, int k)
 {
-    return task->work->data[task->work->argument[k].first];
+    static const char call[] = "sp_task_object()";
+    const sp_work *work = task->work;
+
+    if (!is_there(task, k, call)) {
+        return NULL;
+    }
+    if (!work->argument[k].is_object) {
+        refuse(task, call, k, "no object");
+        return NULL;
+    }
+    return work->data[work->argument[k].first];
 }
 
 ptrdiff_t sp_task_count(const sp_task *task, int k)
@@ -56,6 +93,9 @@ ptrdiff_t sp_task_count(const sp_task *task, int k)
     const sp_work *work = task->work;
     size_t bytes = 0;
 
+    if (!is_there(task, k, "sp_task_count()")) {
+        return 0;
+    }
     for (int i = 0; i < work->argument[k].uses; i++) {
         bytes += work->use[work->argument[k].first + i].bytes;
     }
@@ -64,16 +104,30 @@ ptrdiff_t sp_task_count(const sp_task *task, int k)
 
 ptrdiff_t sp_task_first(const sp_task *task, int k)
 {
-    return task->work->argument[k].index;
+    return is_there(task, k, "sp_task_first()") ? task->work->argument[k].index : 0;
 }
 
 const void *sp_task_part(const sp_task *task, int k, ptrdiff_t b, ptrdiff_t *count)
 {
+    static const char call[] = "sp_task_part()";
     const sp_work *work = task->work;
-    const int use = work->argument[k].first + (int)b;
 
-    *count = (ptrdiff_t)(work->use[use].bytes / work->argument[k].element);
-    return work->data[use];
+    *count = 0;
+    if (!is_there(task, k, call)) {
+        return NULL;
+    }
+    if (!work->argument[k].is_whole) {
+        refuse(task, call, k, "not a whole region");
+        return NULL;
+    }
+    if (b < 0 || b >= work->argument[k].uses) {
+        sp_run_fail(work->run, SP_ERR_USAGE, work->file, work->line,
+                    "task %s, point (%td, %td): sp_task_part() of argument %d asks for block %td of %d",
+                    work->type->name, work->point[0], work->point[1], k, b, work->argument[k].uses);
+        return NULL;
+    }
+    *count = (ptrdiff_t)(work->use[work->argument[k].first + b].bytes / work->argument[k].element);
+    return work->data[work->argument[k].first + b];
 }
 
 ptrdiff_t sp_task_point(const sp_task *task, int axis)

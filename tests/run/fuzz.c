@@ -6,6 +6,8 @@
  *     run_fuzz --oracle FIRST LAST     the same by a plain interpreter
  *     run_fuzz --show FIRST LAST       the programs, to read
  *
+ * With --first N, only the first N operations of each program: to find the one that goes wrong.
+ *
  * The lines of all of them must be the same, on any number of threads and ranks: tests/run/fuzz.sh. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,11 +101,23 @@ static view look_at(sp_task *t, int k, sp_privilege privilege, element_kind kind
     return v;
 }
 
+/* Work space that a task needs, before that which it marks. */
+static size_t room_for_members(int number)
+{
+    return tasks[number].colours ? MOST_COUNT * sizeof(ptrdiff_t) : 0;
+}
+
+static unsigned char mark_of(const ptrdiff_t point[2])
+{
+    return (unsigned char)(1 + (13 * point[0] + point[1]) % 255);
+}
+
 static void run_task(sp_task *t)
 {
     const call *c = sp_task_values(t);
     const ptrdiff_t point[2] = {sp_task_point(t, 0), sp_task_point(t, 1)};
     view v[MOST_ARGUMENTS];
+    unsigned char *marked = sp_task_scratch(t);
 
     for (int k = 0; k < c->arguments; k++) {
         v[k] = look_at(t, k, tasks[c->task].privilege[k], (element_kind)c->kind[k], (sp_selector)c->selector[k]);
@@ -111,10 +125,20 @@ static void run_task(sp_task *t)
             return;
         }
     }
+    marked += marked ? room_for_members(c->task) : 0;
+    for (int32_t i = 0; i < c->scratch; i++) {
+        marked[i] = mark_of(point);
+    }
     if ((7 * point[0] + 5 * point[1] + c->value) % 16 == 0) { /* let others overtake */
         nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
     }
-    compute(c, point, v, sp_members);
+    compute(c, point, v, sp_members, sp_task_scratch(t));
+    for (int32_t i = 0; i < c->scratch; i++) {
+        if (marked[i] != mark_of(point)) {
+            sp_task_fail(t, SP_ERR_NUMERIC, "another task has been in byte %d of its work space", (int)i);
+            break;
+        }
+    }
 }
 
 /* ---- operations ---- */
@@ -129,14 +153,16 @@ static void launch(fuzz *f, const operation *o, const sp_task_type *types)
 
         a[k] = o->argument[k].selector == SP_BY_I   ? sp_by_i(region)
                : o->argument[k].selector == SP_BY_J ? sp_by_j(region)
-               : o->argument[k].selector == SP_AT   ? sp_at(region, o->argument[k].block)
+               : o->argument[k].selector == SP_AT   ? sp_at(region, 0)
                                                     : sp_whole(region);
+        a[k] = sp_from(a[k], o->argument[k].block);
         if (tasks[o->task].privilege[k] == SP_REDUCE) {
             a[k] = sp_into(a[k], reduction_of((element_kind)c.kind[k]));
         }
     }
     sp_launch(f->run, .type = &types[o->task], .points = {o->points[0], o->points[1]},
-              .argument = {a[0], a[1], a[2], a[3]}, SP_VALUES(c));
+              .argument = {a[0], a[1], a[2], a[3]}, SP_VALUES(c), .lanes = o->lanes,
+              .scratch = room_for_members(o->task) + (size_t)o->scratch);
 }
 
 static sp_status make_region(fuzz *f, const operation *o)
@@ -274,6 +300,7 @@ done:
 typedef struct settings {
     sp_run_settings run;
     bool oracle, show;
+    int most; /* operations */
     uint64_t first, last;
 } settings;
 
@@ -289,7 +316,7 @@ static sp_status run_plainly(const settings *s, program *p)
     for (uint64_t seed = s->first; seed <= s->last; seed++) {
         uint64_t hash = 0;
 
-        make_program(seed, p);
+        make_program(seed, s->most, p);
         if (s->show) {
             printf("seed %llu:\n", (unsigned long long)seed);
             show_program(p);
@@ -316,7 +343,7 @@ static sp_status run_all(const settings *s, program *p)
     for (uint64_t seed = s->first; seed <= s->last; seed++) {
         uint64_t hash = 0;
 
-        make_program(seed, p);
+        make_program(seed, s->most, p);
         SP_TRY(run_program(run, p, types, seed % 4 != 0, &hash));
         if (sp_run_rank(run) == 0) {
             print_hash(seed, hash);
@@ -338,6 +365,8 @@ static bool read_arguments(int count, char **argument, settings *s)
             s->show = true;
         } else if (strcmp(argument[k], "--threads") == 0 && k + 1 < count) {
             s->run.threads = (int)strtol(argument[++k], NULL, 10);
+        } else if (strcmp(argument[k], "--first") == 0 && k + 1 < count) {
+            s->most = (int)strtol(argument[++k], NULL, 10);
         } else if (strcmp(argument[k], "--engine") == 0 && k + 1 < count) {
             s->run.engine = strcmp(argument[++k], "starpu") == 0 ? SP_ENGINE_STARPU : SP_ENGINE_LOCAL;
         } else {
@@ -354,12 +383,12 @@ static bool read_arguments(int count, char **argument, settings *s)
 
 int main(int count, char **argument)
 {
-    settings s = {.run = {.patience = PATIENCE}};
+    settings s = {.run = {.patience = PATIENCE}, .most = MOST_OPERATIONS};
     static program p;
     sp_status status = SP_OK;
 
     if (!read_arguments(count, argument, &s)) {
-        fprintf(stderr, "run_fuzz [--oracle | --show | --engine local|starpu] [--threads N] FIRST LAST\n");
+        fprintf(stderr, "run_fuzz [--oracle | --show | --engine local|starpu] [--threads N] [--first N] FIRST LAST\n");
         return 2;
     }
     SP_TRY(sp_log_new(SP_LOG_ERROR, stderr, &s.run.log));

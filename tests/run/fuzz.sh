@@ -28,6 +28,7 @@ compare() { # compare NAME COMMAND...: do all seeds of this command come out as 
 to=$last
 compare "local, 1 thread" env OMP_NUM_THREADS=1 "$fuzz" --threads 1
 compare "local, 2 threads" env OMP_NUM_THREADS=2 "$fuzz" --threads 2
+compare "local, 3 threads" env OMP_NUM_THREADS=3 "$fuzz" --threads 3
 [ "$engines" = all ] || exit 0
 
 if ! "$fuzz" --engine starpu 1 1 >"$folder/got" 2>"$folder/why"; then
@@ -40,7 +41,7 @@ if ! command -v mpirun >/dev/null; then
     echo "left out: several processes, without mpirun"
     exit 0
 fi
-for processes in 2 4; do
+for processes in 2 3 4; do # with 3, lanes of sums move between processes
     to=$((first + (last - first) / (2 * processes)))
     compare "StarPU, $processes processes" \
         mpirun --oversubscribe --bind-to none -n "$processes" "$fuzz" --engine starpu --threads 1

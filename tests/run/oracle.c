@@ -9,8 +9,11 @@
 
 enum { MOST_LEVELS = 16 };
 
-/* Contributions to one block, added as digits of a binary counter are. */
+/* Contributions to one block, added as digits of a binary counter are. Each is the sum of the points of a lane, one
+ * after the other. */
 typedef struct counter {
+    ptrdiff_t at, begun; /* points that have added, lanes that have begun */
+    char *open;          /* of the lane under way */
     int held, level[MOST_LEVELS];
     char *sum[MOST_LEVELS];
 } counter;
@@ -20,6 +23,7 @@ typedef struct oracle {
     char *block[MOST_REGIONS][MOST_BLOCKS];
     counter counter[MOST_ARGUMENTS][MOST_BLOCKS];
     uint64_t salt;
+    ptrdiff_t member[MOST_COUNT];
 } oracle;
 
 /* ---- blocks ---- */
@@ -45,7 +49,7 @@ static sp_status provide(oracle *o, int region, ptrdiff_t b)
 
 static ptrdiff_t block_at(const operand *a, const ptrdiff_t point[2])
 {
-    return a->selector == SP_BY_I ? point[0] : a->selector == SP_BY_J ? point[1] : a->block;
+    return a->block + (a->selector == SP_BY_I ? point[0] : a->selector == SP_BY_J ? point[1] : 0);
 }
 
 static ptrdiff_t members_of(const int32_t *label, ptrdiff_t count, int32_t wanted, ptrdiff_t *member)
@@ -105,6 +109,39 @@ static void count_in(const oracle *o, int region, ptrdiff_t b, counter *c, char 
     }
 }
 
+/* The first point of a lane, among those that share a block: their number is the first of the lane behind the last. */
+static ptrdiff_t first_of_lane(const operation *op, sp_selector selector, ptrdiff_t lane)
+{
+    const ptrdiff_t points = (selector == SP_BY_I ? 1 : op->points[0]) * (selector == SP_BY_J ? 1 : op->points[1]);
+    const ptrdiff_t lanes = op->lanes == 0 || op->lanes > points ? points : op->lanes;
+
+    return lane * points / lanes + (lane * points % lanes > 0); /* rounded up */
+}
+
+/* What the next point adds to. */
+static sp_status open_lane(oracle *o, const operation *op, int k, ptrdiff_t b)
+{
+    counter *c = &o->counter[k][b];
+    sp_status status = SP_OK;
+
+    if (c->at == first_of_lane(op, op->argument[k].selector, c->begun)) {
+        SP_TRY(begin_sum(o, op->argument[k].region, b, &c->open));
+        c->begun++;
+    }
+    c->at++;
+done:
+    return status;
+}
+
+/* A point has added: was it the last of its lane? */
+static void close_lane(const oracle *o, const operation *op, int k, ptrdiff_t b, counter *c)
+{
+    if (c->at == first_of_lane(op, op->argument[k].selector, c->begun)) {
+        count_in(o, op->argument[k].region, b, c, c->open);
+        c->open = NULL;
+    }
+}
+
 /* The sums of all points become the contents of the blocks. */
 static void end_sums(oracle *o, int region, counter *counters)
 {
@@ -117,6 +154,7 @@ static void end_sums(oracle *o, int region, counter *counters)
             o->block[region][b] = counters[b].sum[0];
             counters[b].held = 0;
         }
+        counters[b].at = counters[b].begun = 0;
     }
 }
 
@@ -132,8 +170,10 @@ static double digest_region(const oracle *o, int region)
     return digest;
 }
 
-static sp_status look_at(oracle *o, const operand *a, sp_privilege privilege, const ptrdiff_t point[2], view *v)
+static sp_status look_at(oracle *o, const operation *op, int k, const ptrdiff_t point[2], view *v)
 {
+    const operand *a = &op->argument[k];
+    const sp_privilege privilege = tasks[op->task].privilege[k];
     const ptrdiff_t b = block_at(a, point);
     char *block = NULL;
     sp_status status = SP_OK;
@@ -144,7 +184,8 @@ static sp_status look_at(oracle *o, const operand *a, sp_privilege privilege, co
         return SP_OK;
     }
     if (privilege == SP_REDUCE) {
-        SP_TRY(begin_sum(o, a->region, b, &block));
+        SP_TRY(open_lane(o, op, k, b));
+        block = o->counter[k][b].open;
     } else {
         SP_TRY(provide(o, a->region, b));
         block = o->block[a->region][b];
@@ -162,14 +203,14 @@ static sp_status run_point(oracle *o, const operation *op, const call *c, const 
     sp_status status = SP_OK;
 
     for (int k = 0; k < c->arguments; k++) {
-        SP_TRY(look_at(o, &op->argument[k], tasks[op->task].privilege[k], point, &v[k]));
+        SP_TRY(look_at(o, op, k, point, &v[k]));
     }
-    compute(c, point, v, members_of);
+    compute(c, point, v, members_of, o->member);
     for (int k = 0; k < c->arguments; k++) {
         if (v[k].privilege == SP_REDUCE) {
             const ptrdiff_t b = block_at(&op->argument[k], point);
 
-            count_in(o, op->argument[k].region, b, &o->counter[k][b], v[k].out);
+            close_lane(o, op, k, b, &o->counter[k][b]);
         }
     }
 done:

@@ -7,7 +7,7 @@
 
 #include "base/rng.h"
 
-enum { MOST_COUNT = 4096, MOST_POINTS = 160, PURPOSE = 77 };
+enum { MOST_POINTS = 160, MOST_LANES = 12, MOST_SCRATCH = 3000 /* [byte] */, PURPOSE = 77 };
 
 const task tasks[TASKS] = {
     {"make", {SP_WRITE}, false},
@@ -133,7 +133,7 @@ uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t count)
 
 call make_call(const shape *s, const operation *o, uint64_t salt)
 {
-    call c = {.task = o->task, .value = o->value + (int32_t)(salt % 11)};
+    call c = {.task = o->task, .value = o->value + (int32_t)(salt % 11), .scratch = o->scratch};
 
     c.points[0] = (int32_t)o->points[0];
     c.points[1] = (int32_t)o->points[1];
@@ -174,9 +174,9 @@ static void treat(const call *c, const ptrdiff_t point[2], const view *argument,
     }
 }
 
-void compute(const call *c, const ptrdiff_t point[2], const view *argument, find_members members)
+void compute(const call *c, const ptrdiff_t point[2], const view *argument, find_members members, ptrdiff_t *member)
 {
-    ptrdiff_t member[MOST_COUNT], found = 0;
+    ptrdiff_t found = 0;
 
     if (tasks[c->task].colours) {
         found = members(argument[0].in, argument[0].count, c->value % 7, member);
@@ -240,6 +240,7 @@ void shape_apply(shape *s, const operation *o)
 
 typedef struct maker {
     program *p;
+    int most; /* operations */
     shape *now;
     sp_rng rng;
 } maker;
@@ -260,11 +261,11 @@ static void reach(const maker *m, const operation *o, const operand *a, ptrdiff_
 {
     const ptrdiff_t all = o->points[0] * o->points[1];
 
-    *first = a->selector == SP_AT ? a->block : 0;
-    *end = a->selector == SP_AT     ? a->block + 1
-           : a->selector == SP_BY_I ? o->points[0]
-           : a->selector == SP_BY_J ? o->points[1]
-                                    : blocks_of(m, a->region);
+    *first = a->block;
+    *end = a->block + (a->selector == SP_AT     ? 1
+                       : a->selector == SP_BY_I ? o->points[0]
+                       : a->selector == SP_BY_J ? o->points[1]
+                                                : blocks_of(m, a->region));
     *sharers = a->selector == SP_BY_I ? o->points[1] : a->selector == SP_BY_J ? o->points[0] : all;
 }
 
@@ -283,7 +284,7 @@ static bool agree(const maker *m, const operation *o, int k, int l)
     const operand *a = &o->argument[k], *b = &o->argument[l];
     const sp_privilege *privilege = tasks[o->task].privilege;
     const bool same_place = m->now->region[a->region].space == m->now->region[b->region].space &&
-                            a->selector == b->selector && (a->selector != SP_AT || a->block == b->block);
+                            a->selector == b->selector && a->block == b->block;
 
     if (a->region == b->region && (privilege[k] != SP_READ || privilege[l] != SP_READ)) {
         return a->selector == SP_AT && b->selector == SP_AT && a->block != b->block &&
@@ -319,6 +320,18 @@ static bool fits(const maker *m, const operation *o, int k)
     return true;
 }
 
+/* Any block; or those from one on, where points leave blocks free. */
+static ptrdiff_t choose_first(maker *m, const operation *o, const operand *a)
+{
+    const ptrdiff_t blocks = blocks_of(m, a->region),
+                    points = a->selector == SP_BY_I   ? o->points[0]
+                             : a->selector == SP_BY_J ? o->points[1]
+                                                      : blocks,
+                    free = blocks > points ? blocks - points : 0;
+
+    return a->selector == SP_AT ? below(m, blocks) : below(m, 2) == 0 ? below(m, free + 1) : 0;
+}
+
 /* Some argument k that fits those before it; one in the place of argument k - 1 is tried more often than chance would
  * have it, for tasks that write two. */
 static bool choose_argument(maker *m, operation *o, int k)
@@ -328,10 +341,10 @@ static bool choose_argument(maker *m, operation *o, int k)
 
         a->region = (int)below(m, m->now->regions);
         a->selector = (sp_selector)(below(m, 5) % 4); /* by i more often than others */
-        a->block = a->selector == SP_AT ? below(m, blocks_of(m, a->region)) : 0;
+        a->block = choose_first(m, o, a);
         if (k > 0 && below(m, 3) == 0) {
             a->selector = o->argument[k - 1].selector;
-            a->block = o->argument[k - 1].block;
+            a->block = a->selector == SP_WHOLE ? 0 : o->argument[k - 1].block;
         }
         if (fits(m, o, k)) {
             return true;
@@ -378,6 +391,8 @@ static bool choose_launch(maker *m, operation *o)
             return false;
         }
     }
+    o->lanes = below(m, 2) == 0 ? 1 + below(m, MOST_LANES) : 0;
+    o->scratch = below(m, 2) == 0 ? (int32_t)below(m, MOST_SCRATCH) : 0;
     o->optional = mark_written(m, o) && below(m, 3) == 0;
     return true;
 }
@@ -462,7 +477,7 @@ static bool choose(maker *m, operation *o)
 /* One operation of this sort, if a few trials find any. */
 static void add(maker *m, verb what)
 {
-    for (int trial = 0; trial < 20 && m->p->operations < MOST_OPERATIONS; trial++) {
+    for (int trial = 0; trial < 20 && m->p->operations < m->most; trial++) {
         operation *o = &m->p->operation[m->p->operations];
 
         *o = (operation){.what = what, .value = (int32_t)below(m, 100)};
@@ -474,9 +489,12 @@ static void add(maker *m, verb what)
     }
 }
 
-void make_program(uint64_t seed, program *p)
+void make_program(uint64_t seed, int most, program *p)
 {
-    maker m = {.p = p, .now = &p->end, .rng = sp_rng_stream(seed, PURPOSE, 0)};
+    maker m = {.p = p,
+               .most = most < MOST_OPERATIONS ? most : MOST_OPERATIONS,
+               .now = &p->end,
+               .rng = sp_rng_stream(seed, PURPOSE, 0)};
 
     memset(p, 0, sizeof *p);
     for (ptrdiff_t n = 2 + below(&m, 3); n > 0; n--) {
@@ -500,14 +518,15 @@ void make_program(uint64_t seed, program *p)
 
 static void show_launch(const operation *o)
 {
-    printf(" %s over %td x %td, value %d:", tasks[o->task].name, o->points[0], o->points[1], o->value);
+    printf(" %s over %td x %td, %td lanes, value %d:", tasks[o->task].name, o->points[0], o->points[1], o->lanes,
+           o->value);
     for (int k = 0; tasks[o->task].privilege[k] != SP_NONE; k++) {
-        static const char *const selector[] = {"i", "j", "", "whole"}, *const privilege[] = {"", "read", "write",
-                                                                                             "update", "reduce"};
+        static const char *const selector[] = {"i + ", "j + ", "", "whole + "}, *const privilege[] = {"", "read",
+                                                                                                      "write", "update",
+                                                                                                      "reduce"};
         const operand *a = &o->argument[k];
 
-        printf(" %s %d[%s", privilege[tasks[o->task].privilege[k]], a->region, selector[a->selector]);
-        a->selector == SP_AT ? printf("%td]", a->block) : printf("]");
+        printf(" %s %d[%s%td]", privilege[tasks[o->task].privilege[k]], a->region, selector[a->selector], a->block);
     }
 }
 

@@ -10,7 +10,14 @@
 
 #include "run/run.h"
 
-enum { MOST_SPACES = 8, MOST_REGIONS = 40, MOST_BLOCKS = 96, MOST_OPERATIONS = 100, MOST_ARGUMENTS = 4 };
+enum {
+    MOST_SPACES = 8,
+    MOST_REGIONS = 40,
+    MOST_BLOCKS = 96,
+    MOST_COUNT = 4096, /* elements of a block */
+    MOST_OPERATIONS = 100,
+    MOST_ARGUMENTS = 4,
+};
 
 /* Of a region's elements. A thing is an object with one number, made by a task. */
 typedef enum element_kind { KIND_FLOAT, KIND_DOUBLE, KIND_INT, KIND_LEAST, KIND_THING, KINDS } element_kind;
@@ -21,7 +28,7 @@ typedef enum verb {
     NEW_REGION,  /* of space and kind */
     FREE_REGION, /* region */
     FILL,        /* region with value */
-    LAUNCH,      /* task, points, argument, value */
+    LAUNCH,      /* task, points, argument, value, lanes, scratch */
     DECIDE,      /* a hash of a block of a region says which optional operations are done, and goes into their values */
     FENCE,
 } verb;
@@ -29,17 +36,17 @@ typedef enum verb {
 typedef struct operand {
     int region;
     sp_selector selector;
-    ptrdiff_t block;
+    ptrdiff_t block; /* that of point 0 */
 } operand;
 
 typedef struct operation {
     verb what;
     int space, region, task;
     element_kind kind;
-    ptrdiff_t count, per_block, block, points[2];
+    ptrdiff_t count, per_block, block, points[2], lanes;
     operand argument[MOST_ARGUMENTS];
-    int32_t value;
-    bool optional; /* whatever it writes has been written before */
+    int32_t value, scratch; /* [byte] more than the task needs */
+    bool optional;          /* whatever it writes has been written before */
 } operation;
 
 /* Spaces and regions as they are at one point of a program; numbers of freed ones are not used again. */
@@ -61,7 +68,8 @@ typedef struct program {
     shape end; /* after the last operation */
 } program;
 
-void make_program(uint64_t seed, program *p);
+/* Its first `most` operations, or all; to find the one that goes wrong. */
+void make_program(uint64_t seed, int most, program *p);
 void show_program(const program *p);
 
 /* The effect on spaces and regions of operations that make, change or free these. */
@@ -96,7 +104,7 @@ typedef struct view {
 
 /* What a task is called with: of the same size and with no pointers, so that it can be sent. */
 typedef struct call {
-    int32_t task, value, arguments;
+    int32_t task, value, arguments, scratch;
     int32_t points[2];
     int8_t kind[MOST_ARGUMENTS], selector[MOST_ARGUMENTS];
 } call;
@@ -106,8 +114,8 @@ call make_call(const shape *s, const operation *o, uint64_t salt);
 
 typedef ptrdiff_t (*find_members)(const int32_t *label, ptrdiff_t count, int32_t wanted, ptrdiff_t *member);
 
-/* The work of one point. */
-void compute(const call *c, const ptrdiff_t point[2], const view *argument, find_members members);
+/* The work of one point. `member`: work space of MOST_COUNT, where the task has colours. */
+void compute(const call *c, const ptrdiff_t point[2], const view *argument, find_members members, ptrdiff_t *member);
 
 /* digest = that of one more block. Begins with 0. */
 double digest_block(double digest, element_kind kind, const void *block, ptrdiff_t count);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <math.h>
+#include <omp.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/rng.h"
 #include "run/run.h"
@@ -576,17 +579,22 @@ static void add_last_two(counter *c)
     }
 }
 
-static void count_in(counter *c, ptrdiff_t i, ptrdiff_t j)
+/* One digit more: what stands behind those that are held. */
+static void carry(counter *c)
 {
-    c->level[c->held] = 0;
-    for (int e = 0; e < 2; e++) {
-        c->sum[c->held][e] = 0.0f + some(i, j, e);
-    }
-    c->held++;
+    c->level[c->held++] = 0;
     while (c->held >= 2 && c->level[c->held - 1] == c->level[c->held - 2]) {
         add_last_two(c);
         c->level[c->held - 1]++;
     }
+}
+
+static void count_in(counter *c, ptrdiff_t i, ptrdiff_t j)
+{
+    for (int e = 0; e < 2; e++) {
+        c->sum[c->held][e] = 0.0f + some(i, j, e);
+    }
+    carry(c);
 }
 
 static const float *total(counter *c)
@@ -779,6 +787,409 @@ static void a_reduction_counts_as_written(void **state)
     sp_run_free(run);
 }
 
+/* ---- lanes ---- */
+
+/* Points first .. end - 1 of a list, added one after the other, as one digit more of a counter. */
+static void count_lane(counter *c, const ptrdiff_t (*point)[2], ptrdiff_t first, ptrdiff_t end)
+{
+    for (int e = 0; e < 2; e++) {
+        c->sum[c->held][e] = 0.0f;
+        for (ptrdiff_t n = first; n < end; n++) {
+            c->sum[c->held][e] += some(point[n][0], point[n][1], e);
+        }
+    }
+    carry(c);
+}
+
+/* The sum of a list in lanes: lane l ends with the last point before (l + 1) points / lanes. */
+static void sum_in_lanes(const ptrdiff_t (*point)[2], ptrdiff_t points, ptrdiff_t lanes, float sum[2])
+{
+    const ptrdiff_t used = lanes > 0 && lanes < points ? lanes : points;
+    counter c = {0};
+    ptrdiff_t first = 0;
+
+    for (ptrdiff_t l = 0; l < used; l++) {
+        ptrdiff_t end = first;
+
+        while (end < points && end * used < (l + 1) * points) {
+            end++;
+        }
+        count_lane(&c, point, first, end);
+        first = end;
+    }
+    assert_int_equal(first, points);
+    memcpy(sum, total(&c), 2 * sizeof *sum);
+}
+
+/* Points (i, j) of a launch with i or j, or both, within limits. Returns how many. */
+static ptrdiff_t list_points(ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0, ptrdiff_t j1, ptrdiff_t (*point)[2])
+{
+    ptrdiff_t points = 0;
+
+    for (ptrdiff_t i = i0; i < i1; i++) {
+        for (ptrdiff_t j = j0; j < j1; j++) {
+            point[points][0] = i;
+            point[points++][1] = j;
+        }
+    }
+    return points;
+}
+
+static void lanes_at_one_block_are_sums_of_consecutive_points(void **state)
+{
+    (void)state;
+    static const ptrdiff_t cases[][2] = {{1, 1},  {1, 5},  {12, 1},  {12, 3},  {12, 4},  {37, 2},
+                                         {37, 5}, {37, 8}, {37, 36}, {37, 37}, {37, 99}, {37, 0}};
+
+    for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
+        ptrdiff_t point[MOST][2];
+        float expected[2];
+
+        sum_in_lanes(point, list_points(0, cases[n][0], 0, 1, point), cases[n][1], expected);
+        for (int threads = 1; threads <= MOST_THREADS; threads++) {
+            sp_run *run = start(threads);
+            sp_region *sum = make(run, "sum", 2, 2, sizeof(float));
+            float got[2];
+
+            sp_launch(run, .type = &add_task, .points = {cases[n][0]},
+                      .argument = {sp_into(sp_at(sum, 0), &sp_sum_float)}, .lanes = cases[n][1]);
+            OK(sp_run_get(run, sum, 0, got));
+            assert_memory_equal(got, expected, sizeof got);
+            sp_run_free(run);
+        }
+    }
+}
+
+static void the_number_of_lanes_shows_in_the_bits(void **state)
+{
+    (void)state;
+    ptrdiff_t point[MOST][2];
+    float sum[3][2];
+
+    for (ptrdiff_t n = 0; n < 3; n++) {
+        sum_in_lanes(point, list_points(0, 37, 0, 1, point), 1 + 4 * n, sum[n]);
+    }
+    assert_memory_not_equal(sum[0], sum[1], sizeof *sum); /* else the tests of lanes test little */
+    assert_memory_not_equal(sum[1], sum[2], sizeof *sum);
+}
+
+static void every_row_column_and_block_has_lanes_of_its_own(void **state)
+{
+    (void)state;
+    enum { ROWS = 5, COLUMNS = 7 };
+
+    for (ptrdiff_t lanes = 1; lanes <= 40; lanes += 1 + lanes / 3) {
+        for (int threads = 1; threads <= MOST_THREADS; threads++) {
+            sp_run *run = start(threads);
+            sp_region *rows = make(run, "rows", 2 * ROWS, 2, sizeof(float)),
+                      *columns = make(run, "columns", 2 * COLUMNS, 2, sizeof(float)),
+                      *all = make(run, "all", 6, 2, sizeof(float));
+            float row[ROWS][2], column[COLUMNS][2], sum[2], expected[2];
+            ptrdiff_t point[MOST][2];
+
+            sp_launch(run, .type = &add_task, .points = {ROWS, COLUMNS},
+                      .argument = {sp_into(sp_by_i(rows), &sp_sum_float)}, .lanes = lanes);
+            sp_launch(run, .type = &add_task, .points = {ROWS, COLUMNS},
+                      .argument = {sp_into(sp_by_j(columns), &sp_sum_float)}, .lanes = lanes);
+            sp_launch(run, .type = &add_task, .points = {ROWS, COLUMNS},
+                      .argument = {sp_into(sp_at(all, 1), &sp_sum_float)}, .lanes = lanes);
+            OK(sp_run_gather(run, rows, row));
+            OK(sp_run_gather(run, columns, column));
+            OK(sp_run_get(run, all, 1, sum));
+            for (ptrdiff_t i = 0; i < ROWS; i++) {
+                sum_in_lanes(point, list_points(i, i + 1, 0, COLUMNS, point), lanes, expected);
+                assert_memory_equal(row[i], expected, sizeof expected);
+            }
+            for (ptrdiff_t j = 0; j < COLUMNS; j++) {
+                sum_in_lanes(point, list_points(0, ROWS, j, j + 1, point), lanes, expected);
+                assert_memory_equal(column[j], expected, sizeof expected);
+            }
+            sum_in_lanes(point, list_points(0, ROWS, 0, COLUMNS, point), lanes, expected);
+            assert_memory_equal(sum, expected, sizeof expected);
+            sp_run_free(run);
+        }
+    }
+}
+
+/* Arguments 0 and 1 are sums, 2 a diary as above. */
+static void add_and_write(sp_task *t)
+{
+    float *a = sp_task_out(t, 0), *b = sp_task_out(t, 1);
+    int32_t *diary = sp_task_out(t, 2);
+
+    for (ptrdiff_t e = 0; e < 2; e++) {
+        a[e] += some(sp_task_point(t, 0), sp_task_point(t, 1), e);
+        b[e] += some(sp_task_point(t, 0), sp_task_point(t, 1), e);
+    }
+    diary[++diary[0]] = (int32_t)(100 * sp_task_point(t, 0) + sp_task_point(t, 1));
+}
+static const sp_task_type add_and_write_task = {
+    .name = "add and write", .run = add_and_write, .privilege = {SP_REDUCE, SP_REDUCE, SP_READ_WRITE}};
+
+static void lanes_of_two_sums_and_an_update_go_together(void **state)
+{
+    (void)state;
+    enum { ROWS = 4, COLUMNS = 6, LANES = 3 };
+
+    for (int threads = 1; threads <= MOST_THREADS; threads++) {
+        sp_run *run = start(threads);
+        sp_region *rows = make(run, "rows", 2 * ROWS, 2, sizeof(float)),
+                  *columns = make(run, "columns", 2 * COLUMNS, 2, sizeof(float)),
+                  *diary = make(run, "diary", ROWS * 8, 8, sizeof(int32_t));
+        float row[ROWS][2], column[COLUMNS][2], expected[2];
+        int32_t note[ROWS][8];
+        ptrdiff_t point[MOST][2];
+
+        sp_fill(run, diary, &(int32_t){0});
+        sp_launch(run, .type = &add_and_write_task, .points = {ROWS, COLUMNS},
+                  .argument = {sp_into(sp_by_i(rows), &sp_sum_float), sp_into(sp_by_j(columns), &sp_sum_float),
+                               sp_by_i(diary)},
+                  .lanes = LANES);
+        OK(sp_run_gather(run, rows, row));
+        OK(sp_run_gather(run, columns, column));
+        OK(sp_run_gather(run, diary, note));
+        for (ptrdiff_t i = 0; i < ROWS; i++) {
+            sum_in_lanes(point, list_points(i, i + 1, 0, COLUMNS, point), LANES, expected);
+            assert_memory_equal(row[i], expected, sizeof expected);
+            for (ptrdiff_t j = 0; j < COLUMNS; j++) {
+                assert_int_equal(note[i][1 + j], 100 * i + j);
+            }
+        }
+        for (ptrdiff_t j = 0; j < COLUMNS; j++) {
+            sum_in_lanes(point, list_points(0, ROWS, j, j + 1, point), LANES, expected);
+            assert_memory_equal(column[j], expected, sizeof expected);
+        }
+        sp_run_free(run);
+    }
+}
+
+/* Counts how many sums are begun; the sum of doubles else. */
+static atomic_int begun;
+
+static void begin_counted(void *block, size_t bytes)
+{
+    atomic_fetch_add(&begun, 1);
+    sp_sum_double.begin(block, bytes);
+}
+
+static void no_more_sums_are_begun_than_there_are_lanes(void **state)
+{
+    (void)state;
+    const sp_reduction counted = {begin_counted, sp_sum_double.combine};
+
+    for (int threads = 1; threads <= MOST_THREADS; threads++) {
+        sp_run *run = start(threads);
+        sp_region *x = make(run, "x", 5000, 1, sizeof(int32_t)), *sum = make(run, "sum", 1, 1, sizeof(double)),
+                  *weight = make(run, "weight", 1, 1, sizeof(double));
+        double got = 0.0;
+
+        atomic_store(&begun, 0);
+        sp_launch(run, .type = &count_task, .points = {5000}, .argument = {sp_by_i(x)});
+        sp_launch(run, .type = &add_twice_task, .points = {5000}, /* more than an engine is handed at a time */
+                  .argument = {sp_by_i(x), sp_into(sp_at(sum, 0), &counted), sp_into(sp_at(weight, 0), &counted)},
+                  .lanes = 3);
+        OK(sp_run_get(run, sum, 0, &got));
+        assert_true(got == 4999.0 * 5000.0 / 2.0);
+        OK(sp_run_get(run, weight, 0, &got));
+        assert_true(got == 5000.0);
+        assert_int_equal(atomic_load(&begun), 2 * 3);
+        sp_run_free(run);
+    }
+}
+
+/* ---- blocks from a number on ---- */
+
+static void from_hands_blocks_from_a_number_on(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= MOST_THREADS; threads++) {
+        sp_run *run = start(threads);
+        sp_region *x = make(run, "x", 10, 2, sizeof(int32_t)), *y = make(run, "y", 4, 1, sizeof(int32_t)),
+                  *diary = make(run, "diary", 3 * 8, 8, sizeof(int32_t));
+        int32_t got[10], note[3][8];
+
+        sp_fill(run, x, &(int32_t){-1});
+        sp_launch(run, .type = &stamp_task, .points = {3}, .argument = {sp_from(sp_by_i(x), 2)});
+        OK(sp_run_gather(run, x, got));
+        for (int e = 0; e < 10; e++) {
+            assert_int_equal(got[e], e < 4 ? -1 : 10000 * (e / 2 - 2) + 100 * (e / 2 * 2) + 2);
+        }
+        sp_launch(run, .type = &count_task, .points = {4}, .argument = {sp_by_i(y)});
+        sp_launch(run, .type = &count_task, .points = {5}, .argument = {sp_by_i(x)});
+        sp_fill(run, diary, &(int32_t){0});
+        sp_launch(run, .type = &diary_task, .points = {2, 3},
+                  .argument = {sp_from(sp_by_i(x), 3), sp_from(sp_by_j(y), 1), sp_from(sp_by_i(diary), 1)});
+        OK(sp_run_gather(run, diary, note));
+        assert_int_equal(note[0][0], 0);
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(note[1 + i][0], 3);
+            for (int j = 0; j < 3; j++) {
+                assert_int_equal(note[1 + i][1 + j], 100 * 2 * (3 + i) + 1 + j);
+            }
+        }
+        sp_run_free(run);
+    }
+}
+
+static void sums_may_go_to_blocks_from_a_number_on(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= MOST_THREADS; threads++) {
+        for (ptrdiff_t lanes = 0; lanes <= 3; lanes++) {
+            sp_run *run = start(threads);
+            sp_region *sums = make(run, "sums", 12, 2, sizeof(float));
+            float got[6][2], expected[2];
+            ptrdiff_t point[MOST][2];
+
+            sp_fill(run, sums, &(float){0.5f});
+            sp_launch(run, .type = &add_task, .points = {4, 5},
+                      .argument = {sp_into(sp_from(sp_by_i(sums), 2), &sp_sum_float)}, .lanes = lanes);
+            OK(sp_run_gather(run, sums, got));
+            assert_true(got[0][0] == 0.5f && got[1][1] == 0.5f);
+            for (ptrdiff_t i = 0; i < 4; i++) {
+                sum_in_lanes(point, list_points(i, i + 1, 0, 5, point), lanes, expected);
+                assert_memory_equal(got[2 + i], expected, sizeof expected);
+            }
+            sp_run_free(run);
+        }
+    }
+}
+
+/* ---- work space and threads ---- */
+
+/* out[0] = sum of e^2 below 1000 by way of the work space, which another task must not have; -1: not aligned. */
+static void work_in_scratch(sp_task *t)
+{
+    int32_t *out = sp_task_out(t, 0), *scratch = sp_task_scratch(t);
+    const int32_t i = (int32_t)sp_task_point(t, 0);
+
+    for (int32_t e = 0; e < 1000; e++) {
+        scratch[e] = i * e * e;
+    }
+    out[0] = 0;
+    for (int32_t e = 0; e < 1000; e++) {
+        out[0] += scratch[e] % 1000;
+    }
+    out[0] = (uintptr_t)scratch % 16 == 0 ? out[0] : -1;
+}
+static const sp_task_type scratch_task = {.name = "scratch", .run = work_in_scratch, .privilege = {SP_WRITE}};
+
+static void every_task_has_work_space_of_its_own(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= MOST_THREADS; threads++) {
+        sp_run *run = start(threads);
+        sp_region *x = make(run, "x", 60, 1, sizeof(int32_t));
+        int32_t got[60];
+
+        sp_launch(run, .type = &scratch_task, .points = {1}, .argument = {sp_by_i(x)},
+                  .scratch = 1000 * sizeof(int32_t));
+        sp_launch(run, .type = &stamp_task, .points = {60}, .argument = {sp_by_i(x)});
+        sp_launch(run, .type = &scratch_task, .points = {60}, .argument = {sp_by_i(x)}, .scratch = 1 << 20);
+        sp_launch(run, .type = &scratch_task, .points = {30}, .argument = {sp_by_i(x)},
+                  .scratch = 1000 * sizeof(int32_t));
+        OK(sp_run_gather(run, x, got));
+        for (int32_t i = 0; i < 60; i++) {
+            int32_t expected = 0;
+
+            for (int32_t e = 0; e < 1000; e++) {
+                expected += i * e * e % 1000;
+            }
+            assert_int_equal(got[i], expected);
+        }
+        sp_run_free(run);
+    }
+}
+
+/* out[0] = threads that a loop in this task may have. */
+static void count_threads(sp_task *t)
+{
+    int32_t *out = sp_task_out(t, 0);
+
+    out[0] = omp_get_max_threads();
+}
+static const sp_task_type threads_task = {.name = "threads", .run = count_threads, .privilege = {SP_WRITE}};
+
+static atomic_int threads_of_sum;
+
+static void add_noting_threads(void *into, const void *from, size_t bytes)
+{
+    atomic_store(&threads_of_sum, omp_get_max_threads());
+    sp_sum_float.combine(into, from, bytes);
+}
+
+static void loops_in_tasks_and_sums_have_the_threads_of_the_run(void **state)
+{
+    (void)state;
+    const sp_reduction noting = {sp_sum_float.begin, add_noting_threads};
+    const int before = omp_get_max_threads();
+
+    for (int threads = 1; threads <= MOST_THREADS; threads++) {
+        sp_run *run = start(threads);
+        sp_region *x = make(run, "x", 1, 1, sizeof(int32_t)), *sum = make(run, "sum", 2, 2, sizeof(float));
+        int32_t got = 0;
+
+        sp_launch(run, .type = &threads_task, .argument = {sp_at(x, 0)});
+        OK(sp_run_get(run, x, 0, &got));
+        assert_int_equal(got, threads);
+        atomic_store(&threads_of_sum, 0);
+        sp_launch(run, .type = &add_task, .points = {8}, .argument = {sp_into(sp_at(sum, 0), &noting)});
+        OK(sp_run_fence(run));
+        assert_int_equal(atomic_load(&threads_of_sum), threads);
+        assert_int_equal(omp_get_max_threads(), before); /* those of the program are its own */
+        sp_run_free(run);
+    }
+}
+
+/* ---- chains ---- */
+
+/* How many points are under way, and whether two ever were. */
+typedef struct meeting {
+    atomic_int under_way, met;
+} meeting;
+
+/* Values: a meeting, for which the point waits a while. Argument 0: a diary as above. */
+static void meet(sp_task *t)
+{
+    meeting *const *m = sp_task_values(t);
+    int32_t *diary = sp_task_out(t, 0);
+
+    atomic_fetch_add(&(*m)->under_way, 1);
+    for (int trial = 0; trial < 500 && !atomic_load(&(*m)->met); trial++) {
+        if (atomic_load(&(*m)->under_way) > 1) {
+            atomic_store(&(*m)->met, 1);
+        }
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    diary[++diary[0]] = (int32_t)(100 * sp_task_point(t, 0) + sp_task_point(t, 1));
+    atomic_fetch_add(&(*m)->under_way, -1);
+}
+static const sp_task_type meet_task = {.name = "meet", .run = meet, .privilege = {SP_READ_WRITE}};
+
+static void rows_run_side_by_side_and_each_in_its_order(void **state)
+{
+    (void)state;
+    for (int by_j = 0; by_j < 2; by_j++) {
+        sp_run *run = start(2);
+        sp_region *diary = make(run, "diary", 4 * 8, 8, sizeof(int32_t));
+        meeting m = {0}, *where = &m;
+        int32_t note[4][8];
+
+        sp_fill(run, diary, &(int32_t){0});
+        sp_launch(run, .type = &meet_task, .points = {by_j ? 5 : 4, by_j ? 4 : 5},
+                  .argument = {by_j ? sp_by_j(diary) : sp_by_i(diary)}, SP_VALUES(where));
+        OK(sp_run_gather(run, diary, note));
+        for (int b = 0; b < 4; b++) {
+            assert_int_equal(note[b][0], 5);
+            for (int n = 0; n < 5; n++) {
+                assert_int_equal(note[b][1 + n], by_j ? 100 * n + b : 100 * b + n);
+            }
+        }
+        assert_int_equal(atomic_load(&m.met), 1);
+        sp_run_free(run);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -808,6 +1219,16 @@ int main(void)
         cmocka_unit_test(a_task_adds_to_two_sums),
         cmocka_unit_test(of_equal_keys_the_lower_point_is_least),
         cmocka_unit_test(a_reduction_counts_as_written),
+        cmocka_unit_test(lanes_at_one_block_are_sums_of_consecutive_points),
+        cmocka_unit_test(the_number_of_lanes_shows_in_the_bits),
+        cmocka_unit_test(every_row_column_and_block_has_lanes_of_its_own),
+        cmocka_unit_test(lanes_of_two_sums_and_an_update_go_together),
+        cmocka_unit_test(no_more_sums_are_begun_than_there_are_lanes),
+        cmocka_unit_test(from_hands_blocks_from_a_number_on),
+        cmocka_unit_test(sums_may_go_to_blocks_from_a_number_on),
+        cmocka_unit_test(every_task_has_work_space_of_its_own),
+        cmocka_unit_test(loops_in_tasks_and_sums_have_the_threads_of_the_run),
+        cmocka_unit_test(rows_run_side_by_side_and_each_in_its_order),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

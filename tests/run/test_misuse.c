@@ -11,10 +11,11 @@ typedef struct bench {
     sp_run *run;
     sp_space *many, *one;
     sp_region *x, *y, *sum, *total, *things;
-    int line; /* of the last call of LAUNCH, GET or GATHER */
+    int line; /* of the last call of LAUNCH, FILL, GET or GATHER */
 } bench;
 
 #define LAUNCH(b, ...) ((b).line = __LINE__, sp_launch((b).run, __VA_ARGS__))
+#define FILL(b, region, element) ((b).line = __LINE__, sp_fill((b).run, (region), (element)))
 #define GET(b, region, block, out) ((b).line = __LINE__, sp_run_get((b).run, (region), (block), (out)))
 #define GATHER(b, region, out) ((b).line = __LINE__, sp_run_gather((b).run, (region), (out)))
 
@@ -287,6 +288,82 @@ static void more_values_than_fit_are_refused(void **state)
     assert_refused(&b, SP_ERR_USAGE, "task reading: 257 bytes of values, more than 256");
 }
 
+static void an_argument_after_a_gap_is_noticed(void **state)
+{
+    (void)state;
+    bench b = set_up(1);
+
+    LAUNCH(b, .type = &read_task, .points = {5}, .argument = {sp_by_i(b.x), {0}, sp_by_i(b.y)});
+    assert_refused(&b, SP_ERR_USAGE, "task reading: argument 2 is one too many");
+}
+
+static void privileges_with_a_gap_are_refused(void **state)
+{
+    (void)state;
+    static const sp_task_type type = {.name = "hopping", .run = nothing, .privilege = {SP_READ, SP_NONE, SP_WRITE}};
+    bench b = set_up(1);
+
+    LAUNCH(b, .type = &type, .points = {5}, .argument = {sp_by_i(b.x), {0}, sp_by_i(b.y)});
+    assert_refused(&b, SP_ERR_USAGE, "task hopping: its privileges have a gap before argument 2");
+}
+
+static void negative_points_are_refused(void **state)
+{
+    (void)state;
+    bench b = set_up(1), c = set_up(1);
+
+    LAUNCH(b, .type = &read_task, .points = {-3}, .argument = {sp_by_i(b.x)});
+    assert_refused(&b, SP_ERR_USAGE, "task reading: -3 x 0 points");
+    LAUNCH(c, .type = &read_task, .points = {2, -1}, .argument = {sp_by_i(c.x)});
+    assert_refused(&c, SP_ERR_USAGE, "task reading: 2 x -1 points");
+}
+
+static void negative_lanes_are_refused(void **state)
+{
+    (void)state;
+    bench b = set_up(1);
+
+    LAUNCH(b, .type = &add_task, .points = {5}, .argument = {sp_into(sp_by_i(b.sum), &sp_sum_float)}, .lanes = -2);
+    assert_refused(&b, SP_ERR_USAGE, "task adding: -2 lanes");
+}
+
+static void blocks_from_a_number_on_end_with_the_region(void **state)
+{
+    (void)state;
+    bench b = set_up(1), c = set_up(1);
+
+    LAUNCH(b, .type = &read_task, .points = {3}, .argument = {sp_from(sp_by_i(b.x), 3)});
+    assert_refused(&b, SP_ERR_USAGE, "task reading: block 5 of region x, which has 5");
+    LAUNCH(c, .type = &read_task, .points = {1, 3}, .argument = {sp_from(sp_by_j(c.x), -1)});
+    assert_refused(&c, SP_ERR_USAGE, "task reading: block -1 of region x, which has 5");
+}
+
+static void only_numbers_are_filled_in(void **state)
+{
+    (void)state;
+    bench b = set_up(1);
+
+    FILL(b, b.things, &(void *){NULL});
+    assert_refused(&b, SP_ERR_USAGE, "fill: region things holds objects, which tasks make");
+}
+
+static void elements_as_large_as_values_are_filled_in_and_larger_ones_refused(void **state)
+{
+    (void)state;
+    bench b = set_up(1);
+    const char element[SP_TASK_VALUES + 1] = "a long one";
+    char got[2][SP_TASK_VALUES];
+    sp_region *large, *larger;
+
+    OK(sp_region_new(b.one, "large", SP_TASK_VALUES, &large));
+    OK(sp_region_new(b.one, "larger", SP_TASK_VALUES + 1, &larger));
+    FILL(b, large, element);
+    OK(GET(b, large, 0, got));
+    assert_memory_equal(got[1], element, SP_TASK_VALUES);
+    FILL(b, larger, element);
+    assert_refused(&b, SP_ERR_USAGE, "fill: an element of region larger has 257 bytes, more than 256");
+}
+
 static void the_first_mistake_is_the_one_reported(void **state)
 {
     (void)state;
@@ -392,7 +469,7 @@ static void a_task_does_not_write_what_it_only_reads(void **state)
 
     LAUNCH(b, .type = &type, .argument = {sp_at(b.x, 0)}, SP_VALUES(where));
     assert_true(refused);
-    assert_refused(&b, SP_ERR_USAGE, "task bold: sp_task_out() of argument 0, which is only read");
+    assert_refused(&b, SP_ERR_USAGE, "task bold, point (0, 0): sp_task_out() of argument 0, which is only read");
 }
 
 static void a_task_does_not_read_what_it_only_writes(void **state)
@@ -404,7 +481,7 @@ static void a_task_does_not_read_what_it_only_writes(void **state)
 
     LAUNCH(b, .type = &type, .argument = {sp_at(b.y, 0)}, SP_VALUES(where));
     assert_true(refused);
-    assert_refused(&b, SP_ERR_USAGE, "task bold: sp_task_in() of argument 0, which is only written");
+    assert_refused(&b, SP_ERR_USAGE, "task bold, point (0, 0): sp_task_in() of argument 0, which is only written");
 }
 
 static void a_task_does_not_read_what_it_reduces(void **state)
@@ -416,7 +493,7 @@ static void a_task_does_not_read_what_it_reduces(void **state)
 
     LAUNCH(b, .type = &type, .argument = {sp_into(sp_at(b.sum, 0), &sp_sum_float)}, SP_VALUES(where));
     assert_true(refused);
-    assert_refused(&b, SP_ERR_USAGE, "task bold: sp_task_in() of argument 0, which is only written");
+    assert_refused(&b, SP_ERR_USAGE, "task bold, point (0, 0): sp_task_in() of argument 0, which is only written");
 }
 
 static void a_task_does_not_read_what_is_not_there(void **state)
@@ -428,7 +505,109 @@ static void a_task_does_not_read_what_is_not_there(void **state)
 
     LAUNCH(b, .type = &type, .argument = {sp_at(b.x, 0)}, SP_VALUES(where));
     assert_true(refused);
-    assert_refused(&b, SP_ERR_USAGE, "task bold: sp_task_in() of argument 1, which is not there");
+    assert_refused(&b, SP_ERR_USAGE, "task bold, point (0, 0): sp_task_in() of argument 1, which is not there");
+}
+
+/* Tasks that ask for what is not there, or for another kind of thing. */
+static void count_what_is_not_there(sp_task *t)
+{
+    bool *const *refused = sp_task_values(t);
+
+    **refused = sp_task_count(t, 7) == 0;
+}
+static void place_what_is_before_the_first(sp_task *t)
+{
+    bool *const *refused = sp_task_values(t);
+
+    **refused = sp_task_first(t, -1) == 0;
+}
+static void take_numbers_for_objects(sp_task *t)
+{
+    bool *const *refused = sp_task_values(t);
+
+    **refused = sp_task_object(t, 0) == NULL;
+}
+static void take_an_object_that_is_not_there(sp_task *t)
+{
+    bool *const *refused = sp_task_values(t);
+
+    **refused = sp_task_object(t, SP_TASK_ARGUMENTS) == NULL;
+}
+static void take_a_part(sp_task *t, int k, ptrdiff_t b)
+{
+    bool *const *refused = sp_task_values(t);
+    ptrdiff_t count = -1;
+    const void *part = sp_task_part(t, k, b, &count);
+
+    **refused = part == NULL && count == 0;
+}
+static void take_a_part_of_a_block(sp_task *t)
+{
+    take_a_part(t, 0, 0);
+}
+static void take_a_part_beyond_the_last(sp_task *t)
+{
+    take_a_part(t, 0, 5);
+}
+static void take_a_part_before_the_first(sp_task *t)
+{
+    take_a_part(t, 0, -1);
+}
+static void take_a_part_of_nothing(sp_task *t)
+{
+    take_a_part(t, 1, 0);
+}
+
+/* A task `run` on one block, or on all of a region. */
+static void assert_task_refused(void (*run)(sp_task *task), sp_privilege privilege, sp_selector selector, bool object,
+                                const char *reason)
+{
+    const sp_task_type type = {.name = "bold", .run = run, .privilege = {privilege}};
+    bench b = set_up(2);
+    bool refused = false, *where = &refused;
+
+    LAUNCH(b, .type = &write_task, .points = {5}, .argument = {sp_by_i(b.things)});
+    LAUNCH(b, .type = &type, .argument = {{object ? b.things : b.x, selector, 0, NULL}}, SP_VALUES(where));
+    assert_true(refused);
+    assert_refused(&b, SP_ERR_USAGE, reason);
+}
+
+static void a_task_knows_nothing_of_arguments_that_are_not_there(void **state)
+{
+    (void)state;
+    assert_task_refused(count_what_is_not_there, SP_READ, SP_AT, false,
+                        "task bold, point (0, 0): sp_task_count() of argument 7, which is not there");
+    assert_task_refused(place_what_is_before_the_first, SP_READ, SP_AT, false,
+                        "task bold, point (0, 0): sp_task_first() of argument -1, which is not there");
+    assert_task_refused(take_an_object_that_is_not_there, SP_READ, SP_AT, true,
+                        "task bold, point (0, 0): sp_task_object() of argument 12, which is not there");
+    assert_task_refused(take_a_part_of_nothing, SP_READ, SP_WHOLE, false,
+                        "task bold, point (0, 0): sp_task_part() of argument 1, which is not there");
+}
+
+static void a_task_does_not_take_numbers_for_objects_nor_objects_for_numbers(void **state)
+{
+    (void)state;
+    assert_task_refused(take_numbers_for_objects, SP_READ_WRITE, SP_AT, false,
+                        "task bold, point (0, 0): sp_task_object() of argument 0, which is no object");
+    assert_task_refused(read_what_is_written, SP_READ, SP_AT, true,
+                        "task bold, point (0, 0): sp_task_in() of argument 0, which is an object");
+    assert_task_refused(write_what_is_read, SP_WRITE, SP_AT, true,
+                        "task bold, point (0, 0): sp_task_out() of argument 0, which is an object");
+}
+
+static void a_task_does_not_mistake_a_region_for_a_block(void **state)
+{
+    (void)state;
+    assert_task_refused(
+        read_what_is_written, SP_READ, SP_WHOLE, false,
+        "task bold, point (0, 0): sp_task_in() of argument 0, which is a whole region of several blocks");
+    assert_task_refused(take_a_part_of_a_block, SP_READ, SP_AT, false,
+                        "task bold, point (0, 0): sp_task_part() of argument 0, which is not a whole region");
+    assert_task_refused(take_a_part_beyond_the_last, SP_READ, SP_WHOLE, false,
+                        "task bold, point (0, 0): sp_task_part() of argument 0 asks for block 5 of 5");
+    assert_task_refused(take_a_part_before_the_first, SP_READ, SP_WHOLE, false,
+                        "task bold, point (0, 0): sp_task_part() of argument 0 asks for block -1 of 5");
 }
 
 /* ---- tasks that fail ---- */
@@ -513,6 +692,13 @@ int main(void)
         cmocka_unit_test(a_missing_argument_is_noticed),
         cmocka_unit_test(an_argument_too_many_is_noticed),
         cmocka_unit_test(more_values_than_fit_are_refused),
+        cmocka_unit_test(an_argument_after_a_gap_is_noticed),
+        cmocka_unit_test(privileges_with_a_gap_are_refused),
+        cmocka_unit_test(negative_points_are_refused),
+        cmocka_unit_test(negative_lanes_are_refused),
+        cmocka_unit_test(blocks_from_a_number_on_end_with_the_region),
+        cmocka_unit_test(only_numbers_are_filled_in),
+        cmocka_unit_test(elements_as_large_as_values_are_filled_in_and_larger_ones_refused),
         cmocka_unit_test(the_first_mistake_is_the_one_reported),
         cmocka_unit_test(spaces_without_indices_are_refused),
         cmocka_unit_test(what_nothing_has_written_is_not_to_be_had),
@@ -523,6 +709,9 @@ int main(void)
         cmocka_unit_test(a_task_does_not_read_what_it_only_writes),
         cmocka_unit_test(a_task_does_not_read_what_it_reduces),
         cmocka_unit_test(a_task_does_not_read_what_is_not_there),
+        cmocka_unit_test(a_task_knows_nothing_of_arguments_that_are_not_there),
+        cmocka_unit_test(a_task_does_not_take_numbers_for_objects_nor_objects_for_numbers),
+        cmocka_unit_test(a_task_does_not_mistake_a_region_for_a_block),
         cmocka_unit_test(a_failing_task_is_named_and_ends_the_run),
         cmocka_unit_test(a_run_that_failed_in_a_sum_leaves_nothing_behind),
         cmocka_unit_test(regions_of_a_failed_run_can_still_be_freed),

@@ -4,6 +4,7 @@
  *
  *   intake.c       images into patterns, and every setting that the user left open
  *   workspace.c    memory, and the random orientations of an attempt
+ *   crew.c         the steps of a generation as tasks on blocks of images
  *   generation.c   merge, phase, match, assess, accept or refuse
  *   reconstruct.c  from stage to stage, from attempt to attempt, to the end
  *   checkpoint.c   what of it a generation hands to the next: a new member that does belongs into its lists */

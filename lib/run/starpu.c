@@ -45,7 +45,6 @@ static void run_on_cpu(void *buffers[], void *argument);
 
 /* ---- start and end ---- */
 
-static void run_on_cpu(void *buffers[], void *argument);
 
 static bool under_mpirun(void)
 {

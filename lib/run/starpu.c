@@ -45,7 +45,6 @@ static void run_on_cpu(void *buffers[], void *argument);
 
 /* ---- start and end ---- */
 
-
 static bool under_mpirun(void)
 {
     static const char *const signs[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "MPI_LOCALNRANKS"};

@@ -266,6 +266,18 @@ static void agree(sp_run *run, const char *file, int line, const char *what, uin
 
 /* ---- the run ---- */
 
+bool sp_run_under_mpirun(void)
+{
+    static const char *const signs[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "MPI_LOCALNRANKS"};
+
+    for (size_t i = 0; i < sizeof signs / sizeof *signs; i++) {
+        if (getenv(signs[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static const sp_engine_calls *calls_of(sp_engine engine)
 {
     return engine == SP_ENGINE_LOCAL ? &sp_engine_local : sp_engine_starpu();
@@ -403,5 +415,26 @@ sp_status sp_run_get_at(sp_run *run, const char *file, int line, sp_region *regi
     note_wait(run, region->name, begin);
     status = outcome(run);
 done:
+    return status;
+}
+
+sp_status sp_run_agree_at(sp_run *run, const char *file, int line, sp_status mine)
+{
+    const int sent = (int)mine;
+    sp_status status = mine;
+    int *all = NULL;
+
+    if (run->ranks == 1 || sp_run_failed(run)) {
+        return mine;
+    }
+    agree(run, file, line, "agree", 0);
+    SP_TRY(SP_ARRAY(all, run->ranks));
+    run->calls->exchange(run, &sent, sizeof sent, all);
+    status = mine;
+    for (int rank = 0; rank < run->ranks && status == SP_OK; rank++) {
+        SP_REQUIRE(all[rank] == SP_OK, (sp_status)all[rank], "rank %d could not go on", rank);
+    }
+done:
+    sp_array_free(all);
     return status;
 }

@@ -56,6 +56,8 @@ typedef struct sp_run_settings {
 sp_status sp_run_new(const sp_run_settings *settings, sp_run **run);
 void sp_run_free(sp_run *run); /* NULL is fine */
 
+bool sp_run_under_mpirun(void); /* is this process one of several, or could it be? */
+
 int sp_run_rank(const sp_run *run);
 int sp_run_ranks(const sp_run *run);
 int sp_run_threads(const sp_run *run); /* of this process */
@@ -63,6 +65,11 @@ int sp_run_threads(const sp_run *run); /* of this process */
 /* Waits for everything launched so far, on all ranks. Fails as said above. */
 #define sp_run_fence(run) sp_run_fence_at((run), __FILE__, __LINE__)
 sp_status sp_run_fence_at(sp_run *run, const char *file, int line);
+
+/* What a rank does by itself, such as writing a file, may fail on it alone. Returns `mine` where that is not SP_OK;
+ * else the status of the first rank that failed, which that rank alone knows the reason of. */
+#define sp_run_agree(run, mine) sp_run_agree_at((run), __FILE__, __LINE__, (mine))
+sp_status sp_run_agree_at(sp_run *run, const char *file, int line, sp_status mine);
 
 /* ---- spaces and regions ---- */
 

@@ -45,18 +45,6 @@ static void run_on_cpu(void *buffers[], void *argument);
 
 /* ---- start and end ---- */
 
-static bool under_mpirun(void)
-{
-    static const char *const signs[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "MPI_LOCALNRANKS"};
-
-    for (size_t i = 0; i < sizeof signs / sizeof *signs; i++) {
-        if (getenv(signs[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* StarPU keeps measurements of the machine in its home; ranks of one node would race for them, and not every account
  * has a place to write. */
 static sp_status choose_home(bool mpi)
@@ -133,7 +121,7 @@ static sp_status start(sp_run *run)
     sp_status status = SP_OK;
 
     SP_TRY(SP_ARRAY(self, 1));
-    self->mpi = under_mpirun();
+    self->mpi = sp_run_under_mpirun();
     run->rank = 0;
     run->ranks = 1;
     run->threads = run->settings.threads > 0 ? run->settings.threads : processors_of_rank();

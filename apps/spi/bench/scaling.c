@@ -117,6 +117,7 @@ static sp_status do_run(series *s, run *r)
     sp_reconstruction *result = NULL;
     sp_image_file *file = NULL;
     int which = 0;
+    sp_run *engine = NULL;
     sp_status status = SP_OK;
 
     while (s->size->images << which < r->images) {
@@ -131,8 +132,9 @@ static sp_status do_run(series *s, run *r)
     sp_clock_forget_peak_memory();
     const double wall = sp_clock_wall(), cpu = sp_clock_cpu();
 
+    SP_TRY(sp_run_new(&(sp_run_settings){.threads = r->threads}, &engine));
     SP_TRY(sp_image_file_open(s->path[which], &file));
-    SP_TRY(sp_reconstruct(file, &settings, NULL, NULL, NULL, NULL, &result));
+    SP_TRY(sp_reconstruct(engine, file, &settings, NULL, NULL, NULL, NULL, &result));
     r->wall = sp_clock_wall() - wall;
     r->cpu = sp_clock_cpu() - cpu;
     r->peak = (double)sp_clock_peak_memory();
@@ -140,6 +142,7 @@ static sp_status do_run(series *s, run *r)
     sp_progress_add(s->progress, cost(r));
 done:
     omp_set_num_threads(s->bench->machine.threads);
+    sp_run_free(engine);
     sp_reconstruction_free(result);
     sp_image_file_close(file);
     return status;

@@ -10,6 +10,7 @@
 #include "flow/reconstruct.h"
 #include "flow/report.h"
 #include "io/images.h"
+#include "run/trace.h"
 
 static const double ANGSTROM = 1e-10;     /* [m] */
 static const ptrdiff_t LEAST_IMAGES = 10; /* fewer great circles leave most of the sphere unseen at any resolution */
@@ -148,7 +149,8 @@ static void log_leftovers(const sp_output *output, const char *folder, sp_log *l
 /* Options that may be given with --resume; those of all commands may, too. */
 static bool may_change(const char *name)
 {
-    return strcmp(name, "resume") == 0 || strcmp(name, "generations") == 0;
+    return strcmp(name, "resume") == 0 || strcmp(name, "generations") == 0 || strcmp(name, "engine") == 0 ||
+           strcmp(name, "trace") == 0;
 }
 
 static sp_status refuse_changes(const sp_arguments *args, const sp_option *option)
@@ -211,21 +213,26 @@ done:
 
 /* ---- the run ---- */
 
-static sp_status reconstruct(const sp_reconstruct_settings *settings, sp_image_file *file, const sp_checkpoint *from,
-                             sp_output *output, const char *folder, sp_log *log)
+/* Rank 0 alone has an output. */
+static sp_status reconstruct(sp_run *run, const sp_reconstruct_settings *settings, sp_image_file *file,
+                             const sp_checkpoint *from, sp_output *output, const char *folder, sp_log *log)
 {
     sp_status status = SP_OK;
     sp_reconstruction *result = NULL;
 
+    if (!output) {
+        SP_TRY(sp_reconstruct(run, file, settings, log, from, NULL, NULL, &result));
+        goto done;
+    }
     SP_TRY(sp_log_file_open(log, sp_output_log_path(output)));
     sp_log_info(log, "spica " SPICA_VERSION " reconstruct: %td images, results go to %s", sp_image_file_count(file),
                 folder);
-    SP_TRY(sp_reconstruct(file, settings, log, from, sp_output_write, output, &result));
+    SP_TRY(sp_reconstruct(run, file, settings, log, from, sp_output_write, output, &result));
     SP_TRY(sp_report_warnings(result, log_warning, log));
     log_summary(result, folder, log);
     SP_TRY(sp_log_file_close(log));
 done:
-    if (status != SP_OK) {
+    if (status != SP_OK && output) {
         log_leftovers(output, folder, log);
     }
     sp_reconstruction_free(result);
@@ -233,8 +240,8 @@ done:
 }
 
 /* from  NULL where the run begins */
-static sp_status run_from(const sp_checkpoint *from, const sp_reconstruct_settings *settings, const sp_arguments *args,
-                          sp_log *log)
+static sp_status run_from(sp_run *run, const sp_checkpoint *from, const sp_reconstruct_settings *settings,
+                          const sp_arguments *args, sp_log *log)
 {
     sp_status status = SP_OK;
     const char *images = sp_arguments_text(args, "images"), *folder = folder_of(args);
@@ -248,19 +255,58 @@ static sp_status run_from(const sp_checkpoint *from, const sp_reconstruct_settin
     SP_TRY(sp_image_file_open(images, &file));
     SP_TRY(check_images(images, file));
     SP_TRY(check_memory(file, settings));
-    SP_TRY(prepare_output(args, settings, from, &output));
-    SP_TRY(reconstruct(settings, file, from, output, folder, log));
+    status = sp_run_rank(run) == 0 ? prepare_output(args, settings, from, &output) : SP_OK;
+    SP_TRY(sp_run_agree(run, status));
+    SP_TRY(reconstruct(run, settings, file, from, output, folder, log));
 done:
     sp_output_free(output);
     sp_image_file_close(file);
     return status;
 }
 
-static sp_status run(const sp_arguments *args, sp_log *log)
+/* The engine asked for; the local one, with a warning, where that does not start. */
+static sp_status start_run(const sp_arguments *args, sp_log *log, sp_run **run)
+{
+    sp_run_settings settings = {.engine = (sp_engine)sp_arguments_choice(args, "engine"),
+                                .timed = sp_arguments_is_set(args, "trace"),
+                                .log = log};
+    sp_status status = sp_run_new(&settings, run);
+
+    if (status == SP_ERR_USAGE && settings.engine != SP_ENGINE_LOCAL && !sp_run_under_mpirun()) {
+        sp_log_warning(log, "%s; the local engine is used", sp_error_text());
+        settings.engine = SP_ENGINE_LOCAL;
+        status = sp_run_new(&settings, run);
+    }
+    if (status == SP_OK && sp_run_rank(*run) > 0) { /* rank 0 speaks for all */
+        sp_log_set_level(log, SP_LOG_ERROR);
+    }
+    return status;
+}
+
+/* The timeline, and the table line by line. */
+static sp_status write_trace(sp_run *run, const char *path, sp_log *log)
+{
+    sp_status status = SP_OK;
+    sp_text table = {0};
+    char *line, *rest = NULL;
+
+    SP_TRY(sp_run_write_trace(run, path));
+    SP_TRY(sp_run_table(run, &table));
+    for (line = table.data ? strtok_r(table.data, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest)) {
+        sp_log_info(log, "%s", line); /* on rank 0: elsewhere there is no table */
+    }
+    sp_log_info(log, "the timeline is %s: open it at https://ui.perfetto.dev", path);
+done:
+    sp_text_clear(&table);
+    return status;
+}
+
+static sp_status run_command(const sp_arguments *args, sp_log *log)
 {
     sp_status status = SP_OK;
     const sp_reconstruct_settings settings = read_settings(args);
     sp_checkpoint *from = NULL;
+    sp_run *run = NULL;
     bool ended = false;
 
     SP_TRY(check_settings(&settings));
@@ -269,9 +315,14 @@ static sp_status run(const sp_arguments *args, sp_log *log)
         SP_TRY(check_end(args, from, log, &ended));
     }
     if (!ended) {
-        SP_TRY(run_from(from, &settings, args, log));
+        SP_TRY(start_run(args, log, &run));
+        SP_TRY(run_from(run, from, &settings, args, log));
+        if (sp_arguments_is_set(args, "trace")) {
+            SP_TRY(write_trace(run, sp_arguments_text(args, "trace"), log));
+        }
     }
 done:
+    sp_run_free(run);
     sp_checkpoint_free(from);
     return status;
 }
@@ -300,6 +351,18 @@ static const sp_option options[] = {
      .help = "go on with the run in this folder, stopped or killed, from its last complete generation: the result has "
              "the same bits as if it had not been stopped. Images and options are known there; give IMAGES only where "
              "they have moved, and --generations only for more of them"},
+    {.name = "engine",
+     .type = SP_OPTION_CHOICE,
+     .choices = "local|starpu",
+     .fallback = "local",
+     .one_call = true,
+     .help = "what runs the tasks: local, the threads of this process; starpu, as many processes as mpirun started, on "
+             "one machine or many. The result has the same bits"},
+    {.name = "trace",
+     .type = SP_OPTION_TEXT,
+     .unit = "FILE",
+     .one_call = true,
+     .help = "write when each task ran to this file, for the trace viewer of a browser, and show a table at the end"},
     {.name = "seed",
      .type = SP_OPTION_INTEGER,
      .minimum = 0,
@@ -407,5 +470,5 @@ const sp_command sp_command_reconstruct = {
                 "spica reconstruct --settings run1/settings.txt -o repeated\n"
                 "spica reconstruct --resume run1\n",
     .complete = complete,
-    .run = run,
+    .run = run_command,
 };

@@ -82,7 +82,6 @@ sp_status sp_crews_open(sp_loop *l)
     sp_status status = SP_OK;
 
     c->per_block = even < MOST_IN_BLOCK ? even : MOST_IN_BLOCK;
-    SP_TRY(sp_run_new(&(sp_run_settings){.engine = SP_ENGINE_LOCAL, .log = l->log}, &c->run));
     SP_TRY(sp_space_new(c->run, images, c->per_block, &c->images));
     SP_TRY(sp_space_new(c->run, sp_space_blocks(c->images), 1, &c->blocks));
     SP_TRY(sp_objects_new(c->images, "crew", free_crew, &c->crew));
@@ -802,6 +801,12 @@ done:
 
 void sp_crews_close(sp_loop *l)
 {
-    sp_run_free(l->crews.run);
-    l->crews = (sp_crews){0};
+    sp_crews *c = &l->crews;
+    sp_region *const lasting[] = {c->crew,        c->looked, c->mean,       c->sums, c->scale,  c->score,
+                                  c->orientation, c->best,   c->best_score, c->tile, c->scatter};
+
+    free_stage(c);
+    for (size_t i = 0; i < sizeof lasting / sizeof *lasting; i++) {
+        sp_region_free(lasting[i]);
+    }
 }

@@ -47,8 +47,8 @@ typedef struct sp_crews {
 
 typedef struct sp_loop sp_loop;
 
-/* The run and what does not depend on the images' content. All that follow fail with what a task says (an image that
- * cannot be read), SP_ERR_MEMORY. */
+/* What does not depend on the images' content, on l->crews.run, which is not the loop's. All that follow fail with what
+ * a task says (an image that cannot be read), SP_ERR_MEMORY. */
 sp_status sp_crews_open(sp_loop *l);
 void sp_crews_close(sp_loop *l);
 

@@ -18,6 +18,15 @@ static const double SEARCH_REACH = 5.0;
 static const double GRID_STEP = 2.0; /* speckles: the climb covers the rest */
 static const double MIN_ORIENTATIONS = 2000.0, MAX_ORIENTATIONS = 2e5;
 
+sp_status sp_loop_check_interrupt(const sp_loop *l, const char *where)
+{
+    sp_status status = SP_OK;
+
+    SP_REQUIRE(!sp_interrupted(), SP_ERR_INTERRUPT, "interrupted in %s", where);
+done:
+    return sp_run_agree(l->crews.run, status);
+}
+
 static double radius_of(const double *s)
 {
     return sqrt(s[0] * s[0] + s[1] * s[1] + s[2] * s[2]);
@@ -198,7 +207,7 @@ sp_status sp_loop_read(sp_loop *l)
     measure_reach(l);
     SP_TRY(SP_ARRAY(mean, map->pixels));
     SP_TRY(sp_crews_look(l, mean));
-    SP_REQUIRE(!sp_interrupted(), SP_ERR_INTERRUPT, "interrupted while reading: nothing was written");
+    SP_TRY(sp_loop_check_interrupt(l, "reading: nothing was written"));
     for (ptrdiff_t p = 0; p < map->pixels; p++) {
         sum += map->bad[p] ? 0.0 : mean[p];
         mean[p] = map->bad[p] ? 0.0 : mean[p] / l->correction[p];
@@ -209,7 +218,7 @@ sp_status sp_loop_read(sp_loop *l)
     SP_TRY(sp_patterns_init(&l->pixels, 0, s->binning, s->low_resolution > 0.0 ? 1.0 / s->low_resolution : 0.0,
                             l->s_max * 1.0001, false, &l->patterns));
     SP_TRY(sp_crews_read(l));
-    SP_REQUIRE(!sp_interrupted(), SP_ERR_INTERRUPT, "interrupted while reading: nothing was written");
+    SP_TRY(sp_loop_check_interrupt(l, "reading: nothing was written"));
     choose_noise(l);
     SP_TRY(sp_crews_scale(l));
     l->fingerprint = fingerprint(l);

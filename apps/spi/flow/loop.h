@@ -77,6 +77,9 @@ struct sp_loop {
     sp_generation now;      /* the generation being made */
 };
 
+/* SP_ERR_INTERRUPT if the user wants to stop, on any rank. */
+sp_status sp_loop_check_interrupt(const sp_loop *l, const char *where);
+
 /* ---- intake ---- */
 
 /* Reads the images twice: for their mean, noise and size; then into the bins chosen from these.

@@ -2,6 +2,7 @@
 #include "flow/reconstruct.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -138,6 +139,14 @@ static void report_generation(sp_loop *l)
                      l->now.wall[SP_PHASE_REFINE] + l->now.wall[SP_PHASE_OTHER]);
 }
 
+static sp_status check_interrupt(const sp_loop *l)
+{
+    char where[32];
+
+    snprintf(where, sizeof where, "generation %d", l->now.generation + 1);
+    return sp_loop_check_interrupt(l, where);
+}
+
 static sp_status run_generation(sp_loop *l, sp_generation_hook *hook, void *context, bool *ended)
 {
     sp_status status = SP_OK;
@@ -145,9 +154,9 @@ static sp_status run_generation(sp_loop *l, sp_generation_hook *hook, void *cont
     l->now = (sp_generation){.generation = l->state->generations, .resolution = 1.0 / l->reach};
     SP_TRY(sp_loop_make_stage(l));
     SP_TRY(sp_loop_merge_and_phase(l));
-    SP_REQUIRE(!sp_interrupted(), SP_ERR_INTERRUPT, "interrupted in generation %d", l->now.generation + 1);
+    SP_TRY(check_interrupt(l));
     SP_TRY(sp_loop_match(l));
-    SP_REQUIRE(!sp_interrupted(), SP_ERR_INTERRUPT, "interrupted in generation %d", l->now.generation + 1);
+    SP_TRY(check_interrupt(l));
     SP_TRY(sp_crews_assess(l, l->orientation, &l->measured));
     sp_log_write(l->log, SP_LOG_DETAIL, "dispersion in use %.2f, measured %.2f", l->dispersion, l->measured);
     l->now.score = sp_loop_mean_score(l);
@@ -156,9 +165,9 @@ static sp_status run_generation(sp_loop *l, sp_generation_hook *hook, void *cont
     sp_loop_lap(l, SP_PHASE_OTHER);
     l->state->history[l->state->generations++] = l->now;
     report_generation(l);
-    if (hook) { /* before the next stage is chosen: whoever goes on from here may allow more generations */
-        SP_TRY(hook(context, worth_writing(l) ? l->state : NULL, l));
-    }
+    /* before the next stage is chosen: whoever goes on from here may allow more generations */
+    status = hook ? hook(context, worth_writing(l) ? l->state : NULL, l) : SP_OK;
+    SP_TRY(sp_run_agree(l->crews.run, status)); /* one rank writes */
     *ended = next_stage(l);
 done:
     return status;
@@ -234,7 +243,7 @@ static sp_status finish(sp_loop *l)
     SP_TRY(sp_crews_merge(l, &residual));
     sp_loop_lap(l, SP_PHASE_MERGE);
     SP_TRY(sp_crews_phase(l, &phased));
-    SP_REQUIRE(!sp_interrupted(), SP_ERR_INTERRUPT, "interrupted in the final phasing");
+    SP_TRY(sp_loop_check_interrupt(l, "the final phasing"));
     SP_TRY(sp_crews_average(l, &entered));
 
     sp_log_write(l->log, SP_LOG_INFO, "final phasing: residual %.4f, %d of %d starts agree", phased.residual, entered,
@@ -271,11 +280,11 @@ done:
     return status;
 }
 
-sp_status sp_reconstruct(sp_image_file *file, const sp_reconstruct_settings *settings, sp_log *log,
+sp_status sp_reconstruct(sp_run *run, sp_image_file *file, const sp_reconstruct_settings *settings, sp_log *log,
                          const sp_checkpoint *from, sp_generation_hook *hook, void *context, sp_reconstruction **result)
 {
     sp_status status = SP_OK;
-    sp_loop l = {.file = file, .log = log, .dispersion = FIRST_DISPERSION};
+    sp_loop l = {.file = file, .log = log, .dispersion = FIRST_DISPERSION, .crews.run = run};
     bool ended = false;
 
     SP_TRY(new_state(file, settings, &l.state));
@@ -300,9 +309,8 @@ sp_status sp_reconstruct(sp_image_file *file, const sp_reconstruct_settings *set
         SP_TRY(run_generation(&l, hook, context, &ended));
     }
     SP_TRY(finish(&l));
-    if (hook) {
-        SP_TRY(hook(context, l.state, NULL));
-    }
+    status = hook ? hook(context, l.state, NULL) : SP_OK;
+    SP_TRY(sp_run_agree(run, status));
     *result = l.state;
     l.state = NULL;
 done:

@@ -14,6 +14,7 @@
 #include "io/images.h"
 #include "num/quaternion.h"
 #include "phases/match.h"
+#include "run/run.h"
 
 /* What the user may choose. 0 (or SP_NOISE_AUTO) means: chosen from the data; sp_reconstruct() fills it in. */
 typedef enum sp_noise_kind { SP_NOISE_AUTO, SP_NOISE_NONE, SP_NOISE_POISSON } sp_noise_kind;
@@ -112,6 +113,7 @@ typedef struct sp_memory_plan {
 sp_memory_plan sp_reconstruct_memory(const sp_image_file *file, const sp_reconstruct_settings *settings);
 
 /* Reconstruct.
+ *   run       on whose ranks and threads; every rank calls this alike
  *   file      open image file; orientations in it are not looked at
  *   from      go on from there, with the settings of that run but for `generations`; NULL: begin
  *   hook      may be NULL
@@ -119,7 +121,7 @@ sp_memory_plan sp_reconstruct_memory(const sp_image_file *file, const sp_reconst
  * Fails with SP_ERR_INPUT (data unusable; the reason names image and cure), SP_ERR_USAGE (settings that contradict the
  * data), SP_ERR_MEMORY (refused before the start if more is needed than there is), SP_ERR_INTERRUPT (Ctrl-C; the hook
  * has seen every complete generation). */
-sp_status sp_reconstruct(sp_image_file *file, const sp_reconstruct_settings *settings, sp_log *log,
+sp_status sp_reconstruct(sp_run *run, sp_image_file *file, const sp_reconstruct_settings *settings, sp_log *log,
                          const sp_checkpoint *from, sp_generation_hook *hook, void *context,
                          sp_reconstruction **result);
 void sp_reconstruction_free(sp_reconstruction *result); /* NULL is fine */

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # The front door; the build itself is described by CMakeLists.txt and CMakePresets.json.
 
-all: ## build/spica, tuned for this machine
+all: ## build/spica
 	@tools/install-packages build
 	@cmake --preset release --log-level=WARNING
 	@cmake --build --preset release

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "phases/heap.h"
 #include "phases/merge.h"
 
-#include <malloc.h>
 #include <math.h>
 #include <omp.h>
 
@@ -381,14 +381,6 @@ static void many_threads_spread_with_one_merger(void **state)
         sp_array_free(scratch[part]);
     }
     clear_scene(&s);
-}
-
-/* [byte] got from the heap and not given back; 0 under a tool that replaces the heap */
-static double heap(void)
-{
-    const struct mallinfo2 info = mallinfo2();
-
-    return (double)info.uordblks + (double)info.hblkhd;
 }
 
 static void the_memory_is_as_planned(void **state)

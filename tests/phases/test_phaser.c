@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "phases/heap.h"
 #include "phases/phaser.h"
 
-#include <malloc.h>
 #include <omp.h>
 
 #include "num/statistics.h"
@@ -404,14 +404,6 @@ static void the_same_seed_gives_the_same_bits_on_any_number_of_threads(void **st
     assert_memory_not_equal(first, s.found, CUBE * sizeof *first);
     sp_array_free(first);
     clear_scene(&s);
-}
-
-/* [byte] got from the heap and not given back; 0 under a tool that replaces the heap */
-static double heap(void)
-{
-    const struct mallinfo2 info = mallinfo2();
-
-    return (double)info.uordblks + (double)info.hblkhd;
 }
 
 static void the_memory_is_as_planned(void **state)

@@ -8,7 +8,8 @@
 #include "run/engine.h"
 
 enum {
-    LEVELS = 64, /* of a tree of contributions */
+    LEVELS = 64,      /* of a tree of contributions */
+    CHEAP = 16 << 20, /* [byte] contributions that may always be under way */
 };
 
 /* A launch, looked through. */
@@ -626,7 +627,9 @@ static ptrdiff_t points_at_once(const plan *p, int k)
 {
     const ptrdiff_t lanes = p->launch->lanes, points = sharers(p, &p->launch->argument[k]);
     const ptrdiff_t each = lanes > 0 && lanes < points ? (points + lanes - 1) / lanes : 1;
-    const ptrdiff_t all = (ptrdiff_t)p->run->threads * p->run->ranks * each;
+    const ptrdiff_t busy = (ptrdiff_t)p->run->threads * p->run->ranks;
+    const ptrdiff_t cheap = CHEAP / (ptrdiff_t)(block_of(p, k, (const ptrdiff_t[2]){0, 0})->bytes + 1);
+    const ptrdiff_t all = (busy > cheap ? busy : cheap) * each;
 
     return all < SP_RUN_WORKS ? all : SP_RUN_WORKS;
 }

@@ -101,8 +101,8 @@ static void run_in_order(int threads, sp_work **work, ptrdiff_t count)
     omp_set_num_threads(before);
 }
 
-/* Either all threads work on one work after another, or each on chains of its own: where these are many, or come out
- * even. */
+/* Each thread works on chains of its own; but where works have a use for all threads, and there are few of them that do
+ * not come out even, all threads work on one after another. */
 static void submit(sp_run *run, sp_work **work, ptrdiff_t count)
 {
     const int threads = run->threads;
@@ -111,7 +111,7 @@ static void submit(sp_run *run, sp_work **work, ptrdiff_t count)
     if (threads > 1 && count > 1) {
         chains = sort_chains(work, count, first);
     }
-    if (chains > 1 && (chains % threads == 0 || chains >= 4 * threads)) {
+    if (chains > 1 && (!work[0]->type->threaded || chains % threads == 0 || chains >= 4 * threads)) {
         run_chains(threads, work, first, chains);
     } else {
         run_in_order(threads, work, count);

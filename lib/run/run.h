@@ -127,7 +127,8 @@ typedef struct sp_task_type {
     void (*run)(sp_task *task);
     void (*run_cuda)(sp_task *task); /* the same on a CUDA device; or NULL */
     sp_privilege privilege[SP_TASK_ARGUMENTS];
-    int priority; /* higher ones first, where there is a choice */
+    int priority;  /* higher ones first, where there is a choice */
+    bool threaded; /* it makes use of several threads by itself (OpenMP) */
 } sp_task_type;
 
 /* Which blocks of a region a point gets. */

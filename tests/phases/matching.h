@@ -4,6 +4,7 @@
 #include "base/rng.h"
 #include "num/rotation_grid.h"
 #include "phases/blobs.h"
+#include "phases/shortlist.h"
 #include "phases/slice.h"
 
 /* `count` numbers between -1 and 1; free with sp_array_free(). */
@@ -17,6 +18,15 @@ static inline float *noise(ptrdiff_t count, uint64_t seed)
         x[i] = (float)(2.0 * sp_rng_uniform(&rng) - 1.0);
     }
     return x;
+}
+
+/* Places and scores of candidates, each by itself.   best, score  out  [count] */
+static inline void split_candidates(const sp_candidate *from, ptrdiff_t count, ptrdiff_t *best, float *score)
+{
+    for (ptrdiff_t i = 0; i < count; i++) {
+        best[i] = from[i].index;
+        score[i] = from[i].score;
+    }
 }
 
 static inline sp_rotation_grid make_grid(ptrdiff_t count)

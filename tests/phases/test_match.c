@@ -112,11 +112,15 @@ typedef struct answer {
 
 static answer search_with(sp_matcher *matcher, ptrdiff_t images, const sp_rotation_grid *grid, int keep)
 {
+    sp_shortlists lists = {.keep = keep};
     answer a = {0};
 
+    assert_int_equal(SP_ARRAY(lists.best, images * keep), SP_OK);
     assert_int_equal(SP_ARRAY(a.best, images * keep), SP_OK);
     assert_int_equal(SP_ARRAY(a.score, images * keep), SP_OK);
-    sp_matcher_search(matcher, grid, keep, a.best, a.score);
+    sp_matcher_search(matcher, grid, &lists);
+    split_candidates(lists.best, images * keep, a.best, a.score);
+    sp_array_free(lists.best);
     return a;
 }
 
@@ -621,20 +625,19 @@ static void a_limit_compares_what_a_matcher_of_that_band_does(void **state)
     sp_rotation_grid grid = make_grid(GRID);
     const sp_match_settings whole = likelihood(1.0);
     sp_matcher *matcher = NULL;
-    ptrdiff_t best[IMAGES];
-    float score[IMAGES], unlimited[IMAGES];
-
     answer a = search(&s, &grid, likelihood_within(s_max), 1);
     assert_int_equal(sp_matcher_new(&s.patterns, s.slicer, &whole, &matcher), SP_OK);
     sp_matcher_limit(matcher, s_max);
-    sp_matcher_search(matcher, &grid, 1, best, score);
-    assert_memory_equal(a.best, best, sizeof best);
-    assert_memory_equal(a.score, score, sizeof score);
+    answer limited = search_with(matcher, IMAGES, &grid, 1);
+    assert_memory_equal(a.best, limited.best, IMAGES * sizeof *a.best);
+    assert_memory_equal(a.score, limited.score, IMAGES * sizeof *a.score);
     sp_matcher_limit(matcher, INFINITY); /* and back */
-    sp_matcher_search(matcher, &grid, 1, best, unlimited);
-    assert_memory_not_equal(score, unlimited, sizeof score);
+    answer unlimited = search_with(matcher, IMAGES, &grid, 1);
+    assert_memory_not_equal(limited.score, unlimited.score, IMAGES * sizeof *limited.score);
     sp_matcher_free(matcher);
     clear_answer(&a);
+    clear_answer(&limited);
+    clear_answer(&unlimited);
     sp_rotation_grid_clear(&grid);
     clear_scene(&s);
 }

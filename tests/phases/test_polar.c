@@ -289,20 +289,17 @@ static void polar_scores(const scene *s, const setting *with, const sp_rotation_
 {
     const ptrdiff_t count = grid->count;
     sp_polar_search *polar = make_polar(s, with);
-    ptrdiff_t *best = NULL;
-    float *score = NULL;
+    sp_shortlists lists = {.keep = (int)count};
 
-    assert_int_equal(SP_ARRAY(best, s->images * count), SP_OK);
-    assert_int_equal(SP_ARRAY(score, s->images * count), SP_OK);
-    sp_polar_search_run(polar, s->slicer, s->patterns.pixels, with->r, grid, &(sp_shortlists){(int)count, best, score});
+    assert_int_equal(SP_ARRAY(lists.best, s->images * count), SP_OK);
+    sp_polar_search_run(polar, s->slicer, s->patterns.pixels, with->r, grid, &lists);
     for (ptrdiff_t i = 0; i < s->images * count; i++) {
         all[i] = NAN;
     }
     for (ptrdiff_t i = 0; i < s->images * count; i++) {
-        all[i / count * count + best[i]] = score[i];
+        all[i / count * count + lists.best[i].index] = lists.best[i].score;
     }
-    sp_array_free(best);
-    sp_array_free(score);
+    sp_array_free(lists.best);
     sp_polar_search_free(polar);
 }
 
@@ -481,17 +478,13 @@ static void a_smooth_feature_is_correlated_more_closely(void **state)
 
 enum { KEEP = 3 };
 
-typedef struct answer {
-    ptrdiff_t *best;
-    float *score;
-} answer;
+typedef sp_shortlists answer;
 
 static answer new_answer(const scene *s)
 {
-    answer a = {0};
+    answer a = {.keep = KEEP};
 
     assert_int_equal(SP_ARRAY(a.best, s->images * KEEP), SP_OK);
-    assert_int_equal(SP_ARRAY(a.score, s->images * KEEP), SP_OK);
     return a;
 }
 
@@ -499,20 +492,18 @@ static answer search_within(const scene *s, sp_polar_search *polar, ptrdiff_t pi
 {
     const answer a = new_answer(s);
 
-    sp_polar_search_run(polar, s->slicer, pixels, 1.0, grid, &(sp_shortlists){KEEP, a.best, a.score});
+    sp_polar_search_run(polar, s->slicer, pixels, 1.0, grid, &a);
     return a;
 }
 
 static void clear_answer(answer *a)
 {
     sp_array_free(a->best);
-    sp_array_free(a->score);
 }
 
 static void assert_same(const scene *s, const answer *a, const answer *b)
 {
     assert_memory_equal(a->best, b->best, (size_t)(s->images * KEEP) * sizeof *a->best);
-    assert_memory_equal(a->score, b->score, (size_t)(s->images * KEEP) * sizeof *a->score);
 }
 
 static answer match(const scene *s, sp_match_route route, double diameter, const sp_rotation_grid *grid)
@@ -528,7 +519,7 @@ static answer match(const scene *s, sp_match_route route, double diameter, const
 
     assert_int_equal(sp_matcher_new(&s->patterns, s->slicer, &settings, &matcher), SP_OK);
     assert_int_equal(sp_matcher_route(matcher), route);
-    sp_matcher_search(matcher, grid, KEEP, a.best, a.score);
+    sp_matcher_search(matcher, grid, &a);
     sp_matcher_free(matcher);
     return a;
 }
@@ -550,10 +541,11 @@ static int agreeing(const scene *s, const sp_rotation_grid *grid)
     int agree = 0;
 
     for (ptrdiff_t n = 0; n < s->images; n++) {
-        const ptrdiff_t best = polar.best[n * KEEP], *other = dense.best + n * KEEP;
-        const float *score = dense.score + n * KEEP;
+        const ptrdiff_t best = polar.best[n * KEEP].index;
+        const sp_candidate *other = dense.best + n * KEEP;
+        const bool close = other[0].score - other[1].score < 0.1f * (other[0].score - other[2].score);
 
-        agree += best == other[0] || (best == other[1] && score[0] - score[1] < 0.1f * (score[0] - score[2]));
+        agree += best == other[0].index || (best == other[1].index && close);
     }
     clear_answer(&polar);
     clear_answer(&dense);
@@ -603,8 +595,8 @@ static void ties_go_to_the_lower_index(void **state)
     answer a = match(&s, SP_MATCH_POLAR, DIAMETER, &grid);
 
     for (int k = 0; k < KEEP; k++) {
-        assert_int_equal(a.best[KEEP + k], k);
-        assert_true(a.score[KEEP + k] == 0.0f);
+        assert_int_equal(a.best[KEEP + k].index, k);
+        assert_true(a.best[KEEP + k].score == 0.0f);
     }
     clear_answer(&a);
     sp_rotation_grid_clear(&grid);
@@ -626,7 +618,7 @@ static void pixels_come_and_go(void **state)
     assert_true(some > 50 && some < all - 50);
     assert_same(&s, &grown, &whole);
     assert_same(&s, &shrunk, &fresh);
-    assert_memory_not_equal(fresh.score, whole.score, sizeof *fresh.score);
+    assert_memory_not_equal(fresh.best, whole.best, sizeof *fresh.best);
     clear_answer(&fresh);
     clear_answer(&whole);
     clear_answer(&grown);
@@ -686,7 +678,8 @@ static void memory_is_kept_within_the_budget(void **state)
     clear_scene(&s);
 }
 
-/* Tiles and groups of images in any order make the same lists, if those of one image come in the order of the tiles. */
+/* Tiles and groups of images in any order make the same lists, if those of one image come in the order of the tiles;
+ * so do lists of some tiles that are joined, and hold only what enters the lists so far. */
 static void pieces_are_the_whole(void **state)
 {
     (void)state;
@@ -699,8 +692,7 @@ static void pieces_are_the_whole(void **state)
     sp_polar_images *group[GROUPS] = {NULL};
     sp_polar *polar = NULL;
     float *scratch = NULL, *tile = NULL;
-    answer whole = search_within(&s, search, s.patterns.pixels, &grid), pieces = new_answer(&s);
-    const sp_shortlists lists = {KEEP, pieces.best, pieces.score};
+    answer whole = search_within(&s, search, s.patterns.pixels, &grid), pieces = new_answer(&s), some = new_answer(&s);
 
     assert_int_equal(sp_polar_new(&input, &polar), SP_OK);
     sp_polar_begin(polar, s.patterns.pixels, 1.0, &grid, sp_slicer_reach(s.slicer));
@@ -713,13 +705,16 @@ static void pieces_are_the_whole(void **state)
         assert_int_equal(sp_polar_images_new(polar, &s.patterns, GROUP, &group[g]), SP_OK);
         sp_polar_take(group[g], first, count, scratch);
     }
-    sp_shortlists_clear(&lists, IMAGES);
+    sp_shortlists_clear(&pieces, IMAGES);
+    some.above = pieces.best;
     for (ptrdiff_t t = 0; t < sp_polar_tiles(polar); t++) {
         memset(tile, 0xff, (size_t)sp_polar_tile_floats(polar) * sizeof *tile);
         sp_polar_make_tile(polar, s.slicer, t, scratch, tile);
+        sp_shortlists_clear(&some, IMAGES);
         for (int g = GROUPS - 1; g >= 0; g--) {
-            sp_polar_compare(group[g], t, tile, scratch, &lists);
+            sp_polar_compare(group[g], t, tile, scratch, t % 2 ? &some : &pieces);
         }
+        sp_shortlists_join(&pieces, some.best, IMAGES);
     }
     assert_same(&s, &whole, &pieces);
     for (int g = 0; g < GROUPS; g++) {
@@ -731,6 +726,7 @@ static void pieces_are_the_whole(void **state)
     sp_polar_search_free(search);
     clear_answer(&whole);
     clear_answer(&pieces);
+    clear_answer(&some);
     sp_rotation_grid_clear(&grid);
     clear_scene(&s);
 }
@@ -749,13 +745,13 @@ static void a_coarser_model_serves_fewer_pixels(void **state)
     answer a = new_answer(&s), b = new_answer(&s);
     int same = 0;
 
-    sp_polar_search_run(polar, fine, pixels, 1.0, &grid, &(sp_shortlists){KEEP, a.best, a.score});
-    sp_polar_search_run(polar, coarse, pixels, 1.0, &grid, &(sp_shortlists){KEEP, b.best, b.score});
+    sp_polar_search_run(polar, fine, pixels, 1.0, &grid, &a);
+    sp_polar_search_run(polar, coarse, pixels, 1.0, &grid, &b);
     for (ptrdiff_t n = 0; n < IMAGES; n++) {
-        same += a.best[n * KEEP] == b.best[n * KEEP];
+        same += a.best[n * KEEP].index == b.best[n * KEEP].index;
     }
     assert_true(same >= IMAGES - 1);
-    assert_memory_not_equal(a.score, b.score, sizeof *a.score);
+    assert_true(a.best[0].score != b.best[0].score);
     sp_slicer_free(fine);
     sp_slicer_free(coarse);
     clear_answer(&a);

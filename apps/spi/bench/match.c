@@ -23,8 +23,7 @@ typedef struct contest {
     sp_slicer *slicer;
     sp_rotation_grid grid;
     sp_matcher *polar, *dense;
-    ptrdiff_t *best[2]; /* [images] polar, dense */
-    float *score;       /* [images] */
+    sp_candidate *best[2]; /* [images] polar, dense */
     sp_blas *blas;
     float *tile;     /* [TILE][pixels] */
     float *products; /* [TILE][images] */
@@ -34,14 +33,14 @@ static void run_polar(void *context)
 {
     contest *c = context;
 
-    sp_matcher_search(c->polar, &c->grid, 1, c->best[0], c->score);
+    sp_matcher_search(c->polar, &c->grid, &(sp_shortlists){.keep = 1, .best = c->best[0]});
 }
 
 static void run_dense(void *context)
 {
     contest *c = context;
 
-    sp_matcher_search(c->dense, &c->grid, 1, c->best[1], c->score);
+    sp_matcher_search(c->dense, &c->grid, &(sp_shortlists){.keep = 1, .best = c->best[1]});
 }
 
 static void run_blas(void *context)
@@ -65,7 +64,6 @@ static void contest_clear(contest *c)
     sp_array_free(c->model);
     sp_array_free(c->best[0]);
     sp_array_free(c->best[1]);
-    sp_array_free(c->score);
     sp_array_free(c->tile);
     sp_array_free(c->products);
     sp_patterns_clear(&c->patterns);
@@ -104,7 +102,6 @@ static sp_status contest_init(ptrdiff_t pixels, ptrdiff_t images, ptrdiff_t orie
     SP_TRY(make_matchers(c));
     SP_TRY(SP_ARRAY(c->best[0], images));
     SP_TRY(SP_ARRAY(c->best[1], images));
-    SP_TRY(SP_ARRAY(c->score, images));
     SP_TRY(SP_ARRAY(c->tile, TILE * c->patterns.pixels));
     SP_TRY(SP_ARRAY(c->products, TILE * images));
     SP_TRY(sp_blas_new(&c->blas));
@@ -147,7 +144,7 @@ static sp_status check_routes(contest *c, double *same)
     run_polar(c);
     run_dense(c);
     for (ptrdiff_t i = 0; i < images; i++) {
-        equal += c->best[0][i] == c->best[1][i];
+        equal += c->best[0][i].index == c->best[1][i].index;
     }
     *same = (double)equal / (double)images;
     SP_REQUIRE(*same >= SAME, SP_ERR_NUMERIC, "the routes of matching choose the same orientation for %.1f %% only",

@@ -41,7 +41,7 @@ typedef struct data {
     float *model, *merged, *density; /* [edge^3] */
     float *pattern;                  /* [images][pixels] */
     sp_quat *truth, *off, *found;    /* [images] */
-    ptrdiff_t *best;                 /* [images] */
+    sp_candidate *best;              /* [images] */
     float *score, *scale;            /* [images] */
     sp_rotation_grid grid;
     sp_slicer *slicer;
@@ -69,7 +69,7 @@ static void run_search(void *context)
 {
     data *d = context;
 
-    sp_matcher_search(d->matcher, &d->grid, 1, d->best, d->score);
+    sp_matcher_search(d->matcher, &d->grid, &(sp_shortlists){.keep = 1, .best = d->best});
 }
 
 static void run_refine(void *context)
@@ -276,7 +276,7 @@ static sp_status check_search(data *d)
     SP_TRY(sp_rotation_grid_measure(&d->grid, 200));
     run_search(d);
     for (ptrdiff_t i = 0; i < d->size.images; i++) {
-        const sp_quat found = d->grid.q[d->best[i]];
+        const sp_quat found = d->grid.q[d->best[i].index];
         const double angle =
             fmin(sp_quat_angle(found, d->truth[i]), sp_quat_angle(sp_quat_multiply(half_turn, found), d->truth[i]));
 

@@ -12,7 +12,6 @@
 enum {
     MOST_IN_BLOCK = 256, /* images */
     LEAST_BLOCKS = 4,
-    MERGE_LANES = 4,    /* sums that are begun, however many ranks and threads there are */
     CLIMB_STEPS = 4,    /* of the refinement */
     NOISE_IMAGES = 200, /* that the noise is measured from */
     TILES = 8,          /* made before images are compared with them */
@@ -89,8 +88,8 @@ sp_status sp_crews_open(sp_loop *l)
     SP_TRY(sp_region_new(c->images, "scale", sizeof(float), &c->scale));
     SP_TRY(sp_region_new(c->images, "score", sizeof(float), &c->score));
     SP_TRY(sp_region_new(c->images, "orientation", sizeof(sp_quat), &c->orientation));
-    SP_TRY(sp_region_new(c->images, "best", KEEP * sizeof(ptrdiff_t), &c->best));
-    SP_TRY(sp_region_new(c->images, "best score", KEEP * sizeof(float), &c->best_score));
+    SP_TRY(sp_region_new(c->images, "best", KEEP * sizeof(sp_candidate), &c->best));
+    SP_TRY(sp_region_new(c->images, "better", KEEP * sizeof(sp_candidate), &c->better));
     SP_TRY(single(c->run, "mean", sp_image_file_map(l->file)->pixels, sizeof(double), &c->mean));
 done:
     return status;
@@ -164,7 +163,7 @@ sp_status sp_crews_look(sp_loop *l, double *mean)
     SP_TRY(sp_progress_new(l->log, "looking at the images", l->state->images, &o.progress));
     sp_launch(c->run, .type = &look_task, .points = {blocks},
               .argument = {sp_by_i(c->looked), sp_into(sp_at(c->mean, 0), &sp_sum_double)}, SP_VALUES(o),
-              .scratch = (size_t)(c->per_block * pixels) * sizeof(float), .lanes = LEAST_BLOCKS);
+              .scratch = (size_t)(c->per_block * pixels) * sizeof(float));
     SP_TRY(sp_run_get(c->run, c->mean, 0, mean));
     SP_TRY(sp_run_gather(c->run, c->looked, all));
     l->whole = true;
@@ -245,7 +244,7 @@ sp_status sp_crews_read(sp_loop *l)
     SP_TRY(single(c->run, "scatter", 2 * shells, sizeof(double), &c->scatter));
     sp_launch(c->run, .type = &take_task, .points = {blocks_of(l)},
               .argument = {sp_by_i(c->crew), sp_into(sp_at(c->sums, 0), &sp_sum_double)}, SP_VALUES(o),
-              .scratch = (size_t)(c->per_block * pixels) * sizeof(float), .lanes = LEAST_BLOCKS);
+              .scratch = (size_t)(c->per_block * pixels) * sizeof(float));
     SP_TRY(sp_run_get(c->run, c->sums, 0, sums));
     totals = (sp_pattern_totals){.value = sums[shells], .filled = sums[shells + 1]};
     l->values = sums[shells + 2];
@@ -315,16 +314,16 @@ static void search_block(sp_task *t) /* the dense route: a block against the who
     const sp_loop *l = order_of(t)->loop;
     const sp_slicer on = sp_slicer_on(l->slicer, sp_task_in(t, 1));
 
-    sp_matcher_search(matcher_of(crew, l, &on), &l->grid, KEEP, sp_task_out(t, 2), sp_task_out(t, 3));
+    sp_matcher_search(matcher_of(crew, l, &on), &l->grid, &(sp_shortlists){.keep = KEEP, .best = sp_task_out(t, 2)});
 }
 static const sp_task_type search_task = {
-    .name = "search", .run = search_block, .privilege = {SP_READ_WRITE, SP_READ, SP_WRITE, SP_WRITE}};
+    .name = "search", .run = search_block, .threaded = true, .privilege = {SP_READ_WRITE, SP_READ, SP_WRITE}};
 
 static void transform(sp_task *t)
 {
     sp_crew *crew = *sp_task_object(t, 0);
     const sp_loop *l = order_of(t)->loop;
-    const sp_shortlists lists = {KEEP, sp_task_out(t, 1), sp_task_out(t, 2)};
+    const sp_shortlists lists = {.keep = KEEP, .best = sp_task_out(t, 1)};
     sp_status status = SP_OK;
 
     sp_shortlists_clear(&lists, crew->patterns.images);
@@ -338,7 +337,7 @@ done:
     }
 }
 static const sp_task_type transform_task = {
-    .name = "transform", .run = transform, .privilege = {SP_READ_WRITE, SP_WRITE, SP_WRITE}};
+    .name = "transform", .run = transform, .privilege = {SP_READ_WRITE, SP_WRITE}};
 
 static void forget(sp_task *t)
 {
@@ -361,7 +360,7 @@ static const sp_task_type slice_task = {.name = "slice", .run = slice, .privileg
 static void match(sp_task *t)
 {
     const sp_crew *crew = *sp_task_object(t, 0);
-    const sp_shortlists lists = {KEEP, sp_task_out(t, 2), sp_task_out(t, 3)};
+    const sp_shortlists lists = {.keep = KEEP, .best = sp_task_out(t, 3), .above = sp_task_in(t, 2)};
 
     if (!sp_interrupted()) {
         sp_polar_compare(crew->polar, order_of(t)->first + sp_task_point(t, 1), sp_task_in(t, 1), sp_task_scratch(t),
@@ -369,7 +368,28 @@ static void match(sp_task *t)
     }
 }
 static const sp_task_type match_task = {
-    .name = "match", .run = match, .privilege = {SP_READ, SP_READ, SP_READ_WRITE, SP_READ_WRITE}};
+    .name = "match", .run = match, .privilege = {SP_READ, SP_READ, SP_READ, SP_REDUCE}};
+
+static void begin_lists(void *block, size_t bytes)
+{
+    const sp_shortlists lists = {.keep = KEEP, .best = block};
+
+    sp_shortlists_clear(&lists, (ptrdiff_t)(bytes / (KEEP * sizeof(sp_candidate))));
+}
+
+static void join_lists(void *into, const void *from, size_t bytes)
+{
+    const sp_shortlists lists = {.keep = KEEP, .best = into};
+
+    sp_shortlists_join(&lists, from, (ptrdiff_t)(bytes / (KEEP * sizeof(sp_candidate))));
+}
+static const sp_reduction best_of_all = {begin_lists, join_lists};
+
+static void keep(sp_task *t)
+{
+    join_lists(sp_task_out(t, 1), sp_task_in(t, 0), (size_t)sp_task_count(t, 0) * KEEP * sizeof(sp_candidate));
+}
+static const sp_task_type keep_task = {.name = "keep", .run = keep, .privilege = {SP_READ, SP_READ_WRITE}};
 
 /* Room for tiles as the present search has them. */
 static sp_status make_tiles(sp_loop *l)
@@ -403,11 +423,11 @@ static void search_wave(sp_loop *l, ptrdiff_t first, ptrdiff_t count)
 {
     sp_crews *c = &l->crews;
     const sp_argument crew = sp_from(sp_by_i(c->crew), first), best = sp_from(sp_by_i(c->best), first),
-                      score = sp_from(sp_by_i(c->best_score), first);
+                      better = sp_from(sp_by_i(c->better), first);
     const size_t scratch = (size_t)sp_polar_scratch(l->polar) * sizeof(float);
     order o = {.loop = l};
 
-    sp_launch(c->run, .type = &transform_task, .points = {count}, .argument = {crew, best, score}, SP_VALUES(o),
+    sp_launch(c->run, .type = &transform_task, .points = {count}, .argument = {crew, best}, SP_VALUES(o),
               .scratch = scratch);
     for (o.first = 0; o.first < sp_polar_tiles(l->polar); o.first += TILES) {
         const ptrdiff_t left = sp_polar_tiles(l->polar) - o.first, tiles = left < TILES ? left : TILES;
@@ -415,7 +435,9 @@ static void search_wave(sp_loop *l, ptrdiff_t first, ptrdiff_t count)
         sp_launch(c->run, .type = &slice_task, .points = {tiles}, .argument = {sp_at(c->grid, 0), sp_by_i(c->tile)},
                   SP_VALUES(o), .scratch = scratch);
         sp_launch(c->run, .type = &match_task, .points = {count, tiles},
-                  .argument = {crew, sp_by_j(c->tile), best, score}, SP_VALUES(o), .scratch = scratch);
+                  .argument = {crew, sp_by_j(c->tile), best, sp_into(better, &best_of_all)}, SP_VALUES(o),
+                  .scratch = scratch);
+        sp_launch(c->run, .type = &keep_task, .points = {count}, .argument = {better, best});
     }
     if (count < blocks_of(l)) {
         sp_launch(c->run, .type = &forget_task, .points = {count}, .argument = {crew});
@@ -446,27 +468,60 @@ sp_status sp_crews_search(sp_loop *l)
         SP_TRY(search_by_tiles(l));
     } else {
         sp_launch(c->run, .type = &search_task, .points = {blocks_of(l)},
-                  .argument = {sp_by_i(c->crew), sp_at(c->grid, 0), sp_by_i(c->best), sp_by_i(c->best_score)},
-                  SP_VALUES(o));
+                  .argument = {sp_by_i(c->crew), sp_at(c->grid, 0), sp_by_i(c->best)}, SP_VALUES(o));
     }
-    SP_TRY(sp_run_gather(c->run, c->best, l->best));
 done:
     return status;
 }
+
+static void take_best(sp_task *t)
+{
+    const sp_loop *l = order_of(t)->loop;
+    const sp_candidate *best = sp_task_in(t, 0);
+    sp_quat *orientation = sp_task_out(t, 1);
+
+    for (ptrdiff_t i = 0; i < sp_task_count(t, 1); i++) {
+        orientation[i] = l->grid.q[best[i * KEEP].index];
+    }
+}
+static const sp_task_type take_best_task = {.name = "best", .run = take_best, .privilege = {SP_READ, SP_WRITE}};
+
+sp_status sp_crews_take_best(sp_loop *l)
+{
+    const order o = {.loop = l};
+    sp_crews *c = &l->crews;
+    sp_status status = SP_OK;
+
+    sp_launch(c->run, .type = &take_best_task, .points = {blocks_of(l)},
+              .argument = {sp_by_i(c->best), sp_by_i(c->orientation)}, SP_VALUES(o));
+    SP_TRY(sp_run_gather(c->run, c->orientation, l->orientation));
+done:
+    return status;
+}
+
+enum { CANDIDATES = KEEP + 1 }; /* that are refined: those of the search, and the orientation so far */
 
 static void refine(sp_task *t)
 {
     const sp_crew *crew = *sp_task_object(t, 0);
     const sp_loop *l = order_of(t)->loop;
     const sp_slicer on = sp_slicer_on(l->slicer, sp_task_in(t, 1));
+    const sp_candidate *best = sp_task_in(t, 2);
+    sp_quat *candidates = sp_task_scratch(t);
     ptrdiff_t count;
     const ptrdiff_t first = images_of(t, l, &count);
 
-    sp_matcher_refine(matcher_of(crew, l, &on), l->candidates + first * (KEEP + 1), KEEP + 1, CLIMB_STEPS,
-                      sp_loop_speckle(l) / 3.0, sp_task_out(t, 2));
+    for (ptrdiff_t i = 0; i < count; i++) {
+        for (int k = 0; k < KEEP; k++) {
+            candidates[i * CANDIDATES + k] = l->grid.q[best[i * KEEP + k].index];
+        }
+        candidates[i * CANDIDATES + KEEP] = l->state->orientation[first + i];
+    }
+    sp_matcher_refine(matcher_of(crew, l, &on), candidates, CANDIDATES, CLIMB_STEPS, sp_loop_speckle(l) / 3.0,
+                      sp_task_out(t, 3));
 }
 static const sp_task_type refine_task = {
-    .name = "refine", .run = refine, .privilege = {SP_READ_WRITE, SP_READ, SP_WRITE}};
+    .name = "refine", .run = refine, .threaded = true, .privilege = {SP_READ_WRITE, SP_READ, SP_READ, SP_WRITE}};
 
 sp_status sp_crews_refine(sp_loop *l)
 {
@@ -475,7 +530,8 @@ sp_status sp_crews_refine(sp_loop *l)
     sp_status status = SP_OK;
 
     sp_launch(c->run, .type = &refine_task, .points = {blocks_of(l)},
-              .argument = {sp_by_i(c->crew), sp_at(c->grid, 0), sp_by_i(c->orientation)}, SP_VALUES(o));
+              .argument = {sp_by_i(c->crew), sp_at(c->grid, 0), sp_by_i(c->best), sp_by_i(c->orientation)},
+              SP_VALUES(o), .scratch = (size_t)c->per_block * CANDIDATES * sizeof(sp_quat));
     SP_TRY(sp_run_gather(c->run, c->orientation, l->orientation));
 done:
     return status;
@@ -492,8 +548,10 @@ static void assess(sp_task *t)
     sp_matcher_assess_part(matcher_of(crew, o->loop, &on), o->orientation + first, sp_task_out(t, 2), sp_task_out(t, 3),
                            sp_task_out(t, 4));
 }
-static const sp_task_type assess_task = {
-    .name = "assess", .run = assess, .privilege = {SP_READ_WRITE, SP_READ, SP_WRITE, SP_WRITE, SP_REDUCE}};
+static const sp_task_type assess_task = {.name = "assess",
+                                         .run = assess,
+                                         .threaded = true,
+                                         .privilege = {SP_READ_WRITE, SP_READ, SP_WRITE, SP_WRITE, SP_REDUCE}};
 
 sp_status sp_crews_assess(sp_loop *l, const sp_quat *orientation, double *dispersion)
 {
@@ -563,7 +621,8 @@ static void solve(sp_task *t)
                                 CG_ITERATIONS, sp_task_out(t, 1))
                     .residual;
 }
-static const sp_task_type solve_task = {.name = "solve", .run = solve, .privilege = {SP_READ, SP_WRITE, SP_WRITE}};
+static const sp_task_type solve_task = {
+    .name = "solve", .run = solve, .threaded = true, .privilege = {SP_READ, SP_WRITE, SP_WRITE}};
 
 sp_status sp_crews_merge(sp_loop *l, double *residual)
 {
@@ -573,7 +632,7 @@ sp_status sp_crews_merge(sp_loop *l, double *residual)
 
     sp_launch(c->run, .type = &spread_task, .points = {blocks_of(l)},
               .argument = {sp_by_i(c->crew), sp_into(sp_at(c->pair, 0), &sp_sum_float)}, SP_VALUES(o),
-              .scratch = (size_t)sp_merger_scratch_count(&l->patterns) * sizeof(float), .lanes = MERGE_LANES);
+              .scratch = (size_t)sp_merger_scratch_count(&l->patterns) * sizeof(float));
     sp_launch(c->run, .type = &solve_task,
               .argument = {sp_at(c->pair, 0), sp_at(c->autocorrelation, 0), sp_at(c->residual, 0)}, SP_VALUES(o));
     SP_TRY(sp_run_get(c->run, c->residual, 0, residual));
@@ -604,7 +663,7 @@ static void make_amplitudes(sp_task *t)
                         sp_task_out(t, 2));
 }
 static const sp_task_type amplitudes_task = {
-    .name = "amplitudes", .run = make_amplitudes, .privilege = {SP_READ_WRITE, SP_READ, SP_WRITE}};
+    .name = "amplitudes", .run = make_amplitudes, .threaded = true, .privilege = {SP_READ_WRITE, SP_READ, SP_WRITE}};
 
 static void start(sp_task *t)
 {
@@ -615,7 +674,7 @@ static void start(sp_task *t)
                               sp_task_out(t, 2));
 }
 static const sp_task_type start_task = {
-    .name = "phase", .run = start, .privilege = {SP_READ_WRITE, SP_READ, SP_WRITE, SP_WRITE}};
+    .name = "phase", .run = start, .threaded = true, .privilege = {SP_READ_WRITE, SP_READ, SP_WRITE, SP_WRITE}};
 
 /* The outcomes of all starts, whole argument k. */
 static void outcomes_of(const sp_task *t, int k, int starts, sp_phase_outcome *outcome)
@@ -691,7 +750,7 @@ done:
     }
 }
 static const sp_task_type average_task = {
-    .name = "average", .run = average, .privilege = {SP_READ, SP_READ, SP_WRITE, SP_WRITE}};
+    .name = "average", .run = average, .threaded = true, .privilege = {SP_READ, SP_READ, SP_WRITE, SP_WRITE}};
 
 sp_status sp_crews_average(sp_loop *l, int *entered)
 {
@@ -730,13 +789,14 @@ static void make_model(sp_task *t)
     sp_phase_autocorrelate(l->plan, sp_task_in(t, 1), filter, *sp_task_object(t, 0), NULL, model);
 }
 static const sp_task_type model_task = {
-    .name = "model", .run = make_model, .privilege = {SP_READ_WRITE, SP_READ, SP_WRITE}};
+    .name = "model", .run = make_model, .threaded = true, .privilege = {SP_READ_WRITE, SP_READ, SP_WRITE}};
 
 static void make_grid(sp_task *t)
 {
     sp_slicer_make_grid(order_of(t)->loop->slicer, sp_task_in(t, 0), sp_task_out(t, 1));
 }
-static const sp_task_type grid_task = {.name = "grid", .run = make_grid, .privilege = {SP_READ, SP_WRITE}};
+static const sp_task_type grid_task = {
+    .name = "grid", .run = make_grid, .threaded = true, .privilege = {SP_READ, SP_WRITE}};
 
 sp_status sp_crews_load_model(sp_loop *l)
 {
@@ -802,8 +862,8 @@ done:
 void sp_crews_close(sp_loop *l)
 {
     sp_crews *c = &l->crews;
-    sp_region *const lasting[] = {c->crew,        c->looked, c->mean,       c->sums, c->scale,  c->score,
-                                  c->orientation, c->best,   c->best_score, c->tile, c->scatter};
+    sp_region *const lasting[] = {c->crew,        c->looked, c->mean,   c->sums, c->scale,  c->score,
+                                  c->orientation, c->best,   c->better, c->tile, c->scatter};
 
     free_stage(c);
     for (size_t i = 0; i < sizeof lasting / sizeof *lasting; i++) {

@@ -30,7 +30,8 @@ typedef struct sp_crews {
     sp_region *mean;     /* [pixels of the detector] sum of the images */
     sp_region *sums;     /* [shells + 3] for the profile: value, images with signal, bytes last */
     sp_region *scale;    /* by image, like the next ones */
-    sp_region *score, *orientation, *best, *best_score;
+    sp_region *score, *orientation;
+    sp_region *best, *better;   /* shortlists of the search: of all so far; of the tiles under way */
     sp_region *scatter;         /* [2 shells] */
     sp_region *pair;            /* to spread images onto */
     sp_region *autocorrelation; /* [edge^3], like the next ones */
@@ -78,9 +79,10 @@ sp_status sp_crews_average(sp_loop *l, int *entered);
 /* The density becomes the model, also in l->model. */
 sp_status sp_crews_load_model(sp_loop *l);
 
-/* The grid's best orientations of each image -> l->best; refined candidates -> l->orientation; scores and scales in
- * given orientations -> l->score, l->scale. */
+/* The grid's best orientations of each image, as shortlists. Then the best of them, or what becomes of them by
+ * refinement -> l->orientation. Scores and scales in given orientations -> l->score, l->scale. */
 sp_status sp_crews_search(sp_loop *l);
+sp_status sp_crews_take_best(sp_loop *l);
 sp_status sp_crews_refine(sp_loop *l);
 sp_status sp_crews_assess(sp_loop *l, const sp_quat *orientation, double *dispersion);
 

@@ -65,22 +65,17 @@ done:
 
 sp_status sp_loop_match(sp_loop *l)
 {
-    const ptrdiff_t images = l->state->images;
     sp_status status = SP_OK;
 
-    SP_TRY(sp_crews_search(l));
     l->now.orientations = l->grid.count;
-    for (ptrdiff_t n = 0; n < images; n++) {
-        l->orientation[n] = l->grid.q[l->best[n * KEEP]];
-        for (int c = 0; c < KEEP; c++) {
-            l->candidates[n * (KEEP + 1) + c] = l->grid.q[l->best[n * KEEP + c]];
-        }
-        l->candidates[n * (KEEP + 1) + KEEP] = l->state->orientation[n];
-    }
-    sp_loop_lap(l, SP_PHASE_SEARCH);
+    SP_TRY(sp_crews_search(l));
     if (l->refining) {
+        sp_loop_lap(l, SP_PHASE_SEARCH);
         SP_TRY(sp_crews_refine(l));
         sp_loop_lap(l, SP_PHASE_REFINE);
+    } else {
+        SP_TRY(sp_crews_take_best(l));
+        sp_loop_lap(l, SP_PHASE_SEARCH);
     }
 done:
     return status;

@@ -58,8 +58,6 @@ struct sp_loop {
     float *last_model;      /* [edge^3] of the generation before */
     float *density;         /* [edge^3] of this generation, until it is accepted */
     sp_quat *orientation;   /* [images] of this generation, until it is accepted */
-    sp_quat *candidates;    /* [images][KEEP + 1] */
-    ptrdiff_t *best;        /* [images][KEEP] */
     float *score;           /* [images] */
     float *scale;           /* [images] */
     double *turn;           /* [images] scratch */

@@ -235,8 +235,6 @@ sp_status sp_loop_make_workspace(sp_loop *l)
     SP_TRY(SP_ARRAY(l->density, cube));
     SP_TRY(SP_ARRAY(l->state->density, cube));
     SP_TRY(SP_ARRAY(l->orientation, images));
-    SP_TRY(SP_ARRAY(l->candidates, images * (KEEP + 1)));
-    SP_TRY(SP_ARRAY(l->best, images * KEEP));
     SP_TRY(SP_ARRAY(l->score, images));
     SP_TRY(SP_ARRAY(l->turn, images));
     SP_TRY(SP_ARRAY(l->kept, images));
@@ -262,8 +260,6 @@ void sp_loop_clear(sp_loop *l)
     sp_array_free(l->last_model);
     sp_array_free(l->density);
     sp_array_free(l->orientation);
-    sp_array_free(l->candidates);
-    sp_array_free(l->best);
     sp_array_free(l->score);
     sp_array_free(l->scale);
     sp_array_free(l->turn);

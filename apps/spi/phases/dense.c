@@ -201,8 +201,7 @@ static void multiply(const sp_dense *self, const tile *t, ptrdiff_t first, ptrdi
     }
 }
 
-static void compare(const sp_dense *self, const tile *t, ptrdiff_t first, ptrdiff_t images, int keep, ptrdiff_t *best,
-                    float *score)
+static void compare(const sp_dense *self, const tile *t, ptrdiff_t first, ptrdiff_t images, const sp_shortlists *out)
 {
     float *product = self->product + (ptrdiff_t)omp_get_thread_num() * IMAGES * ORIENTATIONS;
 
@@ -213,7 +212,8 @@ static void compare(const sp_dense *self, const tile *t, ptrdiff_t first, ptrdif
                                     ? t->model_scale * (2.0f * product[o] - t->model_scale * self->bias[o])
                                     : product[o] + self->input.patterns->scale[n] * self->bias[o];
 
-            sp_shortlist_insert(best + n * keep, score + n * keep, keep, t->first + o, value);
+            sp_shortlist_insert(sp_shortlist_of(out, n), out->keep,
+                                (sp_candidate){.index = (int32_t)(t->first + o), .score = value});
         }
     }
 }
@@ -242,7 +242,7 @@ static ptrdiff_t even_share(ptrdiff_t images)
 }
 
 void sp_dense_search(sp_dense *dense, const sp_slicer *slicer, ptrdiff_t pixels, double dispersion,
-                     const sp_rotation_grid *grid, int keep, ptrdiff_t *best, float *score)
+                     const sp_rotation_grid *grid, const sp_shortlists *out)
 {
     const ptrdiff_t images = dense->input.patterns->images, share = even_share(images);
     tile t = {.grid = grid, .pixels = pixels, .dispersion = (float)dispersion};
@@ -250,16 +250,13 @@ void sp_dense_search(sp_dense *dense, const sp_slicer *slicer, ptrdiff_t pixels,
     if (dense->input.euclidean) {
         t.model_scale = euclidean_scale(dense, slicer, t);
     }
-    for (ptrdiff_t i = 0; i < images * keep; i++) {
-        best[i] = 0;
-        score[i] = -INFINITY;
-    }
+    sp_shortlists_clear(out, images);
     for (; t.first < grid->count && !sp_interrupted(); t.first += ORIENTATIONS) {
         t.span = t.count = smaller(ORIENTATIONS, grid->count - t.first);
         make_tile(dense, slicer, &t);
 #pragma omp parallel for schedule(dynamic, 1)
         for (ptrdiff_t n = 0; n < images; n += share) {
-            compare(dense, &t, n, smaller(share, images - n), keep, best, score);
+            compare(dense, &t, n, smaller(share, images - n), out);
         }
     }
 }

@@ -10,6 +10,7 @@
 #include "num/isa.h"
 #include "num/rotation_grid.h"
 #include "phases/patterns.h"
+#include "phases/shortlist.h"
 #include "phases/slice.h"
 
 typedef struct sp_dense sp_dense;
@@ -35,8 +36,7 @@ double sp_dense_bytes(ptrdiff_t pixels, int threads); /* memory */
 /* The best orientations of every image among those of the grid, as sp_matcher_search() has it.
  *   pixels      the first so many are compared
  *   dispersion  r; not for the Euclidean distance
- *   best        out  [images][keep] index into the grid, best first
- *   score       out  [images][keep]
+ *   out         out  of each image the indices into the grid and their scores
  * Same result for any number of threads; ties go to the lower index. Cannot fail; ends early when interrupted. */
 void sp_dense_search(sp_dense *dense, const sp_slicer *slicer, ptrdiff_t pixels, double dispersion,
-                     const sp_rotation_grid *grid, int keep, ptrdiff_t *best, float *score);
+                     const sp_rotation_grid *grid, const sp_shortlists *out);

@@ -255,14 +255,12 @@ void sp_matcher_set_dispersion(sp_matcher *matcher, double dispersion)
 
 /* ---- search on the grid ---- */
 
-void sp_matcher_search(sp_matcher *matcher, const sp_rotation_grid *grid, int keep, ptrdiff_t *best, float *score)
+void sp_matcher_search(sp_matcher *matcher, const sp_rotation_grid *grid, const sp_shortlists *out)
 {
     if (matcher->polar) {
-        sp_polar_search_run(matcher->polar, matcher->slicer, matcher->pixels, matcher->settings.dispersion, grid,
-                            &(sp_shortlists){keep, best, score});
+        sp_polar_search_run(matcher->polar, matcher->slicer, matcher->pixels, matcher->settings.dispersion, grid, out);
     } else {
-        sp_dense_search(matcher->dense, matcher->slicer, matcher->pixels, matcher->settings.dispersion, grid, keep,
-                        best, score);
+        sp_dense_search(matcher->dense, matcher->slicer, matcher->pixels, matcher->settings.dispersion, grid, out);
     }
 }
 

@@ -76,12 +76,11 @@ void sp_matcher_limit(sp_matcher *matcher, double s_max);
 void sp_matcher_set_dispersion(sp_matcher *matcher, double dispersion);
 
 /* The best orientations of every image among those of the grid.
- *   keep   how many per image; two of one image may be neighbours on the grid
- *   best   out  [images][keep] index into the grid, best first
- *   score  out  [images][keep] L, or minus the squared distance up to a term without R
+ *   out  out  indices into the grid, and L, or minus the squared distance up to a term without R; two of one image may
+ *             be neighbours on the grid
  * Same result for any number of threads; ties go to the lower index. Cannot fail. This and the next one end early when
  * the user interrupts (base/interrupt.h): the orientations are then not to be used. */
-void sp_matcher_search(sp_matcher *matcher, const sp_rotation_grid *grid, int keep, ptrdiff_t *best, float *score);
+void sp_matcher_search(sp_matcher *matcher, const sp_rotation_grid *grid, const sp_shortlists *out);
 
 /* Improves each image's orientation by Fisher scoring (eq. 9); likelihood kind only.
  *   candidates   in   [images][count] where to start; the half turn about the beam of each is tried too

@@ -705,18 +705,19 @@ static void compare(const sp_polar_images *self, ptrdiff_t tile, const float *fe
 
     correlate(polar, features + at * row_floats(polar), self->coefficient + n * row_floats(polar), IMAGES, half);
     for (ptrdiff_t i = n; i < last; i++) {
-        ptrdiff_t *best = out->best + (self->first + i) * out->keep;
-        float *score = out->score + (self->first + i) * out->keep;
+        sp_candidate *best = sp_shortlist_of(out, self->first + i);
 
         if (!polar->kernels->angles(half + (i - n) * each, angles, polar->grid_turn, bias,
-                                    self->patterns->scale[self->first + i], score[out->keep - 1], value)) {
+                                    self->patterns->scale[self->first + i],
+                                    sp_shortlist_threshold(out, self->first + i), value)) {
             continue;
         }
         for (ptrdiff_t k = 0; k < lanes * angles; k++) { /* in the order of the grid, for the sake of ties */
             const ptrdiff_t lane = k / angles, a = k % angles;
 
-            sp_shortlist_insert(best, score, out->keep, (tile * TILE + at + lane) * angles + a,
-                                value[a * width + lane]);
+            sp_shortlist_insert(best, out->keep,
+                                (sp_candidate){.index = (int32_t)((tile * TILE + at + lane) * angles + a),
+                                               .score = value[a * width + lane]});
         }
     }
 }

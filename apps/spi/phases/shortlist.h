@@ -3,34 +3,60 @@
 /* phases/shortlist.h -- the few best of many scores, for each image. */
 #include <math.h>
 #include <stddef.h>
+#include <stdint.h>
+
+/* One of many that were compared: its place among them, and how well it did. */
+typedef struct sp_candidate {
+    int32_t index;
+    float score;
+} sp_candidate;
 
 typedef struct sp_shortlists {
-    int keep;        /* per image */
-    ptrdiff_t *best; /* [images][keep] index, best first */
-    float *score;    /* [images][keep] */
+    int keep;                  /* per image */
+    sp_candidate *best;        /* [images][keep] best first */
+    const sp_candidate *above; /* [images][keep] lists of others; what does not enter those need not enter. Or NULL */
 } sp_shortlists;
 
 static inline void sp_shortlists_clear(const sp_shortlists *lists, ptrdiff_t images)
 {
     for (ptrdiff_t i = 0; i < images * lists->keep; i++) {
-        lists->best[i] = 0;
-        lists->score[i] = -INFINITY;
+        lists->best[i] = (sp_candidate){.index = 0, .score = -INFINITY};
     }
 }
 
-/* Puts (index, value) into a list sorted by falling score; of equal values the one that came first stays ahead.
- *   best, score  in, out  [keep] */
-static inline void sp_shortlist_insert(ptrdiff_t *best, float *score, int keep, ptrdiff_t index, float value)
+/* The list of one image [keep]. */
+static inline sp_candidate *sp_shortlist_of(const sp_shortlists *lists, ptrdiff_t image)
+{
+    return lists->best + image * lists->keep;
+}
+
+/* Only scores above this are wanted for an image. */
+static inline float sp_shortlist_threshold(const sp_shortlists *lists, ptrdiff_t image)
+{
+    const ptrdiff_t last = (image + 1) * lists->keep - 1;
+
+    return lists->above ? fmaxf(lists->best[last].score, lists->above[last].score) : lists->best[last].score;
+}
+
+/* Puts a candidate into a list sorted by falling score; of equal scores the one that came first stays ahead.
+ *   best  in, out  [keep] */
+static inline void sp_shortlist_insert(sp_candidate *best, int keep, sp_candidate candidate)
 {
     int place = keep - 1;
 
-    if (!(value > score[place])) {
+    if (!(candidate.score > best[place].score)) {
         return;
     }
-    for (; place > 0 && value > score[place - 1]; place--) {
+    for (; place > 0 && candidate.score > best[place - 1].score; place--) {
         best[place] = best[place - 1];
-        score[place] = score[place - 1];
     }
-    best[place] = index;
-    score[place] = value;
+    best[place] = candidate;
+}
+
+/* All lists of `from`, whose candidates came later, into those of `into`. */
+static inline void sp_shortlists_join(const sp_shortlists *into, const sp_candidate *from, ptrdiff_t images)
+{
+    for (ptrdiff_t i = 0; i < images * into->keep; i++) {
+        sp_shortlist_insert(sp_shortlist_of(into, i / into->keep), into->keep, from[i]);
+    }
 }

@@ -30,6 +30,7 @@ struct sp_region {
     size_t element;
     void (*release)(void *object); /* of objects */
     bool is_objects;
+    int group;        /* ranks that share it; 0: all */
     sp_block **block; /* [space->blocks] */
     int64_t id;
     sp_region *next;
@@ -94,7 +95,7 @@ typedef struct sp_scratch {
 struct sp_engine_calls {
     const char *name;
 
-    /* Sets run->rank, run->ranks, run->threads, run->engine. */
+    /* Sets run->rank, run->ranks, run->neighbours, run->threads, run->engine. */
     sp_status (*start)(sp_run *run);
     void (*stop)(sp_run *run);
 
@@ -107,8 +108,8 @@ struct sp_engine_calls {
     /* The storage of a block goes when the works submitted so far are done. */
     void (*release)(sp_run *run, sp_block *block);
 
-    /* Waits for a block and copies it, on every rank. */
-    sp_status (*fetch)(sp_run *run, sp_block *block, void *out);
+    /* Waits for blocks and copies them, one behind the other, on every rank. */
+    sp_status (*fetch)(sp_run *run, sp_block *const *block, ptrdiff_t blocks, void *out);
 
     /* Waits for all works and messages of this rank. */
     void (*wait)(sp_run *run);
@@ -155,7 +156,7 @@ struct sp_run {
     sp_run_settings settings;
     const sp_engine_calls *calls;
     void *engine;
-    int rank, ranks, threads;
+    int rank, ranks, threads, neighbours;
     double began; /* clock */
     sp_space *spaces;
     sp_region *regions;
@@ -192,6 +193,11 @@ void sp_work_do(sp_work *work, int worker);
 void sp_run_note(sp_run *run, const char *name, const ptrdiff_t point[2], int64_t bytes, int worker, double begin,
                  double end);
 double sp_run_time(const sp_run *run); /* [s] since it began */
+
+/* ---- regions ---- */
+
+/* Where a block lives; in this group of ranks, where each has its own. */
+int sp_region_owner(const sp_region *region, ptrdiff_t block, int group);
 
 /* ---- blocks ---- */
 

@@ -21,6 +21,8 @@ typedef struct plan {
     ptrdiff_t points[2];
     int arguments;
     int chained; /* argument whose blocks points may write in their order only; -1: none; ALL_CHAINED: several */
+    int group;   /* of ranks, each of which runs all points: it writes a region of its own; 0: all ranks together */
+    int64_t first_id; /* of contributions */
 } plan;
 
 enum { NOT_CHAINED = -1, ALL_CHAINED = -2 };
@@ -107,6 +109,10 @@ static bool check_argument(plan *p, int k)
     if (privilege == SP_WRITE && sharers(p, argument) > 1) {
         REFUSE(p, "task %s: %td points write one block of region %s", task, sharers(p, argument), region->name);
     }
+    if (privilege == SP_REDUCE && region->group > 0) {
+        REFUSE(p, "task %s: region %s, of which each group of ranks has its own, cannot be reduced", task,
+               region->name);
+    }
     if ((privilege == SP_READ_WRITE && sharers(p, argument) > 1) || (privilege == SP_REDUCE && p->launch->lanes > 0)) {
         chain(p, k);
     }
@@ -128,6 +134,27 @@ static bool check_pair(const plan *p, int k, int l)
     if (a->region == b->region && (writes(privilege[k]) || writes(privilege[l])) && !separate) {
         REFUSE(p, "task %s: arguments %d and %d are the same blocks of region %s, and one of them is written",
                p->launch->type->name, k, l, a->region->name);
+    }
+    return true;
+}
+
+/* What a task writes, and objects, must be shared by the same ranks: it runs once for these. */
+static bool find_group(plan *p)
+{
+    bool found = false;
+
+    for (int k = 0; k < p->arguments; k++) {
+        const sp_region *region = p->launch->argument[k].region;
+
+        if (!writes(p->launch->type->privilege[k]) && !region->is_objects) {
+            continue;
+        }
+        if (found && region->group != p->group) {
+            REFUSE(p, "task %s: region %s is not shared by the same ranks as others that it writes",
+                   p->launch->type->name, region->name);
+        }
+        p->group = region->group;
+        found = true;
     }
     return true;
 }
@@ -183,7 +210,7 @@ static bool check(plan *p)
             }
         }
     }
-    return true;
+    return find_group(p);
 }
 
 /* ---- where a point runs ---- */
@@ -196,8 +223,8 @@ static sp_block *block_of(const plan *p, int k, const ptrdiff_t point[2])
     return argument->region->block[first_block(argument, point, &count)];
 }
 
-/* Where its objects and the blocks that it writes live; else where the first block lives that is its own; else the
- * points are spread evenly. -1: the blocks live on different ranks. */
+/* Where its objects and the blocks that it writes live, in this rank's group; else where the first block lives that is
+ * its own; else the points are spread evenly. -1: the blocks live on different ranks. */
 static int rank_of(const plan *p, const ptrdiff_t point[2])
 {
     const sp_privilege *privilege = p->launch->type->privilege;
@@ -217,7 +244,7 @@ static int rank_of(const plan *p, const ptrdiff_t point[2])
             }
             bound = owner;
         } else if (near < 0 && privilege[k] == SP_READ && argument->region->space->blocks > 1 &&
-                   (argument->selector == SP_BY_I || argument->selector == SP_BY_J)) {
+                   argument->region->group == 0 && (argument->selector == SP_BY_I || argument->selector == SP_BY_J)) {
             near = block_of(p, k, point)->owner;
         }
     }
@@ -229,11 +256,22 @@ static int rank_of(const plan *p, const ptrdiff_t point[2])
 
 /* ---- works ---- */
 
-/* block  NULL: a contribution on another rank */
+/* block  NULL: of another rank, and nothing that this one sends */
 static void use(sp_work *work, int at, sp_block *block, sp_privilege privilege, const sp_reduction *reduction)
 {
     work->use[at] =
         (sp_use){.block = block, .bytes = block ? block->bytes : 0, .privilege = privilege, .reduction = reduction};
+}
+
+static int group_of(int rank, int group)
+{
+    return group > 0 ? rank / group : 0;
+}
+
+/* Does the work of another rank read this block, which lives here? */
+static bool is_sent(const plan *p, const sp_region *region, const sp_block *block, int rank)
+{
+    return block->owner == p->run->rank && group_of(rank, region->group) == group_of(p->run->rank, region->group);
 }
 
 /* Does this rank do the work, or own a block that another rank reads for it? */
@@ -248,7 +286,7 @@ static bool concerns(const plan *p, const ptrdiff_t point[2], int rank)
         const ptrdiff_t first = first_block(argument, point, &count);
 
         for (ptrdiff_t b = first; p->launch->type->privilege[k] == SP_READ && b < first + count; b++) {
-            if (argument->region->block[b]->owner == p->run->rank) {
+            if (is_sent(p, argument->region, argument->region->block[b], rank)) {
                 return true;
             }
         }
@@ -262,7 +300,7 @@ typedef struct share {
     bool begins;     /* with an empty sum */
 } share;
 
-/* The work of a point; `part`: [arguments]. */
+/* The work of a point on a rank; `part`: [arguments]. */
 static sp_work *make_work(const plan *p, const ptrdiff_t point[2], int rank, const share *part)
 {
     const sp_launch_description *launch = p->launch;
@@ -305,8 +343,10 @@ static sp_work *make_work(const plan *p, const ptrdiff_t point[2], int rank, con
             if (privilege == SP_REDUCE) {
                 use(work, uses, part[k].block, part[k].begins ? SP_WRITE : SP_READ_WRITE,
                     part[k].begins ? argument->reduction : NULL);
-            } else {
+            } else if (rank == p->run->rank || (privilege == SP_READ && is_sent(p, region, region->block[b], rank))) {
                 use(work, uses, region->block[b], privilege, NULL);
+            } else {
+                use(work, uses, NULL, privilege, NULL);
             }
         }
     }
@@ -330,6 +370,9 @@ static void hand_over(queue *q)
 
 static void enqueue(queue *q, sp_work *work, ptrdiff_t chain)
 {
+    if (q->count == SP_RUN_WORKS) {
+        hand_over(q);
+    }
     if (work) {
         work->chain = chain;
         q->work[q->count++] = work;
@@ -420,10 +463,10 @@ static ptrdiff_t lane_of(const tree *t, ptrdiff_t point)
     return point * t->lanes / t->points;
 }
 
-/* An empty sum for the points of a lane that run on `rank`. */
-static contribution new_part(const plan *p, tree *t, int rank)
+/* An empty sum for the points of a lane that run on `rank`; `id` is the same on every rank, and on none used twice. */
+static contribution new_part(const plan *p, tree *t, int rank, int64_t id)
 {
-    contribution part = {.id = sp_run_next_id(p->run), .owner = rank};
+    contribution part = {.id = id, .owner = rank};
 
     if (t->at == 0 && rank == t->target->owner) { /* the first may as well begin where the sum will be */
         part.block = t->target;
@@ -436,14 +479,14 @@ static contribution new_part(const plan *p, tree *t, int rank)
 
 /* Where the next point of this tree, which runs on `rank`, adds to. A lane whose points are on several ranks moves
  * from one to the next, after what waits in the queue. *whole: this point is the last of its lane. */
-static share next_share(const plan *p, tree *t, int rank, queue *q, bool *whole)
+static share next_share(const plan *p, tree *t, int rank, int64_t id, queue *q, bool *whole)
 {
     const bool begins = t->at == 0 || lane_of(t, t->at) != lane_of(t, t->at - 1);
 
     if (begins) {
-        t->open = new_part(p, t, rank);
+        t->open = new_part(p, t, rank, id);
     } else if (t->open.owner != rank) {
-        contribution next = new_part(p, t, rank);
+        contribution next = new_part(p, t, rank, id);
 
         hand_over(q);
         join(p, t, &next, &t->open, &move_type);
@@ -504,8 +547,9 @@ static void settle_part(const plan *p, tree *t, contribution *part)
 /* The trees of all reduced arguments. */
 typedef struct forest {
     tree *trees[SP_TASK_ARGUMENTS]; /* by number of the block; NULL: not reduced */
-    contribution *part;             /* [chunk][SP_TASK_ARGUMENTS] of the points under way */
     ptrdiff_t first[SP_TASK_ARGUMENTS];
+    contribution *part; /* [chunk][SP_TASK_ARGUMENTS] of the points under way; NULL: nothing is reduced */
+    ptrdiff_t *point;   /* [chunk] which they are */
 } forest;
 
 /* Trees of a run that failed are not complete. */
@@ -515,7 +559,7 @@ static void forest_clear(const plan *p, forest *f)
         ptrdiff_t count;
 
         all_blocks(p, &p->launch->argument[k], &count);
-        for (ptrdiff_t t = 0; f->trees[k] && t < count; t++) {
+        for (ptrdiff_t t = 0; f->trees[k] && t < count && sp_run_failed(p->run); t++) {
             tree *left = &f->trees[k][t];
 
             while (left->left > 0 && left->parts > 0) {
@@ -526,6 +570,7 @@ static void forest_clear(const plan *p, forest *f)
         sp_array_free(f->trees[k]);
     }
     sp_array_free(f->part);
+    sp_array_free(f->point);
 }
 
 static sp_status forest_init(const plan *p, ptrdiff_t chunk, forest *f)
@@ -542,17 +587,11 @@ static sp_status forest_init(const plan *p, ptrdiff_t chunk, forest *f)
         }
         if (!f->part) {
             SP_TRY(SP_ARRAY(f->part, chunk * SP_TASK_ARGUMENTS));
+            SP_TRY(SP_ARRAY(f->point, chunk));
         }
         SP_TRY(SP_ARRAY(f->trees[k], count));
         for (ptrdiff_t t = 0; t < count; t++) {
-            const ptrdiff_t points = sharers(p, argument), lanes = p->launch->lanes;
-
-            f->trees[k][t] = (tree){.target = argument->region->block[f->first[k] + t],
-                                    .reduction = argument->reduction,
-                                    .points = points,
-                                    .lanes = lanes > 0 && lanes < points ? lanes : points};
-            f->trees[k][t].left = f->trees[k][t].lanes;
-            mark_written(p->run, f->trees[k][t].target);
+            mark_written(p->run, argument->region->block[f->first[k] + t]);
         }
     }
 done:
@@ -562,11 +601,22 @@ done:
     return status;
 }
 
+/* The tree that a point contributes to, grown when first asked for: most ranks ask for few. */
 static tree *tree_of(const plan *p, const forest *f, int k, const ptrdiff_t point[2])
 {
+    const sp_argument *argument = &p->launch->argument[k];
+    const ptrdiff_t points = sharers(p, argument), lanes = p->launch->lanes;
     ptrdiff_t count;
+    tree *t = &f->trees[k][first_block(argument, point, &count) - f->first[k]];
 
-    return &f->trees[k][first_block(&p->launch->argument[k], point, &count) - f->first[k]];
+    if (!t->target) {
+        *t = (tree){.target = block_of(p, k, point),
+                    .reduction = argument->reduction,
+                    .points = points,
+                    .lanes = lanes > 0 && lanes < points ? lanes : points};
+        t->left = t->lanes;
+    }
+    return t;
 }
 
 /* Points of one chain run in their order. */
@@ -588,6 +638,11 @@ static ptrdiff_t chain_of(const plan *p, const ptrdiff_t point[2], ptrdiff_t lan
     }
 }
 
+static ptrdiff_t number_of(const plan *p, const ptrdiff_t point[2])
+{
+    return point[0] * p->points[1] + point[1];
+}
+
 /* One point, the one at `place` of those under way: its contributions begun, its work queued. False: the run has
  * failed. */
 static bool launch_point(const plan *p, const forest *f, const ptrdiff_t point[2], ptrdiff_t place, queue *q)
@@ -603,10 +658,11 @@ static bool launch_point(const plan *p, const forest *f, const ptrdiff_t point[2
         const sp_privilege privilege = p->launch->type->privilege[k];
 
         if (privilege == SP_REDUCE) {
+            const int64_t id = p->first_id + number_of(p, point) * p->arguments + k;
             tree *t = tree_of(p, f, k, point);
             bool whole;
 
-            shares[k] = next_share(p, t, rank, q, &whole);
+            shares[k] = next_share(p, t, rank, id, q, &whole);
             if (whole) {
                 f->part[place * SP_TASK_ARGUMENTS + k] = t->open;
                 t->open = (contribution){0};
@@ -622,6 +678,94 @@ static bool launch_point(const plan *p, const forest *f, const ptrdiff_t point[2
     return !sp_run_failed(p->run);
 }
 
+/* The same point in the other groups of ranks, as far as they read blocks of this one. */
+static void launch_in_other_groups(const plan *p, const ptrdiff_t point[2], queue *q)
+{
+    const share none[SP_TASK_ARGUMENTS] = {{0}};
+    int k = 0;
+
+    while (p->launch->argument[k].region->group != p->group || !writes(p->launch->type->privilege[k])) {
+        k++;
+    }
+    for (int group = 0; group * p->group < p->run->ranks; group++) {
+        const int rank = sp_region_owner(p->launch->argument[k].region, block_of(p, k, point)->index, group);
+
+        if (group != group_of(p->run->rank, p->group) && concerns(p, point, rank) && !sp_run_failed(p->run)) {
+            enqueue(q, make_work(p, point, rank, none), 0);
+        }
+    }
+}
+
+/* ---- rows: all points with one i ---- */
+
+/* Is a block here that all rows have to do with? */
+static bool holds_one(const plan *p, int k)
+{
+    const sp_argument *argument = &p->launch->argument[k];
+    ptrdiff_t count;
+    const ptrdiff_t first = all_blocks(p, argument, &count);
+
+    for (ptrdiff_t b = first; b < first + count; b++) {
+        if (argument->region->block[b]->owner == p->run->rank) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Must this rank look at every row? Not where what runs in a row, and what it adds to, is at home where the row's own
+ * blocks live, and this rank holds nothing that all rows read. */
+static bool walks_all_rows(const plan *p)
+{
+    bool bound = false;
+
+    for (int k = 0; k < p->arguments; k++) {
+        const sp_argument *argument = &p->launch->argument[k];
+        const sp_privilege privilege = p->launch->type->privilege[k];
+        const bool by_row = argument->selector == SP_BY_I;
+
+        if (!by_row && (privilege != SP_READ || argument->region->is_objects)) {
+            return true;
+        }
+        if (!by_row && argument->region->group == 0 && holds_one(p, k)) {
+            return true;
+        }
+        bound = bound || (by_row && (argument->region->is_objects || writes(privilege)) && privilege != SP_REDUCE);
+    }
+    return !bound || p->group > 0 || p->run->ranks == 1;
+}
+
+/* Does a rank that need not look at all rows look at this one? */
+static bool row_concerns(const plan *p, ptrdiff_t i)
+{
+    const ptrdiff_t point[2] = {i, 0};
+    const int rank = rank_of(p, point);
+
+    for (int k = 0; k < p->arguments; k++) {
+        const sp_argument *argument = &p->launch->argument[k];
+        const bool by_row = argument->selector == SP_BY_I;
+
+        if (by_row ? block_of(p, k, point)->owner == p->run->rank
+                   : argument->region->group > 0 &&
+                         group_of(rank, argument->region->group) == group_of(p->run->rank, argument->region->group)) {
+            return true;
+        }
+    }
+    return rank < 0; /* which fails */
+}
+
+/* What others do in a row that this rank does not look at. */
+static void pass_row(const plan *p, ptrdiff_t i)
+{
+    const ptrdiff_t point[2] = {i, 0};
+
+    for (int k = 0; k < p->arguments; k++) {
+        if (writes(p->launch->type->privilege[k])) {
+            mark_written(p->run, block_of(p, k, point));
+        }
+    }
+}
+
 /* As many lanes as keep the threads busy, since contributions take memory. */
 static ptrdiff_t points_at_once(const plan *p, int k)
 {
@@ -634,11 +778,51 @@ static ptrdiff_t points_at_once(const plan *p, int k)
     return all < SP_RUN_WORKS ? all : SP_RUN_WORKS;
 }
 
-/* All points, as many at a time as are good for memory. */
-static void launch_points(const plan *p)
+/* The contributions of points under way, whose works have been handed over, become parts of their trees. */
+static void settle_parts(const plan *p, const forest *f, ptrdiff_t count)
+{
+    for (ptrdiff_t i = 0; f->part && i < count; i++) {
+        const ptrdiff_t point[2] = {f->point[i] / p->points[1], f->point[i] % p->points[1]};
+
+        for (int k = 0; k < p->arguments; k++) {
+            if (f->trees[k] && f->part[i * SP_TASK_ARGUMENTS + k].id != 0) {
+                settle_part(p, tree_of(p, f, k, point), &f->part[i * SP_TASK_ARGUMENTS + k]);
+            }
+        }
+    }
+}
+
+/* Points from number `from` on, until `most` are under way: *count of them. Returns the number of the next one. */
+static ptrdiff_t launch_some(const plan *p, const forest *f, bool all_rows, ptrdiff_t from, ptrdiff_t most,
+                             ptrdiff_t *count, queue *q)
 {
     const ptrdiff_t all = p->points[0] * p->points[1];
-    ptrdiff_t chunk = SP_RUN_WORKS;
+    ptrdiff_t n = from;
+
+    for (*count = 0; n < all && *count < most && !sp_run_failed(p->run); n++) {
+        const ptrdiff_t point[2] = {n / p->points[1], n % p->points[1]};
+
+        if (!all_rows && point[1] == 0 && !row_concerns(p, point[0])) {
+            pass_row(p, point[0]);
+            n += p->points[1] - 1;
+            continue;
+        }
+        if (f->part) {
+            f->point[*count] = n;
+        }
+        if (launch_point(p, f, point, (*count)++, q) && p->group > 0) {
+            launch_in_other_groups(p, point, q);
+        }
+    }
+    return n;
+}
+
+/* All points, as many at a time as are good for memory. */
+static void launch_points(plan *p)
+{
+    const ptrdiff_t all = p->points[0] * p->points[1];
+    const bool all_rows = walks_all_rows(p);
+    ptrdiff_t chunk = SP_RUN_WORKS, count;
     queue q;
     forest f = {0};
 
@@ -651,26 +835,12 @@ static void launch_points(const plan *p)
         sp_run_fail(p->run, SP_ERR_MEMORY, p->file, p->line, "%s", sp_error_text());
         return;
     }
-    for (ptrdiff_t first = 0; first < all && !sp_run_failed(p->run); first += chunk) {
-        const ptrdiff_t count = all - first < chunk ? all - first : chunk;
-
-        for (ptrdiff_t i = 0; i < count; i++) {
-            const ptrdiff_t point[2] = {(first + i) / p->points[1], (first + i) % p->points[1]};
-
-            if (!launch_point(p, &f, point, i, &q)) {
-                break;
-            }
-        }
+    p->first_id = p->run->ids + 1;
+    p->run->ids += f.part ? all * p->arguments : 0;
+    for (ptrdiff_t n = 0; n < all && !sp_run_failed(p->run);) {
+        n = launch_some(p, &f, all_rows, n, chunk, &count, &q);
         hand_over(&q);
-        for (ptrdiff_t i = 0; i < count; i++) {
-            const ptrdiff_t point[2] = {(first + i) / p->points[1], (first + i) % p->points[1]};
-
-            for (int k = 0; k < p->arguments; k++) {
-                if (f.trees[k] && f.part[i * SP_TASK_ARGUMENTS + k].id != 0) {
-                    settle_part(p, tree_of(p, &f, k, point), &f.part[i * SP_TASK_ARGUMENTS + k]);
-                }
-            }
-        }
+        settle_parts(p, &f, count);
     }
     forest_clear(p, &f);
 }

@@ -10,7 +10,7 @@
 static sp_status start(sp_run *run)
 {
     run->rank = 0;
-    run->ranks = 1;
+    run->ranks = run->neighbours = 1;
     run->threads = run->settings.threads > 0 ? run->settings.threads : omp_get_max_threads();
     return SP_OK;
 }
@@ -130,10 +130,15 @@ static void release(sp_run *run, sp_block *block)
     block->data = NULL;
 }
 
-static sp_status fetch(sp_run *run, sp_block *block, void *out)
+static sp_status fetch(sp_run *run, sp_block *const *block, ptrdiff_t blocks, void *out)
 {
+    char *to = out;
+
     (void)run;
-    memcpy(out, block->data, block->bytes);
+    for (ptrdiff_t b = 0; b < blocks; b++) {
+        memcpy(to, block[b]->data, block[b]->bytes);
+        to += block[b]->bytes;
+    }
     return SP_OK;
 }
 

@@ -96,17 +96,27 @@ done:
     return status;
 }
 
+int sp_region_owner(const sp_region *region, ptrdiff_t block, int group)
+{
+    const sp_space *space = region->space;
+    const int ranks = space->run->ranks, first = group * region->group;
+    const int members = ranks - first < region->group ? ranks - first : region->group;
+
+    return region->group > 0 ? first + (int)((ptrdiff_t)space->owner[block] * members / ranks) : space->owner[block];
+}
+
 /* Blocks from .. to - 1 of a region, for which there is room. */
 static sp_status add_blocks(sp_region *region, ptrdiff_t from, ptrdiff_t to)
 {
     const sp_space *space = region->space;
+    const int mine = region->group > 0 ? space->run->rank / region->group : 0;
     sp_status status = SP_OK;
 
     for (ptrdiff_t b = from; b < to; b++) {
         const size_t elements = region->is_objects ? 1 : (size_t)(space->first[b + 1] - space->first[b]);
 
         region->block[b] = sp_block_new(space->run, region->name, b, elements * region->element,
-                                        sp_run_next_id(space->run), space->owner[b]);
+                                        sp_run_next_id(space->run), sp_region_owner(region, b, mine));
         SP_REQUIRE(region->block[b], SP_ERR_MEMORY, "no memory for the blocks of region %s", region->name);
         region->block[b]->is_object = region->is_objects;
     }
@@ -158,6 +168,18 @@ done:
 sp_status sp_region_new(sp_space *space, const char *name, size_t element, sp_region **region)
 {
     return new_region(space, &(sp_region){.name = name, .element = element}, region);
+}
+
+sp_status sp_region_new_grouped(sp_space *space, const char *name, size_t element, int ranks, sp_region **region)
+{
+    const int all = space->run->ranks;
+    sp_status status = SP_OK;
+
+    SP_REQUIRE(ranks > 0, SP_ERR_USAGE, "region %s: groups of %d ranks", name, ranks);
+    SP_TRY(
+        new_region(space, &(sp_region){.name = name, .element = element, .group = ranks < all ? ranks : all}, region));
+done:
+    return status;
 }
 
 sp_status sp_objects_new(sp_space *space, const char *name, void (*release)(void *object), sp_region **region)

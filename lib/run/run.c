@@ -237,31 +237,44 @@ static void name_difference(sp_run *run, const sp_footprint *all)
                 SP_RUN_REMEMBERED);
 }
 
+/* All ranks are here, but not by the same calls: each tells the others what it remembers. */
+static sp_status compare_past(sp_run *run)
+{
+    sp_footprint *all = NULL;
+    sp_status status = SP_OK;
+
+    SP_TRY(SP_ARRAY(all, (ptrdiff_t)run->ranks * SP_RUN_REMEMBERED));
+    run->calls->exchange(run, run->past, sizeof run->past, all);
+    name_difference(run, all);
+done:
+    sp_array_free(all);
+    return status;
+}
+
 /* Have all ranks come to the same call by the same way? Waits for all of them. */
 static void agree(sp_run *run, const char *file, int line, const char *what, uint64_t hash)
 {
-    sp_footprint *all = NULL;
+    uint64_t *all = NULL; /* which stands for the call and all before it */
     bool same = true;
+    sp_status status = SP_OK;
 
     sp_run_remember(run, file, line, what, hash);
     if (run->ranks == 1 || sp_run_failed(run)) {
         return;
     }
-    if (SP_ARRAY(all, (ptrdiff_t)run->ranks * SP_RUN_REMEMBERED) != SP_OK) {
-        sp_run_fail(run, SP_ERR_MEMORY, file, line, "%s", sp_error_text());
-        return;
-    }
-    const sp_footprint *mine = &run->past[(run->launches - 1) % SP_RUN_REMEMBERED];
-
-    run->calls->exchange(run, mine, sizeof *mine, all);
-    for (int rank = 0; rank < run->ranks; rank++) {
-        same = same && all[rank].hash == mine->hash && all[rank].number == mine->number;
+    SP_TRY(SP_ARRAY(all, run->ranks));
+    run->calls->exchange(run, &run->past[(run->launches - 1) % SP_RUN_REMEMBERED].hash, sizeof *all, all);
+    for (int rank = 1; rank < run->ranks; rank++) {
+        same = same && all[rank] == all[0];
     }
     if (!same) { /* seen by all ranks alike */
-        run->calls->exchange(run, run->past, sizeof run->past, all);
-        name_difference(run, all);
+        SP_TRY(compare_past(run));
     }
+done:
     sp_array_free(all);
+    if (status != SP_OK) {
+        sp_run_fail(run, status, file, line, "%s", sp_error_text());
+    }
 }
 
 /* ---- the run ---- */
@@ -361,6 +374,11 @@ int sp_run_threads(const sp_run *run)
     return run->threads;
 }
 
+int sp_run_neighbours(const sp_run *run)
+{
+    return run->neighbours;
+}
+
 int64_t sp_run_next_id(sp_run *run)
 {
     return ++run->ids; /* 0 is none */
@@ -381,18 +399,19 @@ sp_status sp_run_fence_at(sp_run *run, const char *file, int line)
     return outcome(run);
 }
 
-static bool may_read(sp_run *run, const char *file, int line, const sp_region *region, ptrdiff_t block)
+static void check_readable(sp_run *run, const char *file, int line, const sp_region *region, ptrdiff_t block)
 {
     if (block < 0 || block >= region->space->blocks) {
         sp_run_fail(run, SP_ERR_USAGE, file, line, "block %td is asked for of region %s, which has %td", block,
                     region->name, region->space->blocks);
     } else if (region->is_objects) {
         sp_run_fail(run, SP_ERR_USAGE, file, line, "region %s holds objects, which stay where they are", region->name);
+    } else if (region->group > 0) {
+        sp_run_fail(run, SP_ERR_USAGE, file, line, "region %s stays in its groups of ranks", region->name);
     } else if (!region->block[block]->written) {
         sp_run_fail(run, SP_ERR_USAGE, file, line, "block %td of region %s is read, and nothing has written it", block,
                     region->name);
     }
-    return !sp_run_failed(run);
 }
 
 sp_status sp_run_get_at(sp_run *run, const char *file, int line, sp_region *region, ptrdiff_t first, ptrdiff_t blocks,
@@ -401,16 +420,15 @@ sp_status sp_run_get_at(sp_run *run, const char *file, int line, sp_region *regi
     const uint64_t where =
         mix(mix(mix(0, &region->id, sizeof region->id), &first, sizeof first), &blocks, sizeof blocks);
     const double begin = sp_run_time(run);
-    char *to = out;
+    const ptrdiff_t count = blocks > 0 ? blocks : region->space->blocks;
     sp_status status = SP_OK;
 
     agree(run, file, line, region->name, where);
-    for (ptrdiff_t b = first; b < first + (blocks > 0 ? blocks : region->space->blocks); b++) {
-        if (sp_run_failed(run) || !may_read(run, file, line, region, b)) {
-            break;
-        }
-        SP_TRY(run->calls->fetch(run, region->block[b], to));
-        to += region->block[b]->bytes;
+    for (ptrdiff_t b = first; b < first + count && !sp_run_failed(run); b++) {
+        check_readable(run, file, line, region, b);
+    }
+    if (!sp_run_failed(run)) {
+        SP_TRY(run->calls->fetch(run, region->block + first, count, out));
     }
     note_wait(run, region->name, begin);
     status = outcome(run);

@@ -60,7 +60,8 @@ bool sp_run_under_mpirun(void); /* is this process one of several, or could it b
 
 int sp_run_rank(const sp_run *run);
 int sp_run_ranks(const sp_run *run);
-int sp_run_threads(const sp_run *run); /* of this process */
+int sp_run_threads(const sp_run *run);    /* of this process */
+int sp_run_neighbours(const sp_run *run); /* ranks on each machine, which follow each other; 1 where that is not so */
 
 /* Waits for everything launched so far, on all ranks. Fails as said above. */
 #define sp_run_fence(run) sp_run_fence_at((run), __FILE__, __LINE__)
@@ -86,6 +87,12 @@ sp_status sp_space_grow(sp_space *space, ptrdiff_t more);
  * on the rank where it lives and, for a while, where it is read. `name` is for messages, and borrowed. Owned by the
  * run. Fails with SP_ERR_MEMORY. */
 sp_status sp_region_new(sp_space *space, const char *name, size_t element, sp_region **region);
+
+/* The same, but each group of so many ranks, 0 .. ranks - 1 and so on, has the region for itself: a task that writes it
+ * runs once in every group, and its blocks never leave that. 1: every rank makes its own; as many as there are: as
+ * above. What a region holds must not depend on how it is grouped, and sp_run_get() gives none of it. Fails with
+ * SP_ERR_USAGE (ranks not positive), SP_ERR_MEMORY. */
+sp_status sp_region_new_grouped(sp_space *space, const char *name, size_t element, int ranks, sp_region **region);
 
 /* One pointer for each block, to whatever a task makes there: it never leaves its rank, and only tasks that run there
  * may ask for it. `release` gets the pointers in the end, those that are not NULL. Fails with SP_ERR_MEMORY. */

@@ -113,6 +113,24 @@ done:
     return status;
 }
 
+/* Ranks on each machine, if all have equally many, one machine after the other. */
+static int find_neighbours(const starpu_state *self, int rank)
+{
+    MPI_Comm machine;
+    int first = rank, size, all[2];
+
+    MPI_Comm_split_type(self->comm, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &machine);
+    MPI_Comm_size(machine, &size);
+    MPI_Bcast(&first, 1, MPI_INT, 0, machine);
+    MPI_Comm_free(&machine);
+
+    const int even = first % size == 0 && rank - first < size ? size : 0;
+    const int mine[2] = {even, -even};
+
+    MPI_Allreduce(mine, all, 2, MPI_INT, MPI_MIN, self->comm);
+    return all[0] > 0 && all[0] == -all[1] ? all[0] : 1;
+}
+
 static sp_status start(sp_run *run)
 {
     struct starpu_conf conf;
@@ -123,16 +141,13 @@ static sp_status start(sp_run *run)
     SP_TRY(SP_ARRAY(self, 1));
     self->mpi = sp_run_under_mpirun();
     run->rank = 0;
-    run->ranks = 1;
+    run->ranks = run->neighbours = 1;
     run->threads = run->settings.threads > 0 ? run->settings.threads : processors_of_rank();
     SP_TRY(prepare_environment(self->mpi));
     if (self->mpi) {
         SP_TRY(start_mpi(run, self));
+        run->neighbours = find_neighbours(self, run->rank);
     }
-    starpu_codelet_init(&self->codelet);
-    self->codelet.cpu_funcs[0] = run_on_cpu;
-    self->codelet.nbuffers = STARPU_VARIABLE_NBUFFERS;
-    self->codelet.name = "work";
     starpu_conf_init(&conf);
     conf.ncpus = run->threads < STARPU_MAXCPUS ? run->threads : STARPU_MAXCPUS;
     conf.nopencl = 0;
@@ -212,20 +227,114 @@ static void release(sp_run *run, sp_block *block)
     block->handle = NULL;
 }
 
-static sp_status fetch(sp_run *run, sp_block *block, void *out)
+/* Waits for a block that lives here. */
+static sp_status copy_out(sp_run *run, sp_block *block, void *out)
 {
-    const starpu_state *self = run->engine;
     const starpu_data_handle_t handle = handle_of(run, block);
     sp_status status = SP_OK;
 
-    if (self->mpi && run->ranks > 1) {
-        starpu_mpi_get_data_on_all_nodes_detached(MPI_COMM_WORLD, handle);
-        block->shared = true;
-    }
     SP_REQUIRE(starpu_data_acquire(handle, STARPU_R) == 0, SP_ERR_NUMERIC, "StarPU does not hand out a block of %s",
                block->name);
     memcpy(out, starpu_data_get_local_ptr(handle), block->bytes);
     starpu_data_release(handle);
+done:
+    return status;
+}
+
+/* Not in MPI_Wait(): it would take a processor from the workers. */
+static void wait_for(MPI_Request request)
+{
+    const struct timespec nap = {.tv_nsec = NAP};
+    int done = 0;
+
+    MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+    while (!done) {
+        nanosleep(&nap, NULL);
+        MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+    }
+}
+
+/* From the owner of a block to all ranks. */
+static void broadcast(const starpu_state *self, const sp_block *block, char *out)
+{
+    for (size_t from = 0; from < block->bytes; from += LARGE) {
+        const size_t count = block->bytes - from < LARGE ? block->bytes - from : LARGE;
+        MPI_Request request;
+
+        MPI_Ibcast(out + from, (int)count, MPI_BYTE, block->owner, self->comm, &request);
+        wait_for(request);
+    }
+}
+
+/* Where the blocks of each rank stand in a message to all: at[rank] .. at[rank + 1] - 1 [byte]. */
+static void lay_out(const sp_run *run, sp_block *const *block, ptrdiff_t blocks, int *at)
+{
+    memset(at, 0, (size_t)(run->ranks + 1) * sizeof *at);
+    for (ptrdiff_t b = 0; b < blocks; b++) {
+        at[block[b]->owner + 1] += (int)block[b]->bytes;
+    }
+    for (int rank = 0; rank < run->ranks; rank++) {
+        at[rank + 1] += at[rank];
+    }
+}
+
+/* Blocks of all ranks to all ranks, in one message.
+ *   out  in, out  the blocks one behind the other; those of this rank are there */
+static sp_status gather(const sp_run *run, sp_block *const *block, ptrdiff_t blocks, size_t bytes, char *out)
+{
+    const starpu_state *self = run->engine;
+    char *packed = NULL, *from = out;
+    int *at = NULL, *count = NULL;
+    MPI_Request request;
+    sp_status status = SP_OK;
+
+    SP_TRY(SP_ARRAY(packed, (ptrdiff_t)bytes));
+    SP_TRY(SP_ARRAY(at, run->ranks + 1));
+    SP_TRY(SP_ARRAY(count, run->ranks));
+    lay_out(run, block, blocks, at);
+    for (int rank = 0; rank < run->ranks; rank++) {
+        count[rank] = at[rank + 1] - at[rank];
+    }
+    char *mine = packed + at[run->rank];
+
+    for (ptrdiff_t b = 0; b < blocks; from += block[b++]->bytes) {
+        if (block[b]->owner == run->rank) {
+            memcpy(mine, from, block[b]->bytes);
+            mine += block[b]->bytes;
+        }
+    }
+    MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, packed, count, at, MPI_BYTE, self->comm, &request);
+    wait_for(request);
+    for (ptrdiff_t b = 0; b < blocks; out += block[b++]->bytes) {
+        memcpy(out, packed + at[block[b]->owner], block[b]->bytes);
+        at[block[b]->owner] += (int)block[b]->bytes;
+    }
+done:
+    sp_array_free(packed);
+    sp_array_free(at);
+    sp_array_free(count);
+    return status;
+}
+
+static sp_status fetch(sp_run *run, sp_block *const *block, ptrdiff_t blocks, void *out)
+{
+    char *to = out;
+    size_t bytes = 0;
+    sp_status status = SP_OK;
+
+    for (ptrdiff_t b = 0; b < blocks; b++) {
+        if (block[b]->owner == run->rank) {
+            SP_TRY(copy_out(run, block[b], to + bytes));
+        }
+        bytes += block[b]->bytes;
+    }
+    if (run->ranks > 1 && blocks > 1 && bytes < LARGE) {
+        SP_TRY(gather(run, block, blocks, bytes, out));
+    } else if (run->ranks > 1) {
+        for (ptrdiff_t b = 0; b < blocks; to += block[b++]->bytes) {
+            broadcast(run->engine, block[b], to);
+        }
+    }
 done:
     return status;
 }
@@ -331,16 +440,37 @@ static void submit_one(sp_run *run, sp_work *work)
     }
 }
 
+/* The works of other ranks, to which blocks of this one go. Each rank begins with those of the next one: so no rank is
+ * sent to by all at once. Nothing that a batch of works reads is written by another of them. */
+static void send_in_turn(sp_run *run, sp_work *const *work, ptrdiff_t count)
+{
+    ptrdiff_t first = 0;
+
+    while (first < count && work[first]->rank < run->rank) {
+        first++;
+    }
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const sp_work *one = work[(first + i) % count];
+
+        if (one->rank != run->rank) {
+            send_what_is_read(run, one);
+        }
+    }
+}
+
 static void submit(sp_run *run, sp_work **work, ptrdiff_t count)
 {
+    if (run->ranks > 1) {
+        send_in_turn(run, work, count);
+    }
     for (ptrdiff_t i = 0; i < count; i++) {
-        if (run->ranks > 1) {
-            send_what_is_read(run, work[i]);
-        }
-        if (work[i]->rank == run->rank) {
-            submit_one(run, work[i]);
-        } else {
+        if (work[i]->rank != run->rank) {
             sp_work_free(work[i]);
+        } else {
+            if (run->ranks > 1) {
+                send_what_is_read(run, work[i]);
+            }
+            submit_one(run, work[i]);
         }
     }
 }
@@ -360,17 +490,10 @@ static void wait_for_all(sp_run *run)
 static void exchange(sp_run *run, const void *mine, size_t bytes, void *all)
 {
     const starpu_state *self = run->engine;
-    const struct timespec nap = {.tv_nsec = NAP};
     MPI_Request request;
-    int done = 0;
 
     MPI_Iallgather(mine, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, self->comm, &request);
-    MPI_Test(&request, &done, MPI_STATUS_IGNORE);
-    while (!done) { /* not in MPI_Wait(): it would take a processor from the workers */
-        nanosleep(&nap, NULL);
-        MPI_Test(&request, &done, MPI_STATUS_IGNORE);
-    }
-    MPI_Wait(&request, MPI_STATUS_IGNORE); /* at once */
+    wait_for(request);
 }
 
 static void give_up(sp_run *run)

@@ -171,6 +171,7 @@ static sp_status make_region(fuzz *f, const operation *o)
     sp_region **region = &f->region[f->now.regions];
 
     return o->kind == KIND_THING ? sp_objects_new(space, "things", free, region)
+           : o->group > 0        ? sp_region_new_grouped(space, "numbers", kind_size(o->kind), o->group, region)
                                  : sp_region_new(space, "numbers", kind_size(o->kind), region);
 }
 
@@ -259,7 +260,7 @@ static sp_status hash_all(fuzz *f, const shape *end, uint64_t *hash)
         for (ptrdiff_t b = 0; b < blocks; b++) {
             written += end->region[r].written[b];
         }
-        if (!end->region[r].alive || end->region[r].kind == KIND_THING) {
+        if (!shape_shows(end, r)) {
             continue;
         }
         if (written == blocks) {

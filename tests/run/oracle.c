@@ -279,7 +279,7 @@ static uint64_t hash_all(const oracle *o)
     uint64_t hash = 0;
 
     for (int r = 0; r < o->now.regions; r++) {
-        for (ptrdiff_t b = 0; o->now.region[r].alive && o->now.region[r].kind != KIND_THING && b < MOST_BLOCKS; b++) {
+        for (ptrdiff_t b = 0; shape_shows(&o->now, r) && b < MOST_BLOCKS; b++) {
             if (o->block[r][b]) {
                 hash = hash_bytes(hash, o->block[r][b], bytes_of(o, r, b));
             }

@@ -226,6 +226,7 @@ void shape_apply(shape *s, const operation *o)
     case NEW_REGION:
         s->region[s->regions].space = o->space;
         s->region[s->regions].kind = o->kind;
+        s->region[s->regions].group = o->group;
         s->region[s->regions++].alive = true;
         break;
     case FREE_REGION:
@@ -234,6 +235,11 @@ void shape_apply(shape *s, const operation *o)
     default:
         break;
     }
+}
+
+bool shape_shows(const shape *s, int region)
+{
+    return s->region[region].alive && s->region[region].kind != KIND_THING && s->region[region].group == 0;
 }
 
 /* ---- random programs ---- */
@@ -278,6 +284,15 @@ static bool binds(const maker *m, const operation *o, int k)
            m->now->region[o->argument[k].region].kind == KIND_THING;
 }
 
+/* What a launch writes, the same ranks share. */
+static bool share(const maker *m, const operation *o, int k, int l)
+{
+    const sp_privilege *privilege = tasks[o->task].privilege;
+    const bool written = (binds(m, o, k) || privilege[k] == SP_REDUCE) && (binds(m, o, l) || privilege[l] == SP_REDUCE);
+
+    return !written || m->now->region[o->argument[k].region].group == m->now->region[o->argument[l].region].group;
+}
+
 /* Do these two arguments go together? */
 static bool agree(const maker *m, const operation *o, int k, int l)
 {
@@ -290,7 +305,7 @@ static bool agree(const maker *m, const operation *o, int k, int l)
         return a->selector == SP_AT && b->selector == SP_AT && a->block != b->block &&
                !(binds(m, o, k) && binds(m, o, l));
     }
-    return !(binds(m, o, k) && binds(m, o, l)) || same_place;
+    return share(m, o, k, l) && (!(binds(m, o, k) && binds(m, o, l)) || same_place);
 }
 
 static bool fits(const maker *m, const operation *o, int k)
@@ -303,7 +318,8 @@ static bool fits(const maker *m, const operation *o, int k)
     reach(m, o, a, &first, &end, &sharers);
     if (!m->now->region[a->region].alive || end > blocks_of(m, a->region) ||
         (a->selector == SP_WHOLE && (privilege != SP_READ || kind == KIND_THING)) ||
-        (privilege == SP_REDUCE && kind == KIND_THING) || (privilege == SP_WRITE && sharers > 1) ||
+        (privilege == SP_REDUCE && (kind == KIND_THING || m->now->region[a->region].group > 0)) ||
+        (privilege == SP_WRITE && sharers > 1) ||
         (tasks[o->task].colours && k == 0 && (kind != KIND_INT || a->selector == SP_WHOLE))) {
         return false;
     }
@@ -421,6 +437,7 @@ static bool choose_region(maker *m, operation *o)
 {
     o->space = (int)below(m, m->now->spaces);
     o->kind = (element_kind)(below(m, KINDS + 2) % KINDS); /* floats and doubles more often */
+    o->group = o->kind != KIND_THING && below(m, 3) == 0 ? 1 + (int)below(m, 3) : 0;
     return m->now->regions < MOST_REGIONS;
 }
 
@@ -466,8 +483,7 @@ static bool choose(maker *m, operation *o)
     case LAUNCH:
         return m->now->regions > 0 && choose_launch(m, o);
     case DECIDE:
-        return choose_block(m, o) && m->now->region[o->region].written[o->block] &&
-               m->now->region[o->region].kind != KIND_THING;
+        return choose_block(m, o) && m->now->region[o->region].written[o->block] && shape_shows(m->now, o->region);
     case FENCE:
         break;
     }
@@ -548,7 +564,7 @@ void show_program(const program *p)
             printf(" %d by %td", o->space, o->count);
             break;
         case NEW_REGION:
-            printf(" %d: %s over space %d", regions++, of[o->kind], o->space);
+            printf(" %d: %s over space %d, in groups of %d", regions++, of[o->kind], o->space, o->group);
             break;
         case FREE_REGION:
         case FILL:

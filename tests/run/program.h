@@ -25,7 +25,7 @@ typedef enum element_kind { KIND_FLOAT, KIND_DOUBLE, KIND_INT, KIND_LEAST, KIND_
 typedef enum verb {
     NEW_SPACE,   /* count, per_block */
     GROW,        /* space by count */
-    NEW_REGION,  /* of space and kind */
+    NEW_REGION,  /* of space and kind, for each group of so many ranks or for all */
     FREE_REGION, /* region */
     FILL,        /* region with value */
     LAUNCH,      /* task, points, argument, value, lanes, scratch */
@@ -42,6 +42,7 @@ typedef struct operand {
 typedef struct operation {
     verb what;
     int space, region, task;
+    int group; /* ranks that share a region; 0: all */
     element_kind kind;
     ptrdiff_t count, per_block, block, points[2], lanes;
     operand argument[MOST_ARGUMENTS];
@@ -56,7 +57,7 @@ typedef struct shape {
         ptrdiff_t count, per_block, blocks, first[MOST_BLOCKS + 1];
     } space[MOST_SPACES];
     struct {
-        int space;
+        int space, group;
         element_kind kind;
         bool alive, written[MOST_BLOCKS];
     } region[MOST_REGIONS];
@@ -74,6 +75,9 @@ void show_program(const program *p);
 
 /* The effect on spaces and regions of operations that make, change or free these. */
 void shape_apply(shape *s, const operation *o);
+
+/* Can the program ask for its blocks? */
+bool shape_shows(const shape *s, int region);
 
 size_t kind_size(element_kind kind); /* [byte] */
 

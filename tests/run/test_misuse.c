@@ -6,12 +6,12 @@
 
 #define OK(call) assert_int_equal((call), SP_OK)
 
-/* A run to misuse: 5 blocks of x (written) and y and sum (not), one of each of the others. */
+/* A run to misuse: 5 blocks of x (written) and y, sum and own (not), one of each of the others. */
 typedef struct bench {
     sp_run *run;
     sp_space *many, *one;
-    sp_region *x, *y, *sum, *total, *things;
-    int line; /* of the last call of LAUNCH, FILL, GET or GATHER */
+    sp_region *x, *y, *sum, *total, *things, *own; /* own: of each rank */
+    int line;                                      /* of the last call of LAUNCH, FILL, GET or GATHER */
 } bench;
 
 #define LAUNCH(b, ...) ((b).line = __LINE__, sp_launch((b).run, __VA_ARGS__))
@@ -31,6 +31,7 @@ static bench set_up(int threads)
     OK(sp_region_new(b.many, "sum", sizeof(float), &b.sum));
     OK(sp_region_new(b.one, "total", sizeof(float), &b.total));
     OK(sp_objects_new(b.many, "things", NULL, &b.things));
+    OK(sp_region_new_grouped(b.many, "own", sizeof(float), 1, &b.own));
     sp_fill(b.run, b.x, &(float){1.0f});
     OK(sp_run_fence(b.run));
     return b;
@@ -260,6 +261,38 @@ static void objects_are_not_added_up(void **state)
 
 /* ---- the call ---- */
 
+static void what_each_rank_has_of_its_own_is_not_added_up(void **state)
+{
+    (void)state;
+    bench b = set_up(1);
+
+    LAUNCH(b, .type = &add_task, .points = {5}, .argument = {sp_into(sp_by_i(b.own), &sp_sum_float)});
+    assert_refused(&b, SP_ERR_USAGE,
+                   "task adding: region own, of which each group of ranks has its own, cannot be reduced");
+}
+
+static void what_all_ranks_share_is_not_written_with_what_each_has(void **state)
+{
+    (void)state;
+    static const sp_task_type both = {.name = "both", .run = nothing, .privilege = {SP_WRITE, SP_WRITE}};
+    bench b = set_up(1);
+
+    LAUNCH(b, .type = &both, .points = {5}, .argument = {sp_by_i(b.own), sp_by_i(b.y)});
+    assert_refused(&b, SP_ERR_USAGE, "task both: region y is not shared by the same ranks as others that it writes");
+}
+
+static void groups_of_no_ranks_are_refused(void **state)
+{
+    (void)state;
+    bench b = set_up(1);
+    sp_region *region = NULL;
+
+    assert_int_equal(sp_region_new_grouped(b.many, "nobody's", sizeof(float), 0, &region), SP_ERR_USAGE);
+    assert_non_null(strstr(sp_error_text(), "region nobody's: groups of 0 ranks"));
+    assert_null(region);
+    sp_run_free(b.run);
+}
+
 static void a_missing_argument_is_noticed(void **state)
 {
     (void)state;
@@ -424,6 +457,17 @@ static void a_negative_block_is_not_to_be_had(void **state)
 
     assert_int_equal(GET(b, b.x, -1, got), SP_ERR_USAGE);
     assert_refused(&b, SP_ERR_USAGE, "block -1 is asked for of region x, which has 5");
+}
+
+static void what_each_rank_has_of_its_own_is_not_to_be_had(void **state)
+{
+    (void)state;
+    bench b = set_up(1);
+    float got[2];
+
+    FILL(b, b.own, &(float){2.0f});
+    assert_int_equal(GET(b, b.own, 0, got), SP_ERR_USAGE);
+    assert_refused(&b, SP_ERR_USAGE, "region own stays in its groups of ranks");
 }
 
 static void objects_are_not_to_be_had(void **state)
@@ -705,6 +749,10 @@ int main(void)
         cmocka_unit_test(a_block_that_is_not_there_is_not_to_be_had),
         cmocka_unit_test(a_negative_block_is_not_to_be_had),
         cmocka_unit_test(objects_are_not_to_be_had),
+        cmocka_unit_test(what_each_rank_has_of_its_own_is_not_to_be_had),
+        cmocka_unit_test(what_each_rank_has_of_its_own_is_not_added_up),
+        cmocka_unit_test(what_all_ranks_share_is_not_written_with_what_each_has),
+        cmocka_unit_test(groups_of_no_ranks_are_refused),
         cmocka_unit_test(a_task_does_not_write_what_it_only_reads),
         cmocka_unit_test(a_task_does_not_read_what_it_only_writes),
         cmocka_unit_test(a_task_does_not_read_what_it_reduces),

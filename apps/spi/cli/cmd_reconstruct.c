@@ -40,6 +40,7 @@ static sp_reconstruct_settings read_settings(const sp_arguments *args)
     settings.refine = sp_arguments_choice(args, "refine") == 0;
     settings.fit_scale = sp_arguments_choice(args, "fit-scale") == 0;
     settings.noise = (sp_noise_kind)sp_arguments_choice(args, "noise");
+    settings.slices = (sp_slices_kind)sp_arguments_choice(args, "slices");
     return settings;
 }
 
@@ -150,7 +151,7 @@ static void log_leftovers(const sp_output *output, const char *folder, sp_log *l
 static bool may_change(const char *name)
 {
     return strcmp(name, "resume") == 0 || strcmp(name, "generations") == 0 || strcmp(name, "engine") == 0 ||
-           strcmp(name, "trace") == 0;
+           strcmp(name, "slices") == 0 || strcmp(name, "trace") == 0;
 }
 
 static sp_status refuse_changes(const sp_arguments *args, const sp_option *option)
@@ -358,6 +359,13 @@ static const sp_option options[] = {
      .one_call = true,
      .help = "what runs the tasks: local, the threads of this process; starpu, as many processes as mpirun started, on "
              "one machine or many. The result has the same bits"},
+    {.name = "slices",
+     .type = SP_OPTION_CHOICE,
+     .choices = "replicated|hybrid|distributed",
+     .fallback = "replicated",
+     .one_call = true,
+     .help = "with several processes, who makes the patterns that images are searched with: every process for itself; "
+             "those of one machine together; or all together, each pattern sent round. The result has the same bits"},
     {.name = "trace",
      .type = SP_OPTION_TEXT,
      .unit = "FILE",

@@ -59,6 +59,19 @@ done:
     return status;
 }
 
+/* `blocks` blocks of so many floats, which each group of ranks makes for itself. */
+static sp_status grouped(sp_run *run, const char *name, ptrdiff_t blocks, ptrdiff_t floats, int ranks,
+                         sp_region **region)
+{
+    sp_space *space = NULL;
+    sp_status status = SP_OK;
+
+    SP_TRY(sp_space_new(run, blocks * floats, floats, &space));
+    SP_TRY(sp_region_new_grouped(space, name, sizeof(float), ranks, region));
+done:
+    return status;
+}
+
 static void free_crew(void *object)
 {
     sp_crew *crew = object;
@@ -74,6 +87,11 @@ static ptrdiff_t blocks_of(const sp_loop *l)
     return sp_space_blocks(l->crews.images);
 }
 
+static int sharing_of(const sp_run *run, sp_slices_kind kind)
+{
+    return kind == SP_SLICES_REPLICATED ? 1 : kind == SP_SLICES_HYBRID ? sp_run_neighbours(run) : sp_run_ranks(run);
+}
+
 sp_status sp_crews_open(sp_loop *l)
 {
     const ptrdiff_t images = l->state->images, even = (images + LEAST_BLOCKS - 1) / LEAST_BLOCKS;
@@ -81,6 +99,7 @@ sp_status sp_crews_open(sp_loop *l)
     sp_status status = SP_OK;
 
     c->per_block = even < MOST_IN_BLOCK ? even : MOST_IN_BLOCK;
+    c->sharing = sharing_of(c->run, l->state->settings.slices);
     SP_TRY(sp_space_new(c->run, images, c->per_block, &c->images));
     SP_TRY(sp_space_new(c->run, sp_space_blocks(c->images), 1, &c->blocks));
     SP_TRY(sp_objects_new(c->images, "crew", free_crew, &c->crew));
@@ -394,18 +413,9 @@ static const sp_task_type keep_task = {.name = "keep", .run = keep, .privilege =
 /* Room for tiles as the present search has them. */
 static sp_status make_tiles(sp_loop *l)
 {
-    const ptrdiff_t floats = sp_polar_tile_floats(l->polar);
     sp_crews *c = &l->crews;
-    sp_space *space = NULL;
-    sp_status status = SP_OK;
 
-    if (c->tile) {
-        return SP_OK;
-    }
-    SP_TRY(sp_space_new(c->run, TILES * floats, floats, &space));
-    SP_TRY(sp_region_new(space, "tile", sizeof(float), &c->tile));
-done:
-    return status;
+    return c->tile ? SP_OK : grouped(c->run, "tile", TILES, sp_polar_tile_floats(l->polar), c->sharing, &c->tile);
 }
 
 /* Blocks whose transforms fit the budget: so many are searched at a time. */
@@ -793,10 +803,9 @@ static const sp_task_type model_task = {
 
 static void make_grid(sp_task *t)
 {
-    sp_slicer_make_grid(order_of(t)->loop->slicer, sp_task_in(t, 0), sp_task_out(t, 1));
+    sp_slicer_make_grid(order_of(t)->loop->slicer, order_of(t)->loop->model, sp_task_out(t, 0));
 }
-static const sp_task_type grid_task = {
-    .name = "grid", .run = make_grid, .threaded = true, .privilege = {SP_READ, SP_WRITE}};
+static const sp_task_type grid_task = {.name = "grid", .run = make_grid, .threaded = true, .privilege = {SP_WRITE}};
 
 sp_status sp_crews_load_model(sp_loop *l)
 {
@@ -806,8 +815,8 @@ sp_status sp_crews_load_model(sp_loop *l)
 
     sp_launch(c->run, .type = &model_task, .argument = {sp_at(c->work, 0), sp_at(c->density, 0), sp_at(c->model, 0)},
               SP_VALUES(o), .scratch = (size_t)(4 * l->state->edge) * sizeof(double));
-    sp_launch(c->run, .type = &grid_task, .argument = {sp_at(c->model, 0), sp_at(c->grid, 0)}, SP_VALUES(o));
     SP_TRY(sp_run_get(c->run, c->model, 0, l->model));
+    sp_launch(c->run, .type = &grid_task, .argument = {sp_at(c->grid, 0)}, SP_VALUES(o));
 done:
     return status;
 }
@@ -852,7 +861,7 @@ sp_status sp_crews_make_stage(sp_loop *l)
     SP_TRY(sp_region_new(each, "outcome", sizeof(sp_phase_outcome), &c->outcome));
     SP_TRY(sp_objects_new(each, "work space", free_work, &c->work));
     SP_TRY(single(c->run, "phased", 1, sizeof(sp_phase_result), &c->phased));
-    SP_TRY(single(c->run, "grid", sp_slicer_grid_count(l->slicer), sizeof(float), &c->grid));
+    SP_TRY(grouped(c->run, "grid", 1, sp_slicer_grid_count(l->slicer), 1, &c->grid));
     sp_launch(c->run, .type = &work_task, .points = {starts}, .argument = {sp_by_i(c->work)}, SP_VALUES(o));
     SP_TRY(sp_run_fence(c->run));
 done:

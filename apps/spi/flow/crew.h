@@ -23,6 +23,7 @@ typedef struct sp_crew {
 typedef struct sp_crews {
     sp_run *run;
     ptrdiff_t per_block; /* images */
+    int sharing;         /* ranks that make the search's patterns together */
     sp_space *images;    /* in blocks */
     sp_space *blocks;    /* one index for each block of images */
     sp_region *crew;     /* objects, by block of images */
@@ -42,8 +43,8 @@ typedef struct sp_crews {
     sp_region *outcome;   /* of the starts */
     sp_region *work;      /* objects, by start: work spaces */
     sp_region *phased;    /* [1] sp_phase_result */
-    sp_region *grid;      /* that patterns are cut from */
-    sp_region *tile;      /* features of directions */
+    sp_region *grid;      /* that patterns are cut from, of each rank */
+    sp_region *tile;      /* features of directions, of each group of ranks that share them */
 } sp_crews;
 
 typedef struct sp_loop sp_loop;

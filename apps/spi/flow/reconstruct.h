@@ -19,6 +19,13 @@
 /* What the user may choose. 0 (or SP_NOISE_AUTO) means: chosen from the data; sp_reconstruct() fills it in. */
 typedef enum sp_noise_kind { SP_NOISE_AUTO, SP_NOISE_NONE, SP_NOISE_POISSON } sp_noise_kind;
 
+/* Which processes share the patterns that images are searched with. It changes nothing of the result. */
+typedef enum sp_slices_kind {
+    SP_SLICES_REPLICATED,  /* none: every process makes all of them for its images */
+    SP_SLICES_HYBRID,      /* those of one machine */
+    SP_SLICES_DISTRIBUTED, /* all: each pattern is made once and sent round */
+} sp_slices_kind;
+
 typedef struct sp_reconstruct_settings {
     uint64_t seed;
     double resolution;     /* [m] finest detail to reconstruct; auto: the corner of the detector */
@@ -34,6 +41,7 @@ typedef struct sp_reconstruct_settings {
     bool refine;                /* local refinement of each image's orientation */
     bool fit_scale;             /* per-image fluence fitted from generation to generation */
     sp_noise_kind noise;        /* auto: measured from neighbouring pixels */
+    sp_slices_kind slices;      /* not part of what defines the result, nor kept with it */
 } sp_reconstruct_settings;
 
 /* Defaults: everything automatic; see `spica reconstruct --help`. */

@@ -175,7 +175,9 @@ struct sp_run {
     pthread_t watch;
     pthread_cond_t ended;
     bool watching, ending;
-    sp_log *own_log; /* NULL: that of the settings */
+    double asked;        /* [s] since then this process is asked to end; 0: it is not */
+    atomic_bool advised; /* the advice was given, or the program speaks for itself */
+    sp_log *own_log;     /* NULL: that of the settings */
 };
 
 /* ---- works ---- */

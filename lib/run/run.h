@@ -48,6 +48,9 @@ typedef struct sp_run_settings {
     double patience; /* [s] a task that runs longer ends the run, by name; 0: for ever */
     bool timed;      /* keep when each task ran (run/trace.h) */
     sp_log *log;     /* why all ranks end, or an endless task; NULL: this goes to stderr */
+    /* Borrowed; what to do after such an end, said behind its reason, and by rank 0 where mpirun ends the ranks, for
+     * the death of one of them or because it was asked to; NULL: nothing */
+    const char *advice;
 } sp_run_settings;
 
 /* Starts an engine. Free with sp_run_free(), which waits for what was launched and frees all spaces and regions.

@@ -136,6 +136,7 @@ static sp_status start(sp_run *run)
     starpu_conf_init(&conf);
     conf.ncpus = run->threads < STARPU_MAXCPUS ? run->threads : STARPU_MAXCPUS;
     conf.nopencl = 0;
+    conf.catch_signals = 0; /* they are the program's */
     conf.sched_policy_name = getenv("STARPU_SCHED") ? NULL : "prio";
     self->threads_of_worker = run->threads / conf.ncpus;
     self->codelet =

@@ -805,6 +805,7 @@ void sp_crews_close(sp_loop *l)
     sp_region *const lasting[] = {c->crew,        c->looked, c->mean,       c->sums, c->scale,  c->score,
                                   c->orientation, c->best,   c->best_score, c->tile, c->scatter};
 
+    sp_run_fence(c->run); /* tasks that nobody has waited for, after a failure: they use the loop */
     free_stage(c);
     for (size_t i = 0; i < sizeof lasting / sizeof *lasting; i++) {
         sp_region_free(lasting[i]);

@@ -251,8 +251,8 @@ done:
 
 void sp_loop_clear(sp_loop *l)
 {
-    sp_array_free(l->correction);
     sp_crews_close(l);
+    sp_array_free(l->correction);
     sp_patterns_clear(&l->patterns);
     free_model(l);
     sp_polar_free(l->polar);

@@ -94,7 +94,7 @@ typedef struct sp_scratch {
 struct sp_engine_calls {
     const char *name;
 
-    /* Sets run->rank, run->ranks, run->threads, run->engine. */
+    /* Sets run->rank, run->ranks, run->neighbours, run->threads, run->engine. */
     sp_status (*start)(sp_run *run);
     void (*stop)(sp_run *run);
 
@@ -155,7 +155,7 @@ struct sp_run {
     sp_run_settings settings;
     const sp_engine_calls *calls;
     void *engine;
-    int rank, ranks, threads;
+    int rank, ranks, neighbours, threads;
     double began; /* clock */
     sp_space *spaces;
     sp_region *regions;

@@ -17,8 +17,8 @@
 
 enum { END_OF_RANKS = 30 /* [s] more than all ranks need to end */ };
 
-/* [s] An end by agreement comes sooner, and mpirun ends by force only later. */
-static const double POLITE_END = 0.6;
+/* [s] An end by agreement often comes sooner; mpirun ends by force after a second. */
+static const double POLITE_END = 0.2;
 
 static const char *file_name(const char *path)
 {
@@ -393,6 +393,11 @@ int sp_run_rank(const sp_run *run)
 int sp_run_ranks(const sp_run *run)
 {
     return run->ranks;
+}
+
+int sp_run_neighbours(const sp_run *run)
+{
+    return run->neighbours;
 }
 
 int sp_run_threads(const sp_run *run)

@@ -63,7 +63,8 @@ bool sp_run_under_mpirun(void); /* is this process one of several, or could it b
 
 int sp_run_rank(const sp_run *run);
 int sp_run_ranks(const sp_run *run);
-int sp_run_threads(const sp_run *run); /* of this process */
+int sp_run_neighbours(const sp_run *run); /* ranks on this machine, this one included */
+int sp_run_threads(const sp_run *run);    /* of this process */
 
 /* Waits for everything launched so far, on all ranks. Fails as said above. */
 #define sp_run_fence(run) sp_run_fence_at((run), __FILE__, __LINE__)

@@ -98,6 +98,17 @@ static int processors_of_rank(void)
     return bound || ranks <= 1 ? all : all / ranks > 1 ? all / ranks : 1;
 }
 
+static int ranks_of_machine(void)
+{
+    MPI_Comm machine;
+    int ranks = 1;
+
+    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &machine);
+    MPI_Comm_size(machine, &ranks);
+    MPI_Comm_free(&machine);
+    return ranks;
+}
+
 static sp_status start_mpi(sp_run *run, starpu_state *self)
 {
     int level = 0;
@@ -109,6 +120,7 @@ static sp_status start_mpi(sp_run *run, starpu_state *self)
     MPI_Comm_dup(MPI_COMM_WORLD, &self->comm);
     MPI_Comm_rank(MPI_COMM_WORLD, &run->rank);
     MPI_Comm_size(MPI_COMM_WORLD, &run->ranks);
+    run->neighbours = ranks_of_machine();
 done:
     return status;
 }
@@ -123,7 +135,7 @@ static sp_status start(sp_run *run)
     SP_TRY(SP_ARRAY(self, 1));
     self->mpi = sp_run_under_mpirun();
     run->rank = 0;
-    run->ranks = 1;
+    run->ranks = run->neighbours = 1;
     run->threads = run->settings.threads > 0 ? run->settings.threads : processors_of_rank();
     SP_TRY(prepare_environment(self->mpi));
     if (self->mpi) {

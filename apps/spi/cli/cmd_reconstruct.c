@@ -72,10 +72,11 @@ done:
     return status;
 }
 
-static sp_status check_memory(const sp_image_file *file, const sp_reconstruct_settings *settings)
+static sp_status check_memory(const sp_run *run, const sp_image_file *file, const sp_reconstruct_settings *settings)
 {
     sp_status status = SP_OK;
-    const double needed = sp_reconstruct_memory(file, settings).total, available = (double)sp_memory_available();
+    const double needed = sp_run_neighbours(run) * sp_reconstruct_memory(run, file, settings).total;
+    const double available = (double)sp_memory_available();
 
     SP_REQUIRE(available == 0.0 || needed <= available, SP_ERR_MEMORY,
                "%.1f GB of memory are needed, %.1f GB are available; choose a smaller --grid, a larger --binning, or a "
@@ -240,22 +241,34 @@ done:
     return status;
 }
 
+/* What each process finds out for itself. */
+static sp_status open_images(const sp_run *run, const sp_checkpoint *from, const sp_reconstruct_settings *settings,
+                             const sp_arguments *args, sp_image_file **file)
+{
+    const char *path = sp_arguments_text(args, "images");
+    sp_status status = SP_OK;
+
+    SP_REQUIRE(!from || sp_file_exists(path), SP_ERR_INPUT,
+               "%s: the images of this run are not there any more; tell their new place: spica reconstruct --resume %s "
+               "IMAGES",
+               path, folder_of(args));
+    SP_TRY(sp_image_file_open(path, file));
+    SP_TRY(check_images(path, *file));
+    SP_TRY(check_memory(run, *file, settings));
+done:
+    return status;
+}
+
 /* from  NULL where the run begins */
 static sp_status run_from(sp_run *run, const sp_checkpoint *from, const sp_reconstruct_settings *settings,
                           const sp_arguments *args, sp_log *log)
 {
     sp_status status = SP_OK;
-    const char *images = sp_arguments_text(args, "images"), *folder = folder_of(args);
+    const char *folder = folder_of(args);
     sp_image_file *file = NULL;
     sp_output *output = NULL;
 
-    SP_REQUIRE(!from || sp_file_exists(images), SP_ERR_INPUT,
-               "%s: the images of this run are not there any more; tell their new place: spica reconstruct --resume %s "
-               "IMAGES",
-               images, folder);
-    SP_TRY(sp_image_file_open(images, &file));
-    SP_TRY(check_images(images, file));
-    SP_TRY(check_memory(file, settings));
+    SP_TRY(sp_run_agree(run, open_images(run, from, settings, args, &file)));
     status = sp_run_rank(run) == 0 ? prepare_output(args, settings, from, &output) : SP_OK;
     SP_TRY(sp_run_agree(run, status));
     SP_TRY(reconstruct(run, settings, file, from, output, folder, log));

@@ -95,7 +95,7 @@ typedef struct sp_scratch {
 struct sp_engine_calls {
     const char *name;
 
-    /* Sets run->rank, run->ranks, run->neighbours, run->threads, run->engine. */
+    /* Sets run->rank, run->ranks, run->neighbours, run->per_machine, run->threads, run->engine. */
     sp_status (*start)(sp_run *run);
     void (*stop)(sp_run *run);
 
@@ -156,7 +156,7 @@ struct sp_run {
     sp_run_settings settings;
     const sp_engine_calls *calls;
     void *engine;
-    int rank, ranks, threads, neighbours;
+    int rank, ranks, neighbours, per_machine, threads;
     double began; /* clock */
     sp_space *spaces;
     sp_region *regions;
@@ -176,7 +176,9 @@ struct sp_run {
     pthread_t watch;
     pthread_cond_t ended;
     bool watching, ending;
-    sp_log *own_log; /* NULL: that of the settings */
+    double asked;        /* [s] since then this process is asked to end; 0: it is not */
+    atomic_bool advised; /* the advice was given, or the program speaks for itself */
+    sp_log *own_log;     /* NULL: that of the settings */
 };
 
 /* ---- works ---- */

@@ -10,7 +10,7 @@
 static sp_status start(sp_run *run)
 {
     run->rank = 0;
-    run->ranks = run->neighbours = 1;
+    run->ranks = run->neighbours = run->per_machine = 1;
     run->threads = run->settings.threads > 0 ? run->settings.threads : omp_get_max_threads();
     return SP_OK;
 }

@@ -11,10 +11,14 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/interrupt.h"
 #include "base/memory.h"
 #include "run/engine.h"
 
 enum { END_OF_RANKS = 30 /* [s] more than all ranks need to end */ };
+
+/* [s] An end by agreement often comes sooner; mpirun ends by force after a second. */
+static const double POLITE_END = 0.2;
 
 static const char *file_name(const char *path)
 {
@@ -75,6 +79,14 @@ bool sp_run_failed(const sp_run *run)
     return atomic_load(&run->failed) != SP_OK;
 }
 
+/* Why all ends, and what to do. */
+static void say_end(sp_run *run, const char *reason)
+{
+    const char *advice = run->settings.advice;
+
+    sp_log_error(run->settings.log, "%s%s%s", reason, advice ? "; " : "", advice ? advice : "");
+}
+
 void sp_run_fail(sp_run *run, sp_status status, const char *file, int line, const char *format, ...)
 {
     char reason[SP_RUN_REASON / 2], rank[32] = "", place[128] = "";
@@ -98,7 +110,7 @@ void sp_run_fail(sp_run *run, sp_status status, const char *file, int line, cons
     }
     pthread_mutex_unlock(&run->lock);
     if (first && run->ranks > 1) {
-        sp_log_error(run->settings.log, "%s", run->reason);
+        say_end(run, run->reason);
         run->calls->give_up(run);
     }
 }
@@ -114,9 +126,23 @@ static sp_status outcome(const sp_run *run)
     return status == SP_OK ? SP_OK : sp_error_set(status, __FILE__, __LINE__, "%s", run->reason);
 }
 
-/* ---- the watch over endless tasks ---- */
+/* ---- the watch ---- */
 
-static void look_around(sp_run *run)
+/* One rank goes at once: nobody would read the outcome. */
+static void end_endless(sp_run *run, const sp_work *work)
+{
+    char reason[SP_RUN_REASON];
+
+    snprintf(reason, sizeof reason, "task %s, point (%td, %td) has not ended after %.3g s", work->type->name,
+             work->point[0], work->point[1], run->settings.patience);
+    sp_run_fail(run, SP_ERR_NUMERIC, work->file, work->line, "%s", reason);
+    if (run->ranks == 1) {
+        say_end(run, run->reason);
+        kill(getpid(), SIGKILL);
+    }
+}
+
+static void look_for_endless_tasks(sp_run *run)
 {
     const double now = sp_run_time(run);
 
@@ -124,16 +150,22 @@ static void look_around(sp_run *run)
         const sp_work *work = atomic_load(&run->duty[worker].work);
 
         if (work && now - atomic_load(&run->duty[worker].since) > run->settings.patience) {
-            if (run->ranks == 1) { /* nobody will read the outcome */
-                sp_log_error(run->settings.log, "%s:%d: task %s, point (%td, %td) has not ended after %.3g s",
-                             file_name(work->file), work->line, work->type->name, work->point[0], work->point[1],
-                             run->settings.patience);
-                kill(getpid(), SIGKILL);
-            }
-            sp_run_fail(run, SP_ERR_NUMERIC, work->file, work->line,
-                        "task %s, point (%td, %td) has not ended after %.3g s", work->type->name, work->point[0],
-                        work->point[1], run->settings.patience);
+            end_endless(run, work);
         }
+    }
+}
+
+/* Ranks that are to end wait in vain for one that has died, and mpirun will not wait for long. */
+static void look_for_the_end(sp_run *run)
+{
+    const double now = sp_run_time(run);
+
+    if (run->rank > 0 || run->ranks == 1 || !sp_interrupted()) {
+        return;
+    }
+    run->asked = run->asked > 0.0 ? run->asked : now;
+    if (now - run->asked > POLITE_END && !atomic_exchange(&run->advised, true)) {
+        say_end(run, "this run was asked to end");
     }
 }
 
@@ -151,7 +183,10 @@ static void *keep_watch(void *context)
         until.tv_nsec %= 1000000000;
         pthread_cond_timedwait(&run->ended, &run->lock, &until);
         pthread_mutex_unlock(&run->lock);
-        look_around(run);
+        if (run->settings.patience > 0.0) {
+            look_for_endless_tasks(run);
+        }
+        look_for_the_end(run);
         pthread_mutex_lock(&run->lock);
     }
     pthread_mutex_unlock(&run->lock);
@@ -162,7 +197,7 @@ static sp_status begin_watch(sp_run *run)
 {
     sp_status status = SP_OK;
 
-    if (run->settings.patience <= 0.0) {
+    if (run->settings.patience <= 0.0 && run->ranks == 1) {
         return SP_OK;
     }
     SP_REQUIRE(pthread_create(&run->watch, NULL, keep_watch, run) == 0, SP_ERR_MEMORY, "no thread to watch tasks");
@@ -245,6 +280,9 @@ static sp_status compare_past(sp_run *run)
 
     SP_TRY(SP_ARRAY(all, (ptrdiff_t)run->ranks * SP_RUN_REMEMBERED));
     run->calls->exchange(run, run->past, sizeof run->past, all);
+    if (*sp_error_text()) { /* most likely why this one went another way */
+        sp_log_error(run->settings.log, "rank %d: %s", run->rank, sp_error_text());
+    }
     name_difference(run, all);
 done:
     sp_array_free(all);
@@ -332,6 +370,7 @@ void sp_run_free(sp_run *run)
     if (!run) {
         return;
     }
+    atomic_store(&run->advised, true);
     if (run->calls) {
         agree(run, __FILE__, 0, "end", 0);
         run->calls->wait(run);
@@ -369,14 +408,19 @@ int sp_run_ranks(const sp_run *run)
     return run->ranks;
 }
 
+int sp_run_neighbours(const sp_run *run)
+{
+    return run->neighbours;
+}
+
 int sp_run_threads(const sp_run *run)
 {
     return run->threads;
 }
 
-int sp_run_neighbours(const sp_run *run)
+int sp_run_per_machine(const sp_run *run)
 {
-    return run->neighbours;
+    return run->per_machine;
 }
 
 int64_t sp_run_next_id(sp_run *run)
@@ -391,7 +435,7 @@ sp_status sp_run_fence_at(sp_run *run, const char *file, int line)
     const double begin = sp_run_time(run);
 
     agree(run, file, line, "fence", 0);
-    if (!sp_run_failed(run)) {
+    if (!sp_run_failed(run) || run->ranks == 1) { /* what runs already uses what the caller is about to free */
         run->calls->wait(run);
     }
     agree(run, file, line, "fence", 1); /* nobody goes on before all are here */

@@ -48,6 +48,9 @@ typedef struct sp_run_settings {
     double patience; /* [s] a task that runs longer ends the run, by name; 0: for ever */
     bool timed;      /* keep when each task ran (run/trace.h) */
     sp_log *log;     /* why all ranks end, or an endless task; NULL: this goes to stderr */
+    /* Borrowed; what to do after such an end, said behind its reason, and by rank 0 where mpirun ends the ranks, for
+     * the death of one of them or because it was asked to; NULL: nothing */
+    const char *advice;
 } sp_run_settings;
 
 /* Starts an engine. Free with sp_run_free(), which waits for what was launched and frees all spaces and regions.
@@ -60,8 +63,10 @@ bool sp_run_under_mpirun(void); /* is this process one of several, or could it b
 
 int sp_run_rank(const sp_run *run);
 int sp_run_ranks(const sp_run *run);
+int sp_run_neighbours(const sp_run *run); /* ranks on this machine, this one included */
 int sp_run_threads(const sp_run *run);    /* of this process */
-int sp_run_neighbours(const sp_run *run); /* ranks on each machine, which follow each other; 1 where that is not so */
+int sp_run_per_machine(
+    const sp_run *run); /* ranks on each machine, if all have equally many and one follows another; else 1 */
 
 /* Waits for everything launched so far, on all ranks. Fails as said above. */
 #define sp_run_fence(run) sp_run_fence_at((run), __FILE__, __LINE__)

@@ -98,6 +98,24 @@ static int processors_of_rank(void)
     return bound || ranks <= 1 ? all : all / ranks > 1 ? all / ranks : 1;
 }
 
+/* Sets run->neighbours, and run->per_machine: the same where all machines have equally many, one after the other. */
+static void find_neighbours(sp_run *run, MPI_Comm comm)
+{
+    MPI_Comm machine;
+    int first = run->rank, all[2];
+
+    MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, run->rank, MPI_INFO_NULL, &machine);
+    MPI_Comm_size(machine, &run->neighbours);
+    MPI_Bcast(&first, 1, MPI_INT, 0, machine);
+    MPI_Comm_free(&machine);
+
+    const bool in_a_row = first % run->neighbours == 0 && run->rank - first < run->neighbours;
+    const int even = in_a_row ? run->neighbours : 0, mine[2] = {even, -even};
+
+    MPI_Allreduce(mine, all, 2, MPI_INT, MPI_MIN, comm);
+    run->per_machine = all[0] > 0 && all[0] == -all[1] ? all[0] : 1;
+}
+
 static sp_status start_mpi(sp_run *run, starpu_state *self)
 {
     int level = 0;
@@ -109,26 +127,9 @@ static sp_status start_mpi(sp_run *run, starpu_state *self)
     MPI_Comm_dup(MPI_COMM_WORLD, &self->comm);
     MPI_Comm_rank(MPI_COMM_WORLD, &run->rank);
     MPI_Comm_size(MPI_COMM_WORLD, &run->ranks);
+    find_neighbours(run, self->comm);
 done:
     return status;
-}
-
-/* Ranks on each machine, if all have equally many, one machine after the other. */
-static int find_neighbours(const starpu_state *self, int rank)
-{
-    MPI_Comm machine;
-    int first = rank, size, all[2];
-
-    MPI_Comm_split_type(self->comm, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &machine);
-    MPI_Comm_size(machine, &size);
-    MPI_Bcast(&first, 1, MPI_INT, 0, machine);
-    MPI_Comm_free(&machine);
-
-    const int even = first % size == 0 && rank - first < size ? size : 0;
-    const int mine[2] = {even, -even};
-
-    MPI_Allreduce(mine, all, 2, MPI_INT, MPI_MIN, self->comm);
-    return all[0] > 0 && all[0] == -all[1] ? all[0] : 1;
 }
 
 static sp_status start(sp_run *run)
@@ -141,16 +142,16 @@ static sp_status start(sp_run *run)
     SP_TRY(SP_ARRAY(self, 1));
     self->mpi = sp_run_under_mpirun();
     run->rank = 0;
-    run->ranks = run->neighbours = 1;
+    run->ranks = run->neighbours = run->per_machine = 1;
     run->threads = run->settings.threads > 0 ? run->settings.threads : processors_of_rank();
     SP_TRY(prepare_environment(self->mpi));
     if (self->mpi) {
         SP_TRY(start_mpi(run, self));
-        run->neighbours = find_neighbours(self, run->rank);
     }
     starpu_conf_init(&conf);
     conf.ncpus = run->threads < STARPU_MAXCPUS ? run->threads : STARPU_MAXCPUS;
     conf.nopencl = 0;
+    conf.catch_signals = 0; /* they are the program's */
     conf.sched_policy_name = getenv("STARPU_SCHED") ? NULL : "prio";
     self->threads_of_worker = run->threads / conf.ncpus;
     self->codelet =

@@ -29,6 +29,9 @@ mpirun --oversubscribe --bind-to none -n 2 "$spica" $run --engine starpu --trace
 cmp local/density.mrc two/density.mrc || fail "two processes give other bits"
 grep -q '"pid": 1' two.json || fail "no second process in the trace"
 
+grep -q 'peak memory [0-9]*, [0-9]* MB, by process' two/report.txt || fail "no memory of the second process in the report"
+grep -q 'MB in each process, with [0-9]* bytes for each of 30 images' two/log.txt || fail "the share of a process is not told"
+
 # what rank 0 alone finds out ends all, in one line of sense
 if mpirun --oversubscribe --bind-to none -n 2 "$spica" reconstruct --engine starpu images.h5 -o two 2>why; then
     fail "an older run was replaced without --force"

@@ -76,6 +76,7 @@ static const fault faults[] = {
     {"killed", {.name = "dying", .run = end_process, .privilege = {SP_READ, SP_WRITE}}},
     {"skip", {0}},  /* the last rank leaves out a launch */
     {"leave", {0}}, /* the last rank ends while the others go on */
+    {"alone", {0}}, /* the same, for a reason of its own */
 };
 
 static const fault *find(const char *name)
@@ -109,6 +110,7 @@ static sp_status go_wrong(sp_run *run, const fault *f)
     if (strcmp(f->name, "leave") == 0 && last) {
         return SP_OK;
     }
+    SP_REQUIRE(strcmp(f->name, "alone") != 0 || !last, SP_ERR_MEMORY, "no nest");
     if (f->type.run) {
         sp_launch(run, .type = &f->type, .points = {blocks}, .argument = {sp_by_i(x), sp_by_i(y)}, SP_VALUES(blocks));
     } else if (strcmp(f->name, "skip") == 0 && !last) {
@@ -129,7 +131,7 @@ int main(int count, char **argument)
     sp_run *run = NULL;
 
     if (!f) {
-        fprintf(stderr, "run_faults [--engine local|starpu] none|fail|misuse|endless|killed|skip|leave\n");
+        fprintf(stderr, "run_faults [--engine local|starpu] none|fail|misuse|endless|killed|skip|leave|alone\n");
         return 2;
     }
     settings.engine = count > 3 && strcmp(argument[2], "starpu") == 0 ? SP_ENGINE_STARPU : SP_ENGINE_LOCAL;

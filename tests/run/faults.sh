@@ -76,8 +76,9 @@ expect "2 processes, endless" "rank 1: $HERE: task waiting, point (7, 0) has not
 expect "2 processes, killed" "rank 1 .*exited on signal 9" $both killed
 # every rank sees that they differ, and says so before it is ended, or not
 differ="ranks do not make the same calls: rank 0 is at $HERE (copying), rank 1 at"
-for fault in skip leave; do
+for fault in skip leave alone; do
     run "2 processes, $fault" $both $fault
     [ "$status" -ne 0 ] || refuse "ended as if all were well"
     grep -q "$differ [a-z]*\.c:[0-9]* ([a-z]*)\$" "$folder/err" || refuse "does not say: $differ ..."
 done
+grep -q '^rank 1: no nest$' "$folder/err" || refuse "does not say why rank 1 went another way"

@@ -73,10 +73,11 @@ done:
     return status;
 }
 
-static sp_status check_memory(const sp_image_file *file, const sp_reconstruct_settings *settings)
+static sp_status check_memory(const sp_run *run, const sp_image_file *file, const sp_reconstruct_settings *settings)
 {
     sp_status status = SP_OK;
-    const double needed = sp_reconstruct_memory(file, settings).total, available = (double)sp_memory_available();
+    const double needed = sp_run_neighbours(run) * sp_reconstruct_memory(run, file, settings).total;
+    const double available = (double)sp_memory_available();
 
     SP_REQUIRE(available == 0.0 || needed <= available, SP_ERR_MEMORY,
                "%.1f GB of memory are needed, %.1f GB are available; choose a smaller --grid, a larger --binning, or a "
@@ -151,7 +152,7 @@ static void log_leftovers(const sp_output *output, const char *folder, sp_log *l
 static bool may_change(const char *name)
 {
     return strcmp(name, "resume") == 0 || strcmp(name, "generations") == 0 || strcmp(name, "engine") == 0 ||
-           strcmp(name, "slices") == 0 || strcmp(name, "trace") == 0;
+           strcmp(name, "slices") == 0 || strcmp(name, "trace") == 0 || strcmp(name, "patience") == 0;
 }
 
 static sp_status refuse_changes(const sp_arguments *args, const sp_option *option)
@@ -161,10 +162,11 @@ static sp_status refuse_changes(const sp_arguments *args, const sp_option *optio
     SP_REQUIRE(!sp_arguments_is_set(args, "settings"), SP_ERR_USAGE,
                "--settings: a run goes on as it began; with --resume its settings are those in the folder");
     for (; option->name; option++) {
-        SP_REQUIRE(!sp_arguments_is_set(args, option->name) || may_change(option->name), SP_ERR_USAGE,
-                   "--%s: a run goes on as it began; with --resume only --generations, --threads and the images' new "
-                   "place may be given",
-                   option->name);
+        SP_REQUIRE(
+            !sp_arguments_is_set(args, option->name) || may_change(option->name), SP_ERR_USAGE,
+            "--%s: a run goes on as it began; with --resume only --generations, --threads, --engine, --patience, "
+            "--trace and the images' new place may be given",
+            option->name);
     }
 done:
     return status;
@@ -240,22 +242,34 @@ done:
     return status;
 }
 
+/* What each process finds out for itself. */
+static sp_status open_images(const sp_run *run, const sp_checkpoint *from, const sp_reconstruct_settings *settings,
+                             const sp_arguments *args, sp_image_file **file)
+{
+    const char *path = sp_arguments_text(args, "images");
+    sp_status status = SP_OK;
+
+    SP_REQUIRE(!from || sp_file_exists(path), SP_ERR_INPUT,
+               "%s: the images of this run are not there any more; tell their new place: spica reconstruct --resume %s "
+               "IMAGES",
+               path, folder_of(args));
+    SP_TRY(sp_image_file_open(path, file));
+    SP_TRY(check_images(path, *file));
+    SP_TRY(check_memory(run, *file, settings));
+done:
+    return status;
+}
+
 /* from  NULL where the run begins */
 static sp_status run_from(sp_run *run, const sp_checkpoint *from, const sp_reconstruct_settings *settings,
                           const sp_arguments *args, sp_log *log)
 {
     sp_status status = SP_OK;
-    const char *images = sp_arguments_text(args, "images"), *folder = folder_of(args);
+    const char *folder = folder_of(args);
     sp_image_file *file = NULL;
     sp_output *output = NULL;
 
-    SP_REQUIRE(!from || sp_file_exists(images), SP_ERR_INPUT,
-               "%s: the images of this run are not there any more; tell their new place: spica reconstruct --resume %s "
-               "IMAGES",
-               images, folder);
-    SP_TRY(sp_image_file_open(images, &file));
-    SP_TRY(check_images(images, file));
-    SP_TRY(check_memory(file, settings));
+    SP_TRY(sp_run_agree(run, open_images(run, from, settings, args, &file)));
     status = sp_run_rank(run) == 0 ? prepare_output(args, settings, from, &output) : SP_OK;
     SP_TRY(sp_run_agree(run, status));
     SP_TRY(reconstruct(run, settings, file, from, output, folder, log));
@@ -266,10 +280,13 @@ done:
 }
 
 /* The engine asked for; the local one, with a warning, where that does not start. */
-static sp_status start_run(const sp_arguments *args, sp_log *log, sp_run **run)
+static sp_status start_run(const sp_arguments *args, const char *advice, sp_log *log, sp_run **run)
 {
     sp_run_settings settings = {.engine = (sp_engine)sp_arguments_choice(args, "engine"),
+                                .threads = (int)sp_arguments_integer(args, "threads"),
+                                .patience = sp_arguments_real(args, "patience"),
                                 .timed = sp_arguments_is_set(args, "trace"),
+                                .advice = advice,
                                 .log = log};
     sp_status status = sp_run_new(&settings, run);
 
@@ -308,15 +325,19 @@ static sp_status run_command(const sp_arguments *args, sp_log *log)
     const sp_reconstruct_settings settings = read_settings(args);
     sp_checkpoint *from = NULL;
     sp_run *run = NULL;
+    sp_text advice = {0};
     bool ended = false;
 
     SP_TRY(check_settings(&settings));
+    sp_text_append(&advice, "spica reconstruct --resume %s goes on from the last complete generation, if there is one",
+                   folder_of(args));
+    SP_TRY(sp_text_check(&advice));
     if (sp_arguments_is_set(args, "resume")) {
         SP_TRY(sp_checkpoint_open(folder_of(args), &from));
         SP_TRY(check_end(args, from, log, &ended));
     }
     if (!ended) {
-        SP_TRY(start_run(args, log, &run));
+        SP_TRY(start_run(args, sp_text_string(&advice), log, &run));
         SP_TRY(run_from(run, from, &settings, args, log));
         if (sp_arguments_is_set(args, "trace")) {
             SP_TRY(write_trace(run, sp_arguments_text(args, "trace"), log));
@@ -324,6 +345,7 @@ static sp_status run_command(const sp_arguments *args, sp_log *log)
     }
 done:
     sp_run_free(run);
+    sp_text_clear(&advice);
     sp_checkpoint_free(from);
     return status;
 }
@@ -366,6 +388,15 @@ static const sp_option options[] = {
      .one_call = true,
      .help = "with several processes, who makes the patterns that images are searched with: every process for itself; "
              "those of one machine together; or all together, each pattern sent round. The result has the same bits"},
+    {.name = "patience",
+     .type = SP_OPTION_REAL,
+     .unit = "seconds",
+     .minimum = 0,
+     .maximum = 1e9,
+     .fallback = "86400",
+     .one_call = true,
+     .help = "a task (the work on one block of images, or one phasing start) that takes longer ends the run, and is "
+             "named: its file system or its machine hangs; 0: wait for ever"},
     {.name = "trace",
      .type = SP_OPTION_TEXT,
      .unit = "FILE",

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/interrupt.h"
 #include "base/memory.h"
 #include "base/progress.h"
@@ -89,16 +90,32 @@ static ptrdiff_t blocks_of(const sp_loop *l)
 
 static int sharing_of(const sp_run *run, sp_slices_kind kind)
 {
-    return kind == SP_SLICES_REPLICATED ? 1 : kind == SP_SLICES_HYBRID ? sp_run_neighbours(run) : sp_run_ranks(run);
+    return kind == SP_SLICES_REPLICATED ? 1 : kind == SP_SLICES_HYBRID ? sp_run_per_machine(run) : sp_run_ranks(run);
+}
+
+ptrdiff_t sp_crews_block(ptrdiff_t images)
+{
+    const ptrdiff_t even = (images + LEAST_BLOCKS - 1) / LEAST_BLOCKS;
+
+    return even < MOST_IN_BLOCK ? even : MOST_IN_BLOCK;
+}
+
+ptrdiff_t sp_crews_share(const sp_run *run, ptrdiff_t images)
+{
+    const ptrdiff_t each = sp_crews_block(images), blocks = (images + each - 1) / each, ranks = sp_run_ranks(run);
+    const ptrdiff_t most = (blocks + ranks - 1) / ranks * each;
+
+    return most < images ? most : images;
 }
 
 sp_status sp_crews_open(sp_loop *l)
 {
-    const ptrdiff_t images = l->state->images, even = (images + LEAST_BLOCKS - 1) / LEAST_BLOCKS;
+    const ptrdiff_t images = l->state->images, ranks = sp_run_ranks(l->crews.run);
     sp_crews *c = &l->crews;
+    sp_space *each = NULL;
     sp_status status = SP_OK;
 
-    c->per_block = even < MOST_IN_BLOCK ? even : MOST_IN_BLOCK;
+    c->per_block = sp_crews_block(images);
     c->sharing = sharing_of(c->run, l->state->settings.slices);
     SP_TRY(sp_space_new(c->run, images, c->per_block, &c->images));
     SP_TRY(sp_space_new(c->run, sp_space_blocks(c->images), 1, &c->blocks));
@@ -109,7 +126,32 @@ sp_status sp_crews_open(sp_loop *l)
     SP_TRY(sp_region_new(c->images, "orientation", sizeof(sp_quat), &c->orientation));
     SP_TRY(sp_region_new(c->images, "best", KEEP * sizeof(sp_candidate), &c->best));
     SP_TRY(sp_region_new(c->images, "better", KEEP * sizeof(sp_candidate), &c->better));
+    SP_TRY(sp_space_new(c->run, ranks, 1, &each));
+    SP_TRY(sp_region_new(each, "peak memory", sizeof(double), &c->peak));
+    SP_TRY(SP_ARRAY(l->state->peak_memory, ranks));
+    l->state->processes = ranks;
     SP_TRY(single(c->run, "mean", sp_image_file_map(l->file)->pixels, sizeof(double), &c->mean));
+done:
+    return status;
+}
+
+/* ---- memory ---- */
+
+static void measure_memory(sp_task *t)
+{
+    double *peak = sp_task_out(t, 0);
+
+    *peak = (double)sp_clock_peak_memory();
+}
+static const sp_task_type memory_task = {.name = "memory", .run = measure_memory, .privilege = {SP_WRITE}};
+
+sp_status sp_crews_measure_memory(sp_loop *l)
+{
+    sp_crews *c = &l->crews;
+    sp_status status = SP_OK;
+
+    sp_launch(c->run, .type = &memory_task, .points = {l->state->processes}, .argument = {sp_by_i(c->peak)});
+    SP_TRY(sp_run_gather(c->run, c->peak, l->state->peak_memory));
 done:
     return status;
 }
@@ -871,9 +913,10 @@ done:
 void sp_crews_close(sp_loop *l)
 {
     sp_crews *c = &l->crews;
-    sp_region *const lasting[] = {c->crew,        c->looked, c->mean,   c->sums, c->scale,  c->score,
-                                  c->orientation, c->best,   c->better, c->tile, c->scatter};
+    sp_region *const lasting[] = {c->crew,        c->looked, c->mean,   c->sums, c->scale,   c->score,
+                                  c->orientation, c->best,   c->better, c->tile, c->scatter, c->peak};
 
+    sp_run_fence(c->run); /* tasks that nobody has waited for, after a failure: they use the loop */
     free_stage(c);
     for (size_t i = 0; i < sizeof lasting / sizeof *lasting; i++) {
         sp_region_free(lasting[i]);

@@ -45,6 +45,7 @@ typedef struct sp_crews {
     sp_region *phased;    /* [1] sp_phase_result */
     sp_region *grid;      /* that patterns are cut from, of each rank */
     sp_region *tile;      /* features of directions, of each group of ranks that share them */
+    sp_region *peak;      /* by rank: the most memory that it has had */
 } sp_crews;
 
 typedef struct sp_loop sp_loop;
@@ -52,6 +53,10 @@ typedef struct sp_loop sp_loop;
 /* What does not depend on the images' content, on l->crews.run, which is not the loop's. All that follow fail with what
  * a task says (an image that cannot be read), SP_ERR_MEMORY. */
 sp_status sp_crews_open(sp_loop *l);
+
+/* How many images make a block; the most images that a rank will hold. */
+ptrdiff_t sp_crews_block(ptrdiff_t images);
+ptrdiff_t sp_crews_share(const sp_run *run, ptrdiff_t images);
 void sp_crews_close(sp_loop *l);
 
 /* First look: mean image, whether all values are counts, noise.   mean  out  [pixels of the detector] */
@@ -62,6 +67,9 @@ sp_status sp_crews_read(sp_loop *l);
 
 /* When the noise is known: the scale of each image, relative to their mean. */
 sp_status sp_crews_scale(sp_loop *l);
+
+/* The most memory that each rank has had so far -> the state. */
+sp_status sp_crews_measure_memory(sp_loop *l);
 
 /* Matchers by l->matching and l->polar. */
 sp_status sp_crews_equip(sp_loop *l);

@@ -19,10 +19,9 @@
 #include "phases/slice.h"
 
 enum {
-    BLOCK_BYTES = 64 << 20, /* images are read in blocks of this size */
-    CG_ITERATIONS = 20,     /* the residual is 1e-3 then; more only fits noise */
-    FINAL_STARTS = 3,       /* times the starts of a generation, in rounds, for the final phasing */
-    KEEP = 3,               /* candidates of the search that are refined */
+    CG_ITERATIONS = 20, /* the residual is 1e-3 then; more only fits noise */
+    FINAL_STARTS = 3,   /* times the starts of a generation, in rounds, for the final phasing */
+    KEEP = 3,           /* candidates of the search that are refined */
     MIN_IMAGES = 10,
     MAX_REFUSED = 3, /* in a row */
 };

@@ -162,6 +162,7 @@ static sp_status run_generation(sp_loop *l, sp_generation_hook *hook, void *cont
     l->now.score = sp_loop_mean_score(l);
     sp_loop_measure_change(l);
     SP_TRY(sp_loop_accept_or_refuse(l));
+    SP_TRY(sp_crews_measure_memory(l));
     sp_loop_lap(l, SP_PHASE_OTHER);
     l->state->history[l->state->generations++] = l->now;
     report_generation(l);
@@ -245,6 +246,7 @@ static sp_status finish(sp_loop *l)
     SP_TRY(sp_crews_phase(l, &phased));
     SP_TRY(sp_loop_check_interrupt(l, "the final phasing"));
     SP_TRY(sp_crews_average(l, &entered));
+    SP_TRY(sp_crews_measure_memory(l));
 
     sp_log_write(l->log, SP_LOG_INFO, "final phasing: residual %.4f, %d of %d starts agree", phased.residual, entered,
                  l->phasing.starts);
@@ -331,5 +333,6 @@ void sp_reconstruction_free(sp_reconstruction *result)
     sp_array_free(result->history);
     sp_array_free(result->prtf);
     sp_array_free(result->prtf_s);
+    sp_array_free(result->peak_memory);
     sp_array_free(result);
 }

@@ -100,6 +100,9 @@ typedef struct sp_reconstruction {
     double prtf_resolution; /* [m] first down-crossing of 1/e; 0 if never */
     double wall[SP_PHASES]; /* [s] totals */
     double cpu[SP_PHASES];  /* [s] */
+    ptrdiff_t processes;
+    double
+        *peak_memory; /* [processes] [byte] that each of them has had at once; those of a run that was resumed anew */
 } sp_reconstruction;
 
 typedef struct sp_loop sp_loop;             /* where a run stands. Opaque, for flow/checkpoint.h */
@@ -110,15 +113,17 @@ typedef struct sp_checkpoint sp_checkpoint; /* where a run stood. Opaque, see fl
  *   loop   for a checkpoint, from which the run can go on; NULL at the end */
 typedef sp_status sp_generation_hook(void *context, const sp_reconstruction *state, const sp_loop *loop);
 
-/* Memory that a run takes [byte]: total = fixed + images image + orientations orientation + edge^3 voxel. */
+/* Memory that each process takes [byte]: total = fixed + share image + orientations orientation + edge^3 voxel. */
 typedef struct sp_memory_plan {
     double total;
     double fixed; /* whatever the number of images; of the polar route as much as its budget allows */
     double image, orientation, voxel;
+    double share; /* [images] that the process with the most of them holds */
 } sp_memory_plan;
 
 /* From the shape of the data alone, as if no image could be packed. */
-sp_memory_plan sp_reconstruct_memory(const sp_image_file *file, const sp_reconstruct_settings *settings);
+sp_memory_plan sp_reconstruct_memory(const sp_run *run, const sp_image_file *file,
+                                     const sp_reconstruct_settings *settings);
 
 /* Reconstruct.
  *   run       on whose ranks and threads; every rank calls this alike

@@ -358,7 +358,11 @@ static void page_time(const sp_reconstruction *state, sp_text *text)
         sp_text_append(text, "  %-10s  %10.2f  %8.2f\n", sp_phase_names[i], state->wall[i], state->cpu[i]);
     }
     sp_text_append(text, "  %-10s  %10.2f  %8.2f\n", "all", total(state->wall), total(state->cpu));
-    sp_text_append(text, "\n  peak memory %.0f MB\n", (double)sp_clock_peak_memory() / 1e6);
+    sp_text_append(text, "\n  peak memory");
+    for (ptrdiff_t i = 0; i < state->processes; i++) {
+        sp_text_append(text, "%s %.0f", i > 0 ? "," : "", state->peak_memory[i] / 1e6);
+    }
+    sp_text_append(text, " MB%s\n", state->processes > 1 ? ", by process" : "");
 }
 
 void sp_report_page(const sp_run *run, const sp_reconstruction *state, sp_text *text)
@@ -483,6 +487,16 @@ static void show_json(void *json, const char *line)
     sp_json_text(json, NULL, line);
 }
 
+static double largest(const double *value, ptrdiff_t count)
+{
+    double most = 0.0;
+
+    for (ptrdiff_t i = 0; i < count; i++) {
+        most = fmax(most, value[i]);
+    }
+    return most;
+}
+
 void sp_report_json(const sp_run *run, const sp_reconstruction *state, sp_text *text)
 {
     sp_json json = sp_json_start(text);
@@ -507,6 +521,7 @@ void sp_report_json(const sp_run *run, const sp_reconstruction *state, sp_text *
     sp_json_object(&json, "time");
     json_times(state->wall, state->cpu, &json);
     sp_json_end(&json);
-    sp_json_integer(&json, "peak_memory", (int64_t)sp_clock_peak_memory());
+    sp_json_integer(&json, "peak_memory", (int64_t)largest(state->peak_memory, state->processes));
+    sp_json_reals(&json, "peak_memory_by_process", state->peak_memory, state->processes);
     sp_json_end(&json);
 }

@@ -16,7 +16,8 @@ enum {
 
 /* Memory [byte] */
 static const double PROGRAM_BYTES = 20e6;  /* the program, its libraries and threads */
-static const double OF_IMAGE = 300.0;      /* orientations, candidates, scores */
+static const double STARPU_BYTES = 40e6;   /* StarPU and MPI */
+static const double OF_IMAGE = 300.0;      /* orientations, candidates, scores: each process has those of all */
 static const double OF_ORIENTATION = 64.0; /* two grids, for a moment */
 static const double OF_PIXEL = 61.0;       /* of the detector: where it is, its factors, the mean image, its bin */
 static const double OF_BIN = 48.0;
@@ -44,26 +45,39 @@ typedef struct dimensions {
     double values;
 } dimensions;
 
-static sp_memory_plan plan_memory(const sp_reconstruct_settings *s, const dimensions *d)
+/* That of a block of images: of the polar route all blocks share what searches. */
+static double each_matcher(sp_match_settings match, ptrdiff_t bins, int threads)
+{
+    match.route = match.route == SP_MATCH_DENSE ? SP_MATCH_DENSE : SP_MATCH_NONE;
+    return sp_matcher_bytes(&match, 0, bins, threads);
+}
+
+static sp_memory_plan plan_memory(const sp_run *run, const sp_reconstruct_settings *s, const dimensions *d)
 {
     const double cube = (double)d->edge * (double)d->edge * (double)d->edge, images = (double)d->images;
-    const int threads = omp_get_max_threads();
+    const int threads = sp_run_threads(run), ranks = sp_run_ranks(run), starts = s->starts * FINAL_STARTS;
+    const int own = (starts + ranks - 1) / ranks; /* the densities of all come to one process in the end */
     const sp_match_settings match = match_settings(s, s->resolution > 0.0 ? 1.0 / s->resolution : INFINITY);
-    const double block = fmin((double)BLOCK_BYTES, 4.0 * images * (double)d->detector);
+    const ptrdiff_t share = sp_crews_share(run, d->images);
+    const double block = 4.0 * threads * (double)sp_crews_block(d->images) * (double)d->detector;
     const double model = sp_slicer_bytes(d->edge) + (double)sp_merger_bytes(d->edge) +
                          (double)sp_merge_lanes_bytes(d->edge, d->bins) +
-                         (double)sp_phaser_bytes(d->edge, s->starts * FINAL_STARTS, threads) + 5.0 * 4.0 * cube;
-    const double matcher = sp_matcher_bytes(&match, d->images, d->bins, threads);
-    const double work = fmax(block, matcher + model) - model; /* reading is over before the rest begins */
-    sp_memory_plan plan = {
-        .image = d->values / images + OF_IMAGE, .orientation = OF_ORIENTATION, .voxel = model / cube};
+                         (double)sp_phaser_bytes(d->edge, own, threads) + (5.0 + starts - own) * 4.0 * cube;
+    const double search = sp_matcher_bytes(&match, share, d->bins, threads);
+    const double matchers = (double)(share / sp_crews_block(d->images)) * each_matcher(match, d->bins, threads);
+    sp_memory_plan plan = {.image = d->values / images + OF_IMAGE,
+                           .orientation = OF_ORIENTATION,
+                           .voxel = model / cube,
+                           .share = (double)share};
 
-    plan.fixed = PROGRAM_BYTES + work + OF_PIXEL * (double)d->detector + OF_BIN * (double)d->bins;
-    plan.total = plan.fixed + images * plan.image + (double)s->orientations * plan.orientation + cube * plan.voxel;
+    plan.fixed = PROGRAM_BYTES + block + search + matchers + OF_PIXEL * (double)d->detector + OF_BIN * (double)d->bins +
+                 OF_IMAGE * (images - (double)share) + (ranks > 1 ? STARPU_BYTES : 0.0);
+    plan.total = plan.fixed + plan.share * plan.image + (double)s->orientations * plan.orientation + cube * plan.voxel;
     return plan;
 }
 
-sp_memory_plan sp_reconstruct_memory(const sp_image_file *file, const sp_reconstruct_settings *settings)
+sp_memory_plan sp_reconstruct_memory(const sp_run *run, const sp_image_file *file,
+                                     const sp_reconstruct_settings *settings)
 {
     const sp_detector_map *map = sp_image_file_map(file);
     const int bin = settings->binning > 0 ? settings->binning : 1;
@@ -73,7 +87,7 @@ sp_memory_plan sp_reconstruct_memory(const sp_image_file *file, const sp_reconst
                     .edge = settings->grid > 0 ? settings->grid : 64};
 
     d.values = 4.0 * (double)d.images * (double)d.bins;
-    return plan_memory(settings, &d);
+    return plan_memory(run, settings, &d);
 }
 
 /* Says what the run will take, and refuses where that is more than there is besides what the images hold already. */
@@ -84,18 +98,23 @@ static sp_status check_memory(const sp_loop *l)
                           .detector = l->patterns.source_count,
                           .edge = l->state->edge,
                           .values = l->values};
-    const sp_memory_plan plan = plan_memory(&l->state->settings, &d);
-    const double need = plan.total - d.values, have = (double)sp_memory_available();
+    const sp_run *run = l->crews.run;
+    const sp_memory_plan plan = plan_memory(run, &l->state->settings, &d);
+    const double need = sp_run_neighbours(run) * (plan.total - plan.share * d.values / (double)d.images);
+    const double have = (double)sp_memory_available();
     sp_status status = SP_OK;
 
     sp_log_info(l->log,
-                "memory: about %.0f MB, with %.0f bytes for each image, %.0f for each orientation, %.0f for each voxel",
-                plan.total / 1e6, plan.image, plan.orientation, plan.voxel);
+                "memory: about %.0f MB%s, with %.0f bytes for each of %.0f images, %.0f for each orientation, %.0f for "
+                "each voxel",
+                plan.total / 1e6, sp_run_ranks(run) > 1 ? " in each process" : "", plan.image, plan.share,
+                plan.orientation, plan.voxel);
     SP_REQUIRE(have == 0.0 || need <= have, SP_ERR_MEMORY,
-               "the run needs %.1f GB of memory and %.1f GB are free: lower --resolution, or raise --binning",
+               "the run needs %.1f GB of memory on this machine and %.1f GB are free: lower --resolution, or raise "
+               "--binning",
                need / 1e9, have / 1e9);
 done:
-    return status;
+    return sp_run_agree(l->crews.run, status);
 }
 
 /* The phasing schedule: 10 cycles of 20 RAAR and 10 error-reduction steps; long enough for all starts to agree. */
@@ -249,8 +268,8 @@ done:
 
 void sp_loop_clear(sp_loop *l)
 {
-    sp_array_free(l->correction);
     sp_crews_close(l);
+    sp_array_free(l->correction);
     sp_patterns_clear(&l->patterns);
     free_model(l);
     sp_polar_free(l->polar);

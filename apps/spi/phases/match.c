@@ -220,6 +220,9 @@ double sp_matcher_bytes(const sp_match_settings *settings, ptrdiff_t images, ptr
     const double residue = 16.0 * (ASSESSED + 1) * sqrt((double)pixels); /* shells: at most a radius' worth of pixels */
     const double own = 4.0 * (double)pixels * (SCRATCH * threads + 3) + residue;
 
+    if (settings->route == SP_MATCH_NONE) {
+        return own;
+    }
     return own +
            (polar_floats(settings, settings->s_max, pixels) > 0.0
                 ? sp_polar_bytes(settings->s_max, settings->diameter, images, pixels, SP_MATCH_POLAR_BUDGET, threads)

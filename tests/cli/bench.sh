@@ -54,8 +54,8 @@ grep -q '^not complete' out || { cat out err; fail "does not say that it is not 
 "$spica" bench --quick --quiet match phases >phases.txt
 grep -q '^match .*polar route' phases.txt
 grep -q 'same best orientation' phases.txt
-for phase in slice match merge phase; do
-    grep -q "^phases *$phase:" phases.txt || { cat phases.txt; fail "no row of $phase"; }
+for phase in read merge phase search "all of it"; do
+    grep -q "^phases *$phase " phases.txt || { cat phases.txt; fail "no row of $phase"; }
 done
 
 # whole reconstructions, and nothing left behind by them

@@ -2,19 +2,12 @@
 /* Whole reconstructions: how time and memory grow with the number of images, of orientations, with the grid and with
  * the threads. All for the same few generations, since how many a run needs is a matter of luck. */
 #include <math.h>
-#include <omp.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
-#include "base/clock.h"
-#include "base/files.h"
-#include "base/memory.h"
-#include "bench/experiment.h"
 #include "bench/parts.h"
-#include "flow/reconstruct.h"
+#include "bench/whole.h"
 
-enum { MOST_RUNS = 16, FACTORS = 4 };
+enum { MOST_RUNS = 16 };
 
 typedef struct dimensions {
     ptrdiff_t pixels, images, orientations;
@@ -29,16 +22,13 @@ static const dimensions quick_size = {
 typedef struct run {
     ptrdiff_t images, orientations;
     int grid, threads;
-    double wall, cpu; /* [s] */
-    double peak;      /* [byte] */
+    sp_whole_cost cost;
 } run;
 
 typedef struct series {
     sp_bench *bench;
     const dimensions *size;
-    char folder[64];
-    char path[FACTORS][96]; /* files with 1, 2, 4, 8 times the images */
-    int files;
+    sp_whole_files files; /* with 1, 2, 4, 8 times the images */
     run run[MOST_RUNS];
     int runs;
     sp_progress *progress;
@@ -80,44 +70,13 @@ static ptrdiff_t cost(const run *r)
     return (ptrdiff_t)ceil(phasing + matching + 0.02 * (double)r->images);
 }
 
-/* ---- the files ---- */
-
-static sp_status make_files(series *s)
-{
-    const char *parent = getenv("TMPDIR");
-    sp_experiment experiment = {.diameter = 0.0};
-    sp_status status = SP_OK;
-
-    snprintf(s->folder, sizeof s->folder, "%.32s/spica-bench.XXXXXX", parent ? parent : "/tmp");
-    SP_REQUIRE(mkdtemp(s->folder), SP_ERR_OUTPUT, "%s: cannot make a folder for images", s->folder);
-    SP_TRY(sp_experiment_init(s->size->pixels, &experiment));
-    for (int i = 0; i < FACTORS; i++) {
-        snprintf(s->path[i], sizeof s->path[i], "%s/images%d.h5", s->folder, i);
-        SP_TRY(sp_experiment_write(&experiment, s->size->images << i, s->path[i]));
-        s->files++;
-    }
-done:
-    sp_experiment_clear(&experiment);
-    return status;
-}
-
-static void remove_files(const series *s)
-{
-    for (int i = 0; i < s->files; i++) {
-        unlink(s->path[i]);
-    }
-    rmdir(s->folder);
-}
-
 /* ---- runs ---- */
 
 static sp_status do_run(series *s, run *r)
 {
     sp_reconstruct_settings settings = sp_reconstruct_defaults();
     sp_reconstruction *result = NULL;
-    sp_image_file *file = NULL;
     int which = 0;
-    sp_run *engine = NULL;
     sp_status status = SP_OK;
 
     while (s->size->images << which < r->images) {
@@ -128,23 +87,10 @@ static sp_status do_run(series *s, run *r)
     settings.orientations = (int)r->orientations;
     settings.generations = s->size->generations;
     settings.starts = s->size->starts > 0 ? s->size->starts : settings.starts;
-    omp_set_num_threads(r->threads);
-    sp_clock_forget_peak_memory();
-    const double wall = sp_clock_wall(), cpu = sp_clock_cpu();
-
-    SP_TRY(sp_run_new(&(sp_run_settings){.threads = r->threads}, &engine));
-    SP_TRY(sp_image_file_open(s->path[which], &file));
-    SP_TRY(sp_reconstruct(engine, file, &settings, NULL, NULL, NULL, NULL, &result));
-    r->wall = sp_clock_wall() - wall;
-    r->cpu = sp_clock_cpu() - cpu;
-    r->peak = (double)sp_clock_peak_memory();
-    SP_REQUIRE(isfinite(result->history[0].score), SP_ERR_NUMERIC, "a reconstruction ends without a score");
+    SP_TRY(sp_whole_run(s->files.path[which], &settings, r->threads, &r->cost, &result));
     sp_progress_add(s->progress, cost(r));
 done:
-    omp_set_num_threads(s->bench->machine.threads);
-    sp_run_free(engine);
     sp_reconstruction_free(result);
-    sp_image_file_close(file);
     return status;
 }
 
@@ -155,25 +101,28 @@ static void add_row(series *s, const run *r)
                              r->orientations, r->grid);
 
     row->kernels = sp_isa_name(s->bench->machine.isa);
-    row->seconds = (sp_quartiles){.median = r->wall, .low = r->wall, .high = r->wall};
-    row->rate = r->cpu;
+    row->seconds = (sp_quartiles){.median = r->cost.wall, .low = r->cost.wall, .high = r->cost.wall};
+    row->rate = r->cost.cpu;
     row->unit = "CPU s";
-    row->bytes = r->peak;
+    row->bytes = r->cost.peak;
     snprintf(row->note, sizeof row->note, "peak memory %.0f MB; %.2f times the CPU time of the smallest run",
-             1e-6 * r->peak, r->cpu / first->cpu);
+             1e-6 * r->cost.peak, r->cost.cpu / first->cost.cpu);
 }
 
 sp_status sp_bench_scaling(sp_bench *bench)
 {
     series s = {.bench = bench, .size = bench->settings.quick ? &quick_size : &full_size};
-    ptrdiff_t all = 0;
+    ptrdiff_t all = 0, images[SP_WHOLE_FILES];
     sp_status status = SP_OK;
 
     plan_runs(&s);
     for (int i = 0; i < s.runs; i++) {
         all += cost(&s.run[i]);
     }
-    SP_TRY(make_files(&s));
+    for (int i = 0; i < SP_WHOLE_FILES; i++) {
+        images[i] = s.size->images << i;
+    }
+    SP_TRY(sp_whole_files_init(s.size->pixels, images, SP_WHOLE_FILES, &s.files));
     SP_TRY(sp_progress_new(bench->log, "whole reconstructions", all, &s.progress));
     for (int i = 0; i < s.runs; i++) {
         SP_TRY(do_run(&s, &s.run[i]));
@@ -181,6 +130,6 @@ sp_status sp_bench_scaling(sp_bench *bench)
     }
 done:
     sp_progress_free(s.progress);
-    remove_files(&s);
+    sp_whole_files_clear(&s.files);
     return status;
 }

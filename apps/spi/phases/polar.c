@@ -703,7 +703,9 @@ static void compare(const sp_polar_images *self, ptrdiff_t tile, const float *fe
     const float *bias = features + TILE * row_floats(polar) + at * SP_POLAR_ANGLES;
     float *half = scratch, *value = half + IMAGES * each;
 
-    correlate(polar, features + at * row_floats(polar), self->coefficient + n * row_floats(polar), IMAGES, half);
+    const ptrdiff_t together = polar->kernels->images, rows = (last - n + together - 1) / together * together;
+
+    correlate(polar, features + at * row_floats(polar), self->coefficient + n * row_floats(polar), rows, half);
     for (ptrdiff_t i = n; i < last; i++) {
         sp_candidate *best = sp_shortlist_of(out, self->first + i);
 

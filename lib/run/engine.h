@@ -187,9 +187,9 @@ struct sp_run {
 sp_work *sp_work_new(sp_run *run, const sp_task_type *type, const char *file, int line, int uses);
 void sp_work_free(sp_work *work);
 
-/* Runs the work's function on its blocks, unless the run has failed. `worker`: 0 .. SP_RUN_WORKERS - 1, one work at a
- * time each. */
-void sp_work_do(sp_work *work, int worker);
+/* Runs the work's function, the one for processors or that for CUDA, on its blocks, unless the run has failed.
+ * `worker`: 0 .. SP_RUN_WORKERS - 1, one work at a time each. */
+void sp_work_do(sp_work *work, void (*run)(sp_task *task), int worker);
 
 /* Keeps an event of a run that keeps times. */
 void sp_run_note(sp_run *run, const char *name, const ptrdiff_t point[2], int64_t bytes, int worker, double begin,

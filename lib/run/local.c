@@ -41,7 +41,7 @@ static void run_work(sp_work *work, int worker)
         ready = work->data[i] != NULL;
     }
     if (ready) {
-        sp_work_do(work, worker);
+        sp_work_do(work, work->type->run, worker);
     }
     sp_work_free(work);
 }

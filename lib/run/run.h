@@ -137,7 +137,8 @@ typedef struct sp_least_element {
 typedef struct sp_task_type {
     const char *name;
     void (*run)(sp_task *task);
-    void (*run_cuda)(sp_task *task); /* the same on a CUDA device; or NULL */
+    void (*run_cuda)(sp_task *task); /* the same with blocks in the memory of a CUDA device, done when it returns; or
+                                        NULL. Not taken for tasks with objects, nor where a sum begins */
     sp_privilege privilege[SP_TASK_ARGUMENTS];
     int priority;  /* higher ones first, where there is a choice */
     bool threaded; /* it makes use of several threads by itself (OpenMP) */

@@ -42,6 +42,9 @@ typedef struct starpu_state {
 } starpu_state;
 
 static void run_on_cpu(void *buffers[], void *argument);
+#ifdef STARPU_USE_CUDA
+static void run_on_cuda(void *buffers[], void *argument);
+#endif
 
 /* ---- start and end ---- */
 
@@ -154,8 +157,12 @@ static sp_status start(sp_run *run)
     conf.catch_signals = 0; /* they are the program's */
     conf.sched_policy_name = getenv("STARPU_SCHED") ? NULL : "prio";
     self->threads_of_worker = run->threads / conf.ncpus;
-    self->codelet =
-        (struct starpu_codelet){.cpu_funcs = {run_on_cpu}, .nbuffers = STARPU_VARIABLE_NBUFFERS, .name = "work"};
+    self->codelet = (struct starpu_codelet){.cpu_funcs = {run_on_cpu},
+#ifdef STARPU_USE_CUDA
+                                            .cuda_funcs = {run_on_cuda},
+#endif
+                                            .nbuffers = STARPU_VARIABLE_NBUFFERS,
+                                            .name = "work"};
     outcome = self->mpi ? starpu_mpi_init_conf(NULL, NULL, 0, MPI_COMM_WORLD, &conf) : starpu_init(&conf);
     SP_REQUIRE(outcome == 0, SP_ERR_USAGE, "StarPU does not start (%s)", strerror(-outcome));
     run->engine = self;
@@ -342,16 +349,44 @@ done:
 
 /* ---- works ---- */
 
+static void run_with(sp_work *work, void *buffers[], void (*run)(sp_task *task))
+{
+    for (int i = 0; i < work->uses; i++) {
+        work->data[i] = pointer_to(buffers[i]);
+    }
+    sp_work_do(work, run, starpu_worker_get_id());
+}
+
 static void run_on_cpu(void *buffers[], void *argument)
 {
     sp_work *work = argument;
     const starpu_state *self = work->run->engine;
 
     omp_set_num_threads(self->threads_of_worker);
-    for (int i = 0; i < work->uses; i++) {
-        work->data[i] = pointer_to(buffers[i]);
+    run_with(work, buffers, work->type->run);
+}
+
+#ifdef STARPU_USE_CUDA
+static void run_on_cuda(void *buffers[], void *argument)
+{
+    sp_work *work = argument;
+
+    run_with(work, buffers, work->type->run_cuda);
+}
+#endif
+
+/* Objects, and the beginnings of sums, are made by processors. */
+static bool is_for_cuda(const sp_work *work)
+{
+    bool plain = work->type->run_cuda != NULL;
+
+    for (int k = 0; k < SP_TASK_ARGUMENTS; k++) {
+        plain = plain && !work->argument[k].is_object;
     }
-    sp_work_do(work, starpu_worker_get_id());
+    for (int i = 0; i < work->uses; i++) {
+        plain = plain && !work->use[i].reduction;
+    }
+    return plain;
 }
 
 static void end_of_work(void *argument)
@@ -414,6 +449,7 @@ static void submit_one(sp_run *run, sp_work *work)
     struct starpu_task *task = starpu_task_create();
 
     task->cl = &self->codelet;
+    task->where = is_for_cuda(work) ? STARPU_CPU | STARPU_CUDA : STARPU_CPU;
     task->name = work->type->name;
     task->priority = work->type->priority;
     task->nbuffers = work->uses;

@@ -246,7 +246,7 @@ static void *scratch_for(const sp_work *work, sp_scratch *scratch)
     return scratch->room;
 }
 
-void sp_work_do(sp_work *work, int worker)
+void sp_work_do(sp_work *work, void (*run_task)(sp_task *task), int worker)
 {
     sp_run *run = work->run;
     sp_task task = {.work = work, .scratch = scratch_for(work, &run->scratch[worker % SP_RUN_WORKERS])};
@@ -264,7 +264,7 @@ void sp_work_do(sp_work *work, int worker)
             work->use[i].reduction->begin(work->data[i], work->use[i].bytes);
         }
     }
-    work->type->run(&task);
+    run_task(&task);
     atomic_store(&duty->work, NULL);
     sp_run_note(run, work->type->name, work->point, 0, worker, begin, sp_run_time(run));
 }

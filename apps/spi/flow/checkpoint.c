@@ -56,7 +56,7 @@ static const sp_field state_fields[] = {
     {0},
 };
 
-/* Of each generation: sp_generation_fields, and the times, one of which tells whether it was refined. */
+/* Of each generation: sp_generation_fields, and the times. */
 static const sp_field time_fields[] = {TIMES(sp_generation, wall), TIMES(sp_generation, cpu), {0}};
 
 typedef enum part_owner { OF_LOOP, OF_STATE } part_owner;

@@ -36,6 +36,7 @@ const sp_field sp_setting_fields[] = {
 const sp_field sp_generation_fields[] = {
     GENERATION(generation, "", SP_FIELD_INT),
     GENERATION(accepted, "", SP_FIELD_FLAG),
+    GENERATION(refined, "", SP_FIELD_FLAG),
     GENERATION(score, "", SP_FIELD_REAL),
     GENERATION(phasing_residual, "", SP_FIELD_REAL),
     GENERATION(support_volume, "m^3", SP_FIELD_REAL),

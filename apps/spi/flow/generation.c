@@ -68,8 +68,9 @@ sp_status sp_loop_match(sp_loop *l)
     sp_status status = SP_OK;
 
     l->now.orientations = l->grid.count;
+    l->now.refined = l->refining;
     SP_TRY(sp_crews_search(l));
-    if (l->refining) {
+    if (l->now.refined) {
         sp_loop_lap(l, SP_PHASE_SEARCH);
         SP_TRY(sp_crews_refine(l));
         sp_loop_lap(l, SP_PHASE_REFINE);
@@ -128,8 +129,7 @@ double sp_loop_mean_score(const sp_loop *l)
 
 bool sp_loop_same_stage(const sp_loop *l, const sp_generation *h)
 {
-    return h->resolution == l->now.resolution &&
-           (h->wall[SP_PHASE_REFINE] > 0.0) == (l->now.wall[SP_PHASE_REFINE] > 0.0);
+    return h->resolution == l->now.resolution && h->refined == l->now.refined;
 }
 
 double sp_loop_best_score(const sp_loop *l)

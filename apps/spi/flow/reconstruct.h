@@ -56,6 +56,7 @@ extern const char *const sp_phase_names[SP_PHASES];
 typedef struct sp_generation {
     int generation;            /* 0 based */
     bool accepted;             /* false: refused, the state before was kept */
+    bool refined;              /* orientations between the points of the grid */
     double score;              /* mean score of the images, after refinement where there was one */
     double phasing_residual;   /* see phases/phase.h */
     double support_volume;     /* [m^3] */

@@ -329,6 +329,21 @@ bool sp_run_under_mpirun(void)
     return false;
 }
 
+/* That mpirun, or the like, has started. */
+static long processes_of_job(void)
+{
+    static const char *const sizes[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"};
+
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const char *size = getenv(sizes[i]);
+
+        if (size) {
+            return strtol(size, NULL, 10);
+        }
+    }
+    return 1;
+}
+
 static const sp_engine_calls *calls_of(sp_engine engine)
 {
     return engine == SP_ENGINE_LOCAL ? &sp_engine_local : sp_engine_starpu();
@@ -342,6 +357,9 @@ sp_status sp_run_new(const sp_run_settings *settings, sp_run **run)
 
     SP_REQUIRE(calls_of(settings->engine), SP_ERR_USAGE,
                "this program was built without StarPU: install libstarpu-dev and libopenmpi-dev, and build again");
+    SP_REQUIRE(settings->engine != SP_ENGINE_LOCAL || processes_of_job() <= 1, SP_ERR_USAGE,
+               "mpirun has started %ld processes, and each would do all of the work: use --engine starpu",
+               processes_of_job());
     SP_TRY(SP_ARRAY(self, 1));
     self->settings = *settings;
     pthread_mutex_init(&self->lock, NULL);

@@ -54,8 +54,8 @@ typedef struct sp_run_settings {
 } sp_run_settings;
 
 /* Starts an engine. Free with sp_run_free(), which waits for what was launched and frees all spaces and regions.
- * Fails with SP_ERR_USAGE (an engine that this program was built without, or that cannot start here; the reason says
- * why), SP_ERR_MEMORY. */
+ * Fails with SP_ERR_USAGE (an engine that this program was built without, or that cannot start here; the local one as
+ * one of several processes; the reason says why), SP_ERR_MEMORY. */
 sp_status sp_run_new(const sp_run_settings *settings, sp_run **run);
 void sp_run_free(sp_run *run); /* NULL is fine */
 

@@ -14,12 +14,14 @@ const sp_engine_calls *sp_engine_starpu(void)
 #else
 
 #include <errno.h>
+#include <fcntl.h>
 #include <omp.h>
 #include <sched.h>
 #include <starpu_mpi.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -48,34 +50,61 @@ static void run_on_cuda(void *buffers[], void *argument);
 
 /* ---- start and end ---- */
 
+/* Can StarPU keep its files in this folder, which may have to be made? It aborts where it cannot. */
+static bool can_keep_files(const char *home)
+{
+    char path[NAME_LENGTH];
+
+    mkdir(home, 0700); /* it may be there */
+    return snprintf(path, sizeof path, "%s/.starpu", home) < (int)sizeof path &&
+           (mkdir(path, 0700) == 0 || errno == EEXIST) && access(path, R_OK | W_OK | X_OK) == 0;
+}
+
 /* StarPU keeps measurements of the machine in its home; ranks of one node would race for them, and not every account
  * has a place to write. */
-static sp_status choose_home(bool mpi)
+static sp_status choose_home(void)
 {
-    const char *temporary = getenv("TMPDIR"), *home = getenv("HOME"), *local = getenv("OMPI_COMM_WORLD_LOCAL_RANK");
+    const char *chosen = getenv("STARPU_HOME"), *local = getenv("OMPI_COMM_WORLD_LOCAL_RANK");
+    const char *const places[] = {getenv("TMPDIR"), "/tmp", "/var/tmp", getenv("HOME")};
     char path[NAME_LENGTH];
     sp_status status = SP_OK;
 
-    if (getenv("STARPU_HOME") || (!mpi && home && access(home, W_OK) == 0)) {
-        return SP_OK;
+    SP_REQUIRE(!chosen || can_keep_files(chosen), SP_ERR_USAGE,
+               "StarPU needs a folder to write, and STARPU_HOME = %s is none", chosen);
+    for (size_t i = 0; i < sizeof places / sizeof *places && !chosen; i++) {
+        snprintf(path, sizeof path, "%s/spica-starpu-%ld-%s", places[i] ? places[i] : "/tmp", (long)getuid(),
+                 local ? local : "0");
+        chosen = can_keep_files(path) ? path : NULL;
     }
-    snprintf(path, sizeof path, "%s/spica-starpu-%ld-%s", temporary ? temporary : "/tmp", (long)getuid(),
-             local ? local : "0");
-    SP_REQUIRE(mkdir(path, 0700) == 0 || errno == EEXIST, SP_ERR_USAGE,
-               "StarPU needs a folder to write, and %s cannot be made: set STARPU_HOME", path);
-    setenv("STARPU_HOME", path, 1);
+    SP_REQUIRE(chosen, SP_ERR_USAGE,
+               "StarPU needs a folder to write: neither TMPDIR, /tmp, /var/tmp nor HOME is one; set STARPU_HOME");
+    setenv("STARPU_HOME", chosen, 1);
 done:
     return status;
 }
 
+/* Holds off other runs of the account that start on this machine: they share the folder. -1: nothing is held. */
+static int lock_home(void)
+{
+    char path[NAME_LENGTH];
+
+    snprintf(path, sizeof path, "%s/lock", getenv("STARPU_HOME"));
+    const int lock = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+
+    if (lock >= 0) {
+        flock(lock, LOCK_EX);
+    }
+    return lock;
+}
+
 /* What StarPU reads from the environment alone; what the user has set stays. */
-static sp_status prepare_environment(bool mpi)
+static sp_status prepare_environment(void)
 {
     sp_status status = SP_OK;
 
     SP_REQUIRE(access("/sys/devices/system/cpu", R_OK) == 0, SP_ERR_USAGE,
-               "StarPU cannot start where there is no /sys: use --engine local");
-    SP_TRY(choose_home(mpi));
+               "StarPU cannot start where there is no /sys: use one process, and --engine local");
+    SP_TRY(choose_home());
     setenv("STARPU_SILENT", "1", 0);
     setenv("STARPU_WORKERS_GETBIND", "1", 0);
     setenv("STARPU_WORKERS_NOBIND", "1", 0); /* mpirun or the batch system has bound the process */
@@ -139,7 +168,7 @@ static sp_status start(sp_run *run)
 {
     struct starpu_conf conf;
     starpu_state *self = NULL;
-    int outcome;
+    int outcome, lock;
     sp_status status = SP_OK;
 
     SP_TRY(SP_ARRAY(self, 1));
@@ -147,7 +176,7 @@ static sp_status start(sp_run *run)
     run->rank = 0;
     run->ranks = run->neighbours = run->per_machine = 1;
     run->threads = run->settings.threads > 0 ? run->settings.threads : processors_of_rank();
-    SP_TRY(prepare_environment(self->mpi));
+    SP_TRY(prepare_environment());
     if (self->mpi) {
         SP_TRY(start_mpi(run, self));
     }
@@ -163,7 +192,9 @@ static sp_status start(sp_run *run)
 #endif
                                             .nbuffers = STARPU_VARIABLE_NBUFFERS,
                                             .name = "work"};
+    lock = lock_home();
     outcome = self->mpi ? starpu_mpi_init_conf(NULL, NULL, 0, MPI_COMM_WORLD, &conf) : starpu_init(&conf);
+    close(lock);
     SP_REQUIRE(outcome == 0, SP_ERR_USAGE, "StarPU does not start (%s)", strerror(-outcome));
     run->engine = self;
     self = NULL;

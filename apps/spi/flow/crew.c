@@ -460,7 +460,7 @@ static sp_status make_tiles(sp_loop *l)
     return c->tile ? SP_OK : grouped(c->run, "tile", TILES, sp_polar_tile_floats(l->polar), c->sharing, &c->tile);
 }
 
-/* Blocks whose transforms fit the budget: so many are searched at a time. */
+/* Blocks of a rank whose transforms fit its budget: so many of each rank are searched at a time. */
 static ptrdiff_t blocks_at_once(const sp_loop *l)
 {
     const double each =
@@ -470,40 +470,101 @@ static ptrdiff_t blocks_at_once(const sp_loop *l)
     return most < (double)blocks_of(l) ? (ptrdiff_t)most : blocks_of(l);
 }
 
-/* Blocks first .. first + count - 1 against the whole grid. */
-static void search_wave(sp_loop *l, ptrdiff_t first, ptrdiff_t count)
+/* Blocks that live on one rank, at most. */
+static ptrdiff_t blocks_of_rank(const sp_loop *l)
+{
+    const ptrdiff_t ranks = sp_run_ranks(l->crews.run);
+
+    return (blocks_of(l) + ranks - 1) / ranks;
+}
+
+/* First block of a rank: block b of B lives on rank b ranks / B. */
+static ptrdiff_t first_of_rank(const sp_loop *l, ptrdiff_t rank)
+{
+    const ptrdiff_t ranks = sp_run_ranks(l->crews.run);
+
+    return (rank * blocks_of(l) + ranks - 1) / ranks;
+}
+
+/* Some blocks of one rank. */
+typedef struct stretch {
+    ptrdiff_t first, count;
+} stretch;
+
+/* Wave number `wave` on this rank, `most` blocks at most. */
+static stretch stretch_of(const sp_loop *l, ptrdiff_t rank, ptrdiff_t wave, ptrdiff_t most)
+{
+    const ptrdiff_t first = first_of_rank(l, rank) + wave * most, left = first_of_rank(l, rank + 1) - first;
+
+    return (stretch){first, left < most ? left : most};
+}
+
+/* A launch on some blocks. */
+static void launch_stretch(sp_loop *l, stretch s, sp_launch_description launch)
+{
+    launch.points[0] = s.count;
+    for (int k = 0; k < SP_TASK_ARGUMENTS; k++) {
+        if (launch.argument[k].region && launch.argument[k].selector == SP_BY_I) {
+            launch.argument[k].block = s.first;
+        }
+    }
+    sp_run_launch(l->crews.run, __FILE__, __LINE__, &launch);
+}
+
+/* A launch on the blocks of a wave: rank by rank, unless all blocks are in it. */
+static void launch_wave(sp_loop *l, ptrdiff_t wave, ptrdiff_t most, sp_launch_description launch)
+{
+    if (most >= blocks_of_rank(l)) {
+        launch_stretch(l, (stretch){0, blocks_of(l)}, launch);
+        return;
+    }
+    for (ptrdiff_t rank = 0; rank < sp_run_ranks(l->crews.run); rank++) {
+        const stretch s = stretch_of(l, rank, wave, most);
+
+        if (s.count > 0) {
+            launch_stretch(l, s, launch);
+        }
+    }
+}
+
+/* `most` blocks of each rank against the whole grid. */
+static void search_wave(sp_loop *l, ptrdiff_t wave, ptrdiff_t most)
 {
     sp_crews *c = &l->crews;
-    const sp_argument crew = sp_from(sp_by_i(c->crew), first), best = sp_from(sp_by_i(c->best), first),
-                      better = sp_from(sp_by_i(c->better), first);
+    const sp_argument crew = sp_by_i(c->crew), best = sp_by_i(c->best), better = sp_by_i(c->better);
     const size_t scratch = (size_t)sp_polar_scratch(l->polar) * sizeof(float);
     order o = {.loop = l};
 
-    sp_launch(c->run, .type = &transform_task, .points = {count}, .argument = {crew, best}, SP_VALUES(o),
-              .scratch = scratch);
+    launch_wave(
+        l, wave, most,
+        (sp_launch_description){.type = &transform_task, .argument = {crew, best}, SP_VALUES(o), .scratch = scratch});
     for (o.first = 0; o.first < sp_polar_tiles(l->polar); o.first += TILES) {
         const ptrdiff_t left = sp_polar_tiles(l->polar) - o.first, tiles = left < TILES ? left : TILES;
 
         sp_launch(c->run, .type = &slice_task, .points = {tiles}, .argument = {sp_at(c->grid, 0), sp_by_i(c->tile)},
                   SP_VALUES(o), .scratch = scratch);
-        sp_launch(c->run, .type = &match_task, .points = {count, tiles},
-                  .argument = {crew, sp_by_j(c->tile), best, sp_into(better, &best_of_all)}, SP_VALUES(o),
-                  .scratch = scratch);
-        sp_launch(c->run, .type = &keep_task, .points = {count}, .argument = {better, best});
-    }
-    if (count < blocks_of(l)) {
-        sp_launch(c->run, .type = &forget_task, .points = {count}, .argument = {crew});
+        launch_wave(l, wave, most,
+                    (sp_launch_description){.type = &match_task,
+                                            .points = {0, tiles},
+                                            .argument = {crew, sp_by_j(c->tile), best, sp_into(better, &best_of_all)},
+                                            SP_VALUES(o),
+                                            .scratch = scratch});
+        launch_wave(l, wave, most, (sp_launch_description){.type = &keep_task, .argument = {better, best}});
     }
 }
 
 static sp_status search_by_tiles(sp_loop *l)
 {
-    const ptrdiff_t wave = blocks_at_once(l), blocks = blocks_of(l);
+    const ptrdiff_t most = blocks_at_once(l);
     sp_status status = SP_OK;
 
     SP_TRY(make_tiles(l));
-    for (ptrdiff_t first = 0; first < blocks; first += wave) {
-        search_wave(l, first, blocks - first < wave ? blocks - first : wave);
+    for (ptrdiff_t wave = 0; wave * most < blocks_of_rank(l); wave++) {
+        search_wave(l, wave, most);
+        if (most < blocks_of_rank(l)) {
+            launch_wave(l, wave, most,
+                        (sp_launch_description){.type = &forget_task, .argument = {sp_by_i(l->crews.crew)}});
+        }
     }
 done:
     return status;

@@ -344,6 +344,11 @@ static const sp_engine_calls *calls_of(sp_engine engine)
     return engine == SP_ENGINE_LOCAL ? &sp_engine_local : sp_engine_starpu();
 }
 
+bool sp_run_engine_is_there(sp_engine engine)
+{
+    return calls_of(engine) != NULL;
+}
+
 sp_status sp_run_new(const sp_run_settings *settings, sp_run **run)
 {
     sp_status status = SP_OK;

@@ -251,7 +251,7 @@ static void append_kinds(const history *h, double layer, sp_text *table)
     for (ptrdiff_t i = 0; i < h->events; i++) {
         const sp_event *event = &h->event[i];
         const double seconds = event->end - event->begin;
-        kind *k = event->worker == SP_ROW_MESSAGES  ? &moved
+        kind *k = event->worker == SP_ROW_MESSAGES   ? &moved
                   : event->worker == SP_ROW_PROGRAM  ? &waited
                   : event->worker == SP_ROW_LAUNCHES ? &launched
                                                      : kind_of(kinds, &count, event->name);
@@ -271,7 +271,8 @@ static void append_kinds(const history *h, double layer, sp_text *table)
     sp_text_append(table, "%-16s %8s %10.3f %6.1f%%\n", "idle", "", all - busy, 100.0 * (all - busy) / all);
     sp_text_append(table, "the program waited %.3f s in %td places; %td blocks moved, %.1f MB\n", waited.seconds,
                    waited.count, moved.count, moved.bytes / 1e6);
-    sp_text_append(table, "%td launches took %.3f s; the layer: %.3f s, %.2f %% of the time, in which nothing else ran\n",
+    sp_text_append(table,
+                   "%td launches took %.3f s; the layer: %.3f s, %.2f %% of the time, in which nothing else ran\n",
                    launched.count, launched.seconds, layer, 100.0 * layer / h->seconds);
 }
 

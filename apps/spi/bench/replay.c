@@ -11,10 +11,10 @@
 
 struct sp_replay {
     sp_replay_machine machine;
-    double common;   /* [s] to be added to all clocks of programs */
-    double *program; /* [ranks] less `common` */
-    double *worker;  /* [ranks][workers] when it is free, like all that follow */
-    double *core;    /* [hosts][cores] */
+    double common;    /* [s] to be added to all clocks of programs */
+    double *program;  /* [ranks] less `common` */
+    double *worker;   /* [ranks][workers] when it is free, like all that follow */
+    double *core;     /* [hosts][cores] */
     double *out, *in; /* [ranks] */
     double *last;     /* [ranks] end of its last work or message */
     double busy;
@@ -28,8 +28,8 @@ struct sp_replay {
 
 /* What is known of a block, at its block->data. */
 typedef struct account {
-    double ready; /* on its owner */
-    double used;  /* by the owner's readers and by what is sent */
+    double ready;  /* on its owner */
+    double used;   /* by the owner's readers and by what is sent */
     bool everyone; /* every rank has it since `there` */
     double there;
     double *arrived, *read; /* [ranks] of copies: when there, NAN: not; used until then. NULL: there is none */
@@ -55,6 +55,15 @@ static double slowest(const sp_replay *self)
         latest = fmax(latest, self->program[rank]);
     }
     return self->common + latest;
+}
+
+/* The latest of so many, and of `latest`. */
+static double latest_of(const double *clock, ptrdiff_t count, double latest)
+{
+    for (ptrdiff_t i = 0; i < count; i++) {
+        latest = fmax(latest, clock[i]);
+    }
+    return latest;
 }
 
 /* The first of so many to be free. */
@@ -160,8 +169,7 @@ static double arrival(sp_run *run, sp_block *block, account *a, int rank)
         self->program[rank] += self->machine.post;
         const double posted = fmax(program_of(self, block->owner), program_of(self, rank));
 
-        a->arrived[rank] =
-            send(self, block->owner, rank, block->bytes, fmax(fmax(a->ready, posted), a->read[rank]));
+        a->arrived[rank] = send(self, block->owner, rank, block->bytes, fmax(fmax(a->ready, posted), a->read[rank]));
         a->used = fmax(a->used, self->out[block->owner]);
         block->shared = true;
     }
@@ -440,6 +448,11 @@ double sp_replay_time(const sp_replay *replay)
     return slowest(replay);
 }
 
+double sp_replay_end(const sp_replay *replay)
+{
+    return latest_of(replay->last, replay->machine.ranks, 0.0);
+}
+
 double sp_replay_busy(const sp_replay *replay)
 {
     return replay->busy;
@@ -456,22 +469,11 @@ const sp_replay_step *sp_replay_steps(const sp_replay *replay, int *count)
     return replay->step;
 }
 
-static double latest_of(const double *clock, ptrdiff_t count, double latest)
-{
-    for (ptrdiff_t i = 0; i < count; i++) {
-        latest = fmax(latest, clock[i]);
-    }
-    return latest;
-}
-
 void sp_replay_forget(sp_replay *replay)
 {
     const ptrdiff_t ranks = replay->machine.ranks;
-    const double own = sp_clock_thread();
-    double now = slowest(replay);
+    const double own = sp_clock_thread(), now = latest_of(replay->last, ranks, slowest(replay));
 
-    now = latest_of(replay->worker, ranks * replay->machine.workers, now);
-    now = latest_of(replay->in, ranks, latest_of(replay->out, ranks, now));
     for (int rank = 0; rank < ranks; rank++) {
         wait_until(replay, rank, now);
     }

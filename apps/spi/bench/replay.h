@@ -3,8 +3,8 @@
 /* bench/replay.h -- a program of tasks on ranks that are imagined: an engine (run/engine.h) that executes nothing and
  * keeps clocks. Launches, regions and waits are the program's own; what they would take on so many ranks comes out.
  *
- * Each rank has a clock of its program, one of each worker, and two of its link, out and in. In the order in which works
- * are submitted:
+ * Each rank has a clock of its program, one of each worker, and two of its link, out and in. In the order in which
+ * works are submitted:
  *
  *     a work begins when its program has submitted it, its blocks are there, a worker of its rank is free, and a core;
  *     a block that another rank reads leaves when it is ready and both links are free, keeps both for
@@ -23,12 +23,12 @@
 #include "run/run.h"
 
 typedef struct sp_replay_machine {
-    int ranks, workers;                /* workers of each rank */
-    int hosted, cores;                 /* so many ranks share so many cores; 0 cores: one for each worker */
-    double latency, bandwidth;         /* [s], [byte/s] of a link, each way */
-    double gap;                        /* [s] of a link, and of the engine at its ends, for each message */
-    double point, task, post;          /* [s] of a program, see above */
-    double nap;                        /* [s] that an agreement waits for nothing */
+    int ranks, workers;        /* workers of each rank */
+    int hosted, cores;         /* so many ranks share so many cores; 0 cores: one for each worker */
+    double latency, bandwidth; /* [s], [byte/s] of a link, each way */
+    double gap;                /* [s] of a link, and of the engine at its ends, for each message */
+    double point, task, post;  /* [s] of a program, see above */
+    double nap;                /* [s] that an agreement waits for nothing */
     double (*seconds)(const sp_work *work, void *context); /* that a work takes */
     void *context;
 } sp_replay_machine;
@@ -54,6 +54,7 @@ void sp_replay_free(sp_replay *replay); /* NULL is fine; after sp_run_free() */
 sp_status sp_replay_run(sp_replay *replay, sp_run **run);
 
 double sp_replay_time(const sp_replay *replay); /* [s] the latest clock of a program */
+double sp_replay_end(const sp_replay *replay);  /* [s] when all works and messages so far are through */
 double sp_replay_busy(const sp_replay *replay); /* [s] that all works have taken */
 int64_t sp_replay_messages(const sp_replay *replay);
 

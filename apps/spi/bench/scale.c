@@ -95,9 +95,9 @@ typedef struct place {
 } place;
 
 static const place places[] = {
-    {"residual", SP_SCALE_MERGE},  {"phased", SP_SCALE_PHASE},       {"density", SP_SCALE_PHASE},
-    {"model", SP_SCALE_PHASE},     {"best", SP_SCALE_SEARCH},        {"orientation", SP_SCALE_REFINE},
-    {"scatter", SP_SCALE_ASSESS},  {"score", SP_SCALE_ASSESS},       {"scale", SP_SCALE_ASSESS},
+    {"residual", SP_SCALE_MERGE}, {"phased", SP_SCALE_PHASE}, {"density", SP_SCALE_PHASE},
+    {"model", SP_SCALE_PHASE},    {"best", SP_SCALE_SEARCH},  {"orientation", SP_SCALE_REFINE},
+    {"scatter", SP_SCALE_ASSESS}, {"score", SP_SCALE_ASSESS}, {"scale", SP_SCALE_ASSESS},
 };
 
 static sp_scale_phase phase_of(const char *waited)

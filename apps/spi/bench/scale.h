@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
-/* bench/scale.h -- how long a generation would take on many ranks: its tasks are timed on one thread of this machine, and
- * then launched again on ranks that are imagined (bench/replay.h, flow/rehearsal.h). See docs/scaling.md.
+/* bench/scale.h -- how long a generation would take on many ranks: its tasks are timed on one thread of this machine,
+ * and then launched again on ranks that are imagined (bench/replay.h, flow/rehearsal.h). See docs/scaling.md.
  *
  * Tasks on a block of images take a time in proportion to the images, combining and moving sums to the bytes, all other
  * kinds the mean of their kind in that generation. */

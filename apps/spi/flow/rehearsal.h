@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /* flow/rehearsal.h -- a generation once more, with as many images as wanted, on a run that executes nothing
- * (bench/replay.h): the launches of the real thing, its waits, its own loops over all images. What it would take on many
- * machines comes out; no result does. */
+ * (bench/replay.h): the launches of the real thing, its waits, its own loops over all images. What it would take on
+ * many machines comes out; no result does. */
 #include "flow/reconstruct.h"
 
 typedef struct sp_rehearsal sp_rehearsal;

@@ -42,7 +42,8 @@ struct sp_block {
     ptrdiff_t index;
     size_t bytes;
     int64_t id; /* the same on every rank */
-    int owner;
+    int owner;    /* in this rank's group */
+    int group;    /* of its region */
     bool written; /* by what was launched so far */
     bool shared;  /* there are copies elsewhere (on the owner), or there is one here (elsewhere) */
     bool is_object;

@@ -343,7 +343,8 @@ static sp_work *make_work(const plan *p, const ptrdiff_t point[2], int rank, con
             if (privilege == SP_REDUCE) {
                 use(work, uses, part[k].block, part[k].begins ? SP_WRITE : SP_READ_WRITE,
                     part[k].begins ? argument->reduction : NULL);
-            } else if (rank == p->run->rank || (privilege == SP_READ && is_sent(p, region, region->block[b], rank))) {
+            } else if (sp_run_is_here(p->run, rank) ||
+                       (privilege == SP_READ && is_sent(p, region, region->block[b], rank))) {
                 use(work, uses, region->block[b], privilege, NULL);
             } else {
                 use(work, uses, NULL, privilege, NULL);
@@ -732,7 +733,7 @@ static bool walks_all_rows(const plan *p)
         }
         bound = bound || (by_row && (argument->region->is_objects || writes(privilege)) && privilege != SP_REDUCE);
     }
-    return !bound || p->group > 0 || p->run->ranks == 1;
+    return !bound || p->group > 0 || p->run->ranks == 1 || p->run->everywhere;
 }
 
 /* Does a rank that need not look at all rows look at this one? */

@@ -207,7 +207,7 @@ static sp_status begin_watch(sp_run *run)
 {
     sp_status status = SP_OK;
 
-    if (run->settings.patience <= 0.0 && run->ranks == 1) {
+    if (run->everywhere || (run->settings.patience <= 0.0 && run->ranks == 1)) {
         return SP_OK;
     }
     SP_REQUIRE(pthread_create(&run->watch, NULL, keep_watch, run) == 0, SP_ERR_MEMORY, "no thread to watch tasks");

@@ -159,25 +159,56 @@ static void a_copy_is_sent_once_until_the_block_is_written_again(void **state)
     end(&s);
 }
 
-/* StarPU-MPI sends to one rank after the other. */
-static void what_the_program_asks_for_leaves_the_owner_once_for_each_rank(void **state)
+/* All ranks agree on what they ask for, each with each; then the block goes to all. */
+static void what_the_program_asks_for_goes_to_all_ranks(void **state)
 {
     (void)state;
-    const int ranks = 9;
-    setting s = begin(ranks, 1, 0);
-    double kept = 42.0;
+    enum { RANKS = 9, ROUNDS = 4, LARGE = 160000, PIECE = 16384 };
+    const double second = sizeof(double) / TRANSFER; /* [byte] that a link carries in one */
+    const double agreement = LATENCY + RANKS * TRANSFER, small = ROUNDS * (LATENCY + TRANSFER);
+    const double chain = (RANKS - 1) * (LATENCY + PIECE / second) + ceil((double)LARGE / PIECE - 1.0) * PIECE / second;
+    setting s = begin(RANKS, 1, 0);
+    sp_space *space;
+    sp_region *large;
+    char *room = calloc(1, LARGE);
     int steps;
 
+    OK(sp_space_new(s.run, LARGE, LARGE, &space));
+    OK(sp_region_new(space, "large", 1, &large));
     sp_launch(s.run, .type = &make_task, .argument = {sp_at(s.region, 2)});
+    sp_launch(s.run, .type = &make_task, .argument = {sp_at(large, 0)});
+    OK(sp_run_fence(s.run));
     sp_replay_forget(s.replay);
-    OK(sp_run_get(s.run, s.region, 2, &kept));
+    room[0] = 42;
+    OK(sp_run_get(s.run, s.region, 2, room));
+    OK(sp_run_get(s.run, large, 0, room));
     const sp_replay_step *step = sp_replay_steps(s.replay, &steps);
 
-    assert_int_equal(steps, 1);
-    assert_string_equal(step->name, "blocks");
-    assert_float_equal(step->sent, (ranks - 1) * (GAP + TRANSFER) + LATENCY, NOTHING);
-    assert_int_equal(sp_replay_messages(s.replay), ranks - 1);
-    assert_true(kept == 42.0);
+    assert_int_equal(steps, 2);
+    assert_string_equal(step[0].name, "blocks");
+    assert_float_equal(step[0].sent, agreement + small, NOTHING);
+    assert_float_equal(step[1].sent, agreement + chain, NOTHING);
+    assert_float_equal(step[1].seconds - step[1].sent, 0.0, NOTHING);
+    assert_int_equal(room[0], 42); /* left as it was */
+    free(room);
+    end(&s);
+}
+
+/* A region of which every rank has its own. */
+static void a_grouped_region_is_made_once_in_each_group_and_never_sent(void **state)
+{
+    (void)state;
+    setting s = begin(6, 1, 0);
+    sp_space *space;
+    sp_region *own;
+
+    OK(sp_space_new(s.run, 1, 1, &space));
+    OK(sp_region_new_grouped(space, "own", sizeof(double), 1, &own));
+    sp_launch(s.run, .type = &make_task, .argument = {sp_at(own, 0)});
+    sp_launch(s.run, .type = &pass_task, .points = {6}, .argument = {sp_at(own, 0), sp_by_i(s.region)});
+    assert_float_equal(taken(&s), 2.0 * TASK, NOTHING);
+    assert_float_equal(sp_replay_busy(s.replay), 12.0 * TASK, 1e-9);
+    assert_int_equal(sp_replay_messages(s.replay), 0);
     end(&s);
 }
 
@@ -245,7 +276,8 @@ int main(void)
         cmocka_unit_test(workers_share_tasks_that_are_apart_and_wait_in_chains),
         cmocka_unit_test(a_chain_over_ranks_takes_its_tasks_and_its_messages),
         cmocka_unit_test(a_copy_is_sent_once_until_the_block_is_written_again),
-        cmocka_unit_test(what_the_program_asks_for_leaves_the_owner_once_for_each_rank),
+        cmocka_unit_test(what_the_program_asks_for_goes_to_all_ranks),
+        cmocka_unit_test(a_grouped_region_is_made_once_in_each_group_and_never_sent),
         cmocka_unit_test(a_sum_is_a_tree_of_messages_or_a_walk_over_all_ranks),
         cmocka_unit_test(the_programs_own_work_counts_as_it_runs),
         cmocka_unit_test(misuse_is_told_at_once),

@@ -9,6 +9,17 @@
 #include "base/clock.h"
 #include "base/memory.h"
 
+/* How Open MPI 4.1 does what does not block (ompi/mca/coll/libnbc: nbc_ibcast.c, nbc_iallgather.c, nbc_iallgatherv.c):
+ * to few ranks one after the other, small blocks by a binomial tree, larger ones in pieces along a chain of all ranks;
+ * from all to all, each to each. */
+enum {
+    LINEAR_RANKS = 4,
+    SMALL_BROADCAST = 65536, /* [byte] */
+    LARGE_BROADCAST = 524288,
+    PIECE = 16384,
+    LARGE_PIECE = 32768,
+};
+
 struct sp_replay {
     sp_replay_machine machine;
     double common;    /* [s] to be added to all clocks of programs */
@@ -28,10 +39,8 @@ struct sp_replay {
 
 /* What is known of a block, at its block->data. */
 typedef struct account {
-    double ready;  /* on its owner */
-    double used;   /* by the owner's readers and by what is sent */
-    bool everyone; /* every rank has it since `there` */
-    double there;
+    double ready;           /* on its owner */
+    double used;            /* by the owner's readers and by what is sent */
     double *arrived, *read; /* [ranks] of copies: when there, NAN: not; used until then. NULL: there is none */
 } account;
 
@@ -84,16 +93,34 @@ static void keep_last(sp_replay *self, int rank, double time)
 
 /* ---- blocks ---- */
 
-/* NULL: no memory, and the run has failed. */
-static account *account_of(sp_run *run, sp_block *block)
+/* Groups of ranks that have a block each. */
+static int groups_of(const sp_run *run, const sp_block *block)
+{
+    return block->group > 0 ? (run->ranks + block->group - 1) / block->group : 1;
+}
+
+/* Where the block lives that this rank uses: block->owner is that of the first group. */
+static int owner_for(const sp_run *run, const sp_block *block, int rank)
+{
+    if (block->group == 0) {
+        return block->owner;
+    }
+    const int first = rank / block->group * block->group, left = run->ranks - first;
+
+    return first + (left < block->group ? block->owner * left / block->group : block->owner);
+}
+
+/* Of the block that this rank uses. NULL: no memory, and the run has failed. */
+static account *account_of(sp_run *run, sp_block *block, int rank)
 {
     if (!block->data) {
-        block->data = calloc(1, sizeof(account));
+        block->data = calloc((size_t)groups_of(run, block), sizeof(account));
     }
     if (!block->data) {
         sp_run_fail(run, SP_ERR_MEMORY, NULL, 0, "no memory for the clocks of a block of %s", block->name);
+        return NULL;
     }
-    return block->data;
+    return (account *)block->data + (block->group > 0 ? rank / block->group : 0);
 }
 
 static bool make_copies(sp_run *run, const sp_block *block, account *a)
@@ -117,11 +144,10 @@ static void release(sp_run *run, sp_block *block)
 {
     account *a = block->data;
 
-    (void)run;
-    if (a) {
-        sp_array_free(a->arrived);
-        free(a);
+    for (int group = 0; a && group < groups_of(run, block); group++) {
+        sp_array_free(a[group].arrived);
     }
+    free(a);
     block->data = NULL;
 }
 
@@ -129,11 +155,10 @@ static void outdate(sp_run *run, sp_block *block)
 {
     account *a = block->data;
 
-    for (int rank = 0; a && a->arrived && rank < run->ranks; rank++) {
-        a->arrived[rank] = NAN;
-    }
-    if (a) {
-        a->everyone = false;
+    for (int group = 0; a && group < groups_of(run, block); group++) {
+        for (int rank = 0; a[group].arrived && rank < run->ranks; rank++) {
+            a[group].arrived[rank] = NAN;
+        }
     }
     block->shared = false;
 }
@@ -156,21 +181,19 @@ static double send(sp_replay *self, int from, int to, size_t bytes, double ready
 /* When a rank that does not own the block has it. */
 static double arrival(sp_run *run, sp_block *block, account *a, int rank)
 {
+    const int owner = owner_for(run, block, rank);
     sp_replay *self = run->engine;
 
-    if (a->everyone) {
-        return a->there;
-    }
     if (!make_copies(run, block, a)) {
         return 0.0;
     }
     if (isnan(a->arrived[rank])) {
-        self->program[block->owner] += self->machine.post;
+        self->program[owner] += self->machine.post;
         self->program[rank] += self->machine.post;
-        const double posted = fmax(program_of(self, block->owner), program_of(self, rank));
+        const double posted = fmax(program_of(self, owner), program_of(self, rank));
 
-        a->arrived[rank] = send(self, block->owner, rank, block->bytes, fmax(fmax(a->ready, posted), a->read[rank]));
-        a->used = fmax(a->used, self->out[block->owner]);
+        a->arrived[rank] = send(self, owner, rank, block->bytes, fmax(fmax(a->ready, posted), a->read[rank]));
+        a->used = fmax(a->used, self->out[owner]);
         block->shared = true;
     }
     return a->arrived[rank];
@@ -185,30 +208,30 @@ static double blocks_ready(sp_run *run, const sp_work *work)
 
     for (int i = 0; i < work->uses && !sp_run_failed(run); i++) {
         sp_block *block = work->use[i].block;
-        account *a = account_of(run, block);
+        account *a = account_of(run, block, work->rank);
 
         if (!a) {
             break;
         }
         const bool reads = work->use[i].privilege == SP_READ;
 
-        ready = fmax(ready, block->owner != work->rank ? arrival(run, block, a, work->rank)
-                            : reads                    ? a->ready
-                                                       : fmax(a->ready, a->used));
+        ready = fmax(ready, owner_for(run, block, work->rank) != work->rank ? arrival(run, block, a, work->rank)
+                            : reads                                         ? a->ready
+                                                                            : fmax(a->ready, a->used));
     }
     return ready;
 }
 
-static void use_blocks(const sp_work *work, double end)
+static void use_blocks(sp_run *run, const sp_work *work, double end)
 {
     for (int i = 0; i < work->uses; i++) {
-        const sp_block *block = work->use[i].block;
-        account *a = block->data;
+        sp_block *block = work->use[i].block;
+        account *a = account_of(run, block, work->rank);
 
-        if (block->owner == work->rank) {
+        if (owner_for(run, block, work->rank) == work->rank) {
             a->used = fmax(a->used, end);
             a->ready = work->use[i].privilege == SP_READ ? a->ready : end;
-        } else if (a->read) {
+        } else {
             a->read[work->rank] = fmax(a->read[work->rank], end);
         }
     }
@@ -224,7 +247,7 @@ static void do_work(sp_run *run, const sp_work *work)
     if (sp_run_failed(run)) {
         return;
     }
-    self->common += m->point;
+    self->common += work->point[1] == 0 ? m->point : 0.0; /* ranks pass rows that are not theirs as a whole */
     self->program[rank] += m->task;
     double *worker = first_free(&self->worker[(ptrdiff_t)rank * m->workers], m->workers);
     double *core = m->cores > 0 ? first_free(&self->core[(ptrdiff_t)(rank / m->hosted) * m->cores], m->cores) : worker;
@@ -234,7 +257,7 @@ static void do_work(sp_run *run, const sp_work *work)
     *worker = *core = begin + seconds;
     self->busy += seconds;
     keep_last(self, rank, begin + seconds);
-    use_blocks(work, begin + seconds);
+    use_blocks(run, work, begin + seconds);
 }
 
 static void submit(sp_run *run, sp_work **work, ptrdiff_t count)
@@ -245,50 +268,66 @@ static void submit(sp_run *run, sp_work **work, ptrdiff_t count)
     }
 }
 
-/* ---- the program ---- */
+/* ---- operations of all ranks ---- */
 
-/* From the owner to every rank that has no copy. */
-static void send_to_all(sp_replay *self, sp_block *block, account *a)
+/* A message of one of these, which is looked for now and then. */
+static double hop(const sp_replay_machine *m)
 {
-    const int ranks = self->machine.ranks, owner = block->owner;
-
-    self->common += self->machine.point * ranks; /* each rank looks at each, for messages of its own */
-    self->program[owner] += self->machine.post * (ranks - 1);
-    const double ready = fmax(a->ready, program_of(self, owner));
-
-    for (int rank = 0; rank < ranks; rank++) {
-        const bool has = rank == owner || (a->arrived && !isnan(a->arrived[rank]));
-
-        if (has) {
-            wait_until(self, rank, rank == owner ? 0.0 : a->arrived[rank]);
-            continue;
-        }
-        self->program[rank] += self->machine.post;
-        const double there = send(self, owner, rank, block->bytes, fmax(ready, program_of(self, rank)));
-
-        wait_until(self, rank, there);
-        a->there = fmax(a->there, there);
-    }
-    a->used = fmax(a->used, self->out[owner]);
-    a->everyone = block->shared = ranks > 1;
+    return m->latency + m->collective + m->nap;
 }
 
-/* Every rank asks for the block. */
-static sp_status fetch(sp_run *run, sp_block *block, void *out)
+static double rounds_of(int ranks)
+{
+    return ceil(log2((double)ranks));
+}
+
+/* From one to all. */
+static double broadcast_seconds(const sp_replay_machine *m, double bytes)
+{
+    const double all = bytes / m->bandwidth;
+
+    if (m->ranks <= LINEAR_RANKS && !m->trees) {
+        return hop(m) + (m->ranks - 1) * (m->collective + all);
+    }
+    if (bytes < SMALL_BROADCAST || m->trees) {
+        return rounds_of(m->ranks) * (hop(m) + all);
+    }
+    const double piece = bytes < LARGE_BROADCAST ? PIECE : LARGE_PIECE, each = m->collective + piece / m->bandwidth;
+
+    return (m->ranks - 1) * (hop(m) + piece / m->bandwidth) + (ceil(bytes / piece) - 1.0) * each;
+}
+
+/* From all to all; so many bytes in all. */
+static double gather_seconds(const sp_replay_machine *m, double bytes)
+{
+    const double all = bytes / m->bandwidth;
+
+    return all + (m->trees ? rounds_of(m->ranks) * hop(m) : hop(m) + (m->ranks - 1) * m->collective);
+}
+
+/* ---- what the program waits for ---- */
+
+/* Every rank asks for the blocks. */
+static sp_status fetch(sp_run *run, sp_block *const *block, ptrdiff_t blocks, void *out)
 {
     sp_replay *self = run->engine;
-    account *a = account_of(run, block);
-    const double before = a ? fmax(slowest(self), a->ready) : 0.0;
+    double ready = slowest(self), bytes = 0.0;
 
     (void)out;
-    if (!a) {
-        return SP_OK; /* the run has failed, and says so */
+    for (ptrdiff_t b = 0; b < blocks; b++) {
+        const account *a = account_of(run, block[b], block[b]->owner);
+
+        ready = fmax(ready, a ? a->ready : 0.0);
+        bytes += (double)block[b]->bytes;
     }
-    if (!a->everyone) {
-        send_to_all(self, block, a);
+    const double seconds = run->ranks == 1 ? 0.0
+                           : blocks == 1   ? broadcast_seconds(&self->machine, bytes)
+                                           : gather_seconds(&self->machine, bytes);
+
+    for (int rank = 0; rank < run->ranks; rank++) {
+        wait_until(self, rank, ready + seconds);
     }
-    wait_until(self, block->owner, a->ready);
-    self->sent += slowest(self) - before;
+    self->sent += seconds;
     return SP_OK;
 }
 
@@ -305,14 +344,14 @@ static void exchange(sp_run *run, const void *mine, size_t bytes, void *all)
 {
     sp_replay *self = run->engine;
     const sp_replay_machine *m = &self->machine;
-    const double rounds = ceil(log2((double)run->ranks)), volume = (double)bytes * (run->ranks - 1);
-    const double together =
-        slowest(self) + rounds * (m->latency + m->gap) + volume / m->bandwidth + (run->ranks > 1 ? m->nap : 0.0);
+    const double seconds = run->ranks == 1 ? 0.0 : gather_seconds(m, (double)bytes * run->ranks);
+    const double together = slowest(self) + seconds;
 
     for (int rank = 0; rank < run->ranks; rank++) {
         memcpy((char *)all + (size_t)rank * bytes, mine, bytes);
         wait_until(self, rank, together);
     }
+    self->sent += seconds;
 }
 
 /* The program has worked by itself. */
@@ -364,6 +403,7 @@ static sp_status start(sp_run *run)
 
     run->rank = 0;
     run->ranks = self->machine.ranks;
+    run->neighbours = run->per_machine = self->machine.hosted;
     run->threads = self->machine.workers;
     run->everywhere = true;
     return SP_OK;

@@ -10,11 +10,12 @@
  *     a block that another rank reads leaves when it is ready and both links are free, keeps both for
  *         gap + bytes / bandwidth, and is there a latency later; it is sent once, until it is written again;
  *     a rank writes a block when its readers, and what was sent of it, are through;
- *     a block that the program asks for goes from its owner to every other rank, one after the other, as StarPU-MPI
- *         1.3 sends it (its cooperative sends are no tree: mpi/src/starpu_mpi_coop_sends.c);
- *     all ranks wait for each other for an agreement, by recursive doubling: log2(ranks) messages;
- *     the program of every rank takes `point` for each point of a launch, `task` for each that is its own, `post` for
- *         each message of its own;
+ *     what the program asks for, and what ranks agree on, is an operation of all ranks, which begins when the last one
+ *         and the blocks are there: as Open MPI does these, or, `trees`, in log2(ranks) rounds;
+ *     a block that several ranks read is sent to one after the other (the cooperative sends of StarPU-MPI 1.3 are no
+ *         tree: mpi/src/starpu_mpi_coop_sends.c);
+ *     the program of every rank takes `point` for each row of points of a launch, `task` for each task that is its own,
+ *         `post` for each message of its own;
  *     what the program does by itself between two calls runs for real, once, and every rank's clock goes on by the
  *         processor time that it took.
  *
@@ -28,7 +29,9 @@ typedef struct sp_replay_machine {
     double latency, bandwidth; /* [s], [byte/s] of a link, each way */
     double gap;                /* [s] of a link, and of the engine at its ends, for each message */
     double point, task, post;  /* [s] of a program, see above */
-    double nap;                /* [s] that an agreement waits for nothing */
+    double collective;         /* [s] of a rank for each message of an operation of all ranks */
+    double nap;                /* [s] until such a message is looked at */
+    bool trees;                /* these operations go in rounds, however large */
     double (*seconds)(const sp_work *work, void *context); /* that a work takes */
     void *context;
 } sp_replay_machine;

@@ -25,8 +25,7 @@ typedef struct sp_scale_settings {
 typedef enum sp_scale_phase {
     SP_SCALE_MERGE,
     SP_SCALE_PHASE,
-    SP_SCALE_SEARCH,
-    SP_SCALE_REFINE,
+    SP_SCALE_MATCH, /* search, refine */
     SP_SCALE_ASSESS,
     SP_SCALE_OTHER,
     SP_SCALE_SENT,

@@ -478,8 +478,9 @@ static ptrdiff_t blocks_at_once(const sp_loop *l)
     const double each =
         (double)l->crews.per_block * sizeof(float) * sp_polar_floats(l->matching.s_max, l->matching.diameter);
     const double most = fmax(1.0, floor(SP_MATCH_POLAR_BUDGET / each));
+    const ptrdiff_t ranks = sp_run_ranks(l->crews.run), of_rank = (blocks_of(l) + ranks - 1) / ranks;
 
-    return most < (double)blocks_of(l) ? (ptrdiff_t)most : blocks_of(l);
+    return most < (double)of_rank ? (ptrdiff_t)most : blocks_of(l); /* where all ranks have room for theirs: all */
 }
 
 /* Blocks first .. first + count - 1 against the whole grid. */

@@ -32,6 +32,7 @@ static void borrow(sp_rehearsal *self, const sp_loop *loop, sp_run *run, ptrdiff
     self->state.orientation = NULL;
     self->state.score = NULL;
     self->state.scale = NULL;
+    self->state.peak_memory = NULL;
     *l = *loop;
     l->state = &self->state;
     l->log = NULL;
@@ -39,8 +40,7 @@ static void borrow(sp_rehearsal *self, const sp_loop *loop, sp_run *run, ptrdiff
     l->grid = (sp_rotation_grid){0};
     l->autocorrelation = NULL;
     l->model = l->last_model = l->density = NULL;
-    l->orientation = l->candidates = l->kept = NULL;
-    l->best = NULL;
+    l->orientation = l->kept = NULL;
     l->score = l->scale = NULL;
     l->turn = NULL;
 }
@@ -59,8 +59,6 @@ static sp_status make_room(sp_rehearsal *self)
     SP_TRY(SP_ARRAY(l->last_model, cube));
     SP_TRY(SP_ARRAY(l->density, cube));
     SP_TRY(SP_ARRAY(l->orientation, images));
-    SP_TRY(SP_ARRAY(l->candidates, images * (KEEP + 1)));
-    SP_TRY(SP_ARRAY(l->best, images * KEEP));
     SP_TRY(SP_ARRAY(l->score, images));
     SP_TRY(SP_ARRAY(l->scale, images));
     SP_TRY(SP_ARRAY(l->turn, images));
@@ -77,7 +75,6 @@ static void repeat_images(sp_rehearsal *self, const sp_loop *from)
     repeat(self->state.orientation, from->state->orientation, there, images, sizeof *from->orientation);
     repeat(self->state.scale, from->state->scale, there, images, sizeof *from->scale);
     repeat(l->orientation, from->orientation, there, images, sizeof *l->orientation);
-    repeat(l->best, from->best, there * KEEP, images * KEEP, sizeof *l->best);
     repeat(l->score, from->score, there, images, sizeof *l->score);
     repeat(l->scale, from->scale, there, images, sizeof *l->scale);
 }
@@ -115,6 +112,7 @@ sp_status sp_rehearsal_generation(sp_rehearsal *rehearsal)
     l->now.score = sp_loop_mean_score(l);
     sp_loop_measure_change(l);
     SP_TRY(sp_loop_accept_or_refuse(l));
+    SP_TRY(sp_crews_measure_memory(l));
     SP_TRY(sp_run_agree(l->crews.run, SP_OK));
 done:
     return status;
@@ -143,12 +141,11 @@ void sp_rehearsal_free(sp_rehearsal *rehearsal)
     sp_array_free(rehearsal->state.orientation);
     sp_array_free(rehearsal->state.score);
     sp_array_free(rehearsal->state.scale);
+    sp_array_free(rehearsal->state.peak_memory);
     sp_array_free(l->model);
     sp_array_free(l->last_model);
     sp_array_free(l->density);
     sp_array_free(l->orientation);
-    sp_array_free(l->candidates);
-    sp_array_free(l->best);
     sp_array_free(l->score);
     sp_array_free(l->scale);
     sp_array_free(l->turn);

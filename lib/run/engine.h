@@ -4,7 +4,8 @@
  *
  * run.c knows of regions, privileges, points and reductions. An engine knows of blocks and of works: one call of a
  * function on blocks that it reads or writes. Every rank walks through all works of a launch, but hands its engine only
- * those that concern it: works that it does, and works of others that read blocks which live here. */
+ * those that concern it: works that it does, and works of others that read blocks which live here. An engine that only
+ * imagines its ranks gets the works of all of them (sp_run.everywhere). */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -40,8 +41,9 @@ struct sp_block {
     const char *name; /* of the region, or of what it is a contribution to */
     ptrdiff_t index;
     size_t bytes;
-    int64_t id; /* the same on every rank */
-    int owner;
+    int64_t id;   /* the same on every rank */
+    int owner;    /* in this rank's group */
+    int group;    /* of its region */
     bool written; /* by what was launched so far */
     bool shared;  /* there are copies elsewhere (on the owner), or there is one here (elsewhere) */
     bool is_object;
@@ -95,7 +97,8 @@ typedef struct sp_scratch {
 struct sp_engine_calls {
     const char *name;
 
-    /* Sets run->rank, run->ranks, run->neighbours, run->per_machine, run->threads, run->engine. */
+    /* Sets run->rank, run->ranks, run->neighbours, run->per_machine, run->threads, run->engine, which is what
+     * sp_run_new_on() was given. */
     sp_status (*start)(sp_run *run);
     void (*stop)(sp_run *run);
 
@@ -119,10 +122,19 @@ struct sp_engine_calls {
 
     /* Ends all ranks now, where there are several. */
     void (*give_up)(sp_run *run);
+
+    /* The program comes to a launch, or waits, and goes on with its own work. NULL: this engine has no use for it.
+     *   row  SP_ROW_LAUNCHES, SP_ROW_PROGRAM */
+    void (*enter)(sp_run *run);
+    void (*leave)(sp_run *run, const char *what, int row);
 };
 
 extern const sp_engine_calls sp_engine_local;
 extern const sp_engine_calls *sp_engine_starpu(void); /* NULL: not built in */
+
+/* sp_run_new() with an engine that is none of run.h's; settings->engine is not looked at.
+ *   engine  for calls->start(), as run->engine; borrowed */
+sp_status sp_run_new_on(const sp_engine_calls *calls, void *engine, const sp_run_settings *settings, sp_run **run);
 
 enum { SP_RUN_REMEMBERED = 64 /* launches, to find where ranks part */, SP_RUN_REASON = 1024 };
 
@@ -134,12 +146,12 @@ typedef struct sp_footprint {
     char file[44], what[64]; /* task, or "get", "fence", "end" */
 } sp_footprint;
 
-/* When a task ran, the program waited, or a block was on its way. */
-enum { SP_ROW_PROGRAM = -1, SP_ROW_MESSAGES = -2, SP_EVENT_NAME = 40 };
+/* When a task ran, the program waited or launched, or a block was on its way. */
+enum { SP_ROW_PROGRAM = -1, SP_ROW_MESSAGES = -2, SP_ROW_LAUNCHES = -3, SP_EVENT_NAME = 40 };
 typedef struct sp_event {
     char name[SP_EVENT_NAME];
     ptrdiff_t point[2];
-    int64_t bytes;
+    int64_t bytes;     /* of a message; of all blocks of a task */
     int worker;        /* or SP_ROW_ */
     double begin, end; /* [s] since the run began */
 } sp_event;
@@ -157,7 +169,8 @@ struct sp_run {
     const sp_engine_calls *calls;
     void *engine;
     int rank, ranks, neighbours, per_machine, threads;
-    double began; /* clock */
+    bool everywhere; /* the works of all ranks are handed to this engine */
+    double began;    /* clock */
     sp_space *spaces;
     sp_region *regions;
     int64_t ids; /* given out: to blocks, regions */
@@ -195,6 +208,16 @@ void sp_work_do(sp_work *work, void (*run)(sp_task *task), int worker);
 void sp_run_note(sp_run *run, const char *name, const ptrdiff_t point[2], int64_t bytes, int worker, double begin,
                  double end);
 double sp_run_time(const sp_run *run); /* [s] since it began */
+
+/* The program comes into the layer; the time. It goes on: that is noted in a row of the trace, under a name. */
+double sp_run_enter(sp_run *run);
+void sp_run_leave(sp_run *run, const char *what, int row, double since);
+
+/* Is a work or block of this rank a matter of this process? */
+static inline bool sp_run_is_here(const sp_run *run, int rank)
+{
+    return run->everywhere || rank == run->rank;
+}
 
 /* ---- regions ---- */
 

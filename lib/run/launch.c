@@ -277,7 +277,7 @@ static bool is_sent(const plan *p, const sp_region *region, const sp_block *bloc
 /* Does this rank do the work, or own a block that another rank reads for it? */
 static bool concerns(const plan *p, const ptrdiff_t point[2], int rank)
 {
-    if (rank == p->run->rank) {
+    if (sp_run_is_here(p->run, rank)) {
         return true;
     }
     for (int k = 0; k < p->arguments; k++) {
@@ -343,7 +343,8 @@ static sp_work *make_work(const plan *p, const ptrdiff_t point[2], int rank, con
             if (privilege == SP_REDUCE) {
                 use(work, uses, part[k].block, part[k].begins ? SP_WRITE : SP_READ_WRITE,
                     part[k].begins ? argument->reduction : NULL);
-            } else if (rank == p->run->rank || (privilege == SP_READ && is_sent(p, region, region->block[b], rank))) {
+            } else if (sp_run_is_here(p->run, rank) ||
+                       (privilege == SP_READ && is_sent(p, region, region->block[b], rank))) {
                 use(work, uses, region->block[b], privilege, NULL);
             } else {
                 use(work, uses, NULL, privilege, NULL);
@@ -439,7 +440,7 @@ static sp_block *block_for(const plan *p, const tree *t, contribution *part)
 /* into = into and from, or = from (type move); `from` goes. */
 static void join(const plan *p, const tree *t, contribution *into, contribution *from, const sp_task_type *type)
 {
-    const bool mine = into->owner == p->run->rank || from->owner == p->run->rank;
+    const bool mine = sp_run_is_here(p->run, into->owner) || sp_run_is_here(p->run, from->owner);
 
     if (mine && block_for(p, t, into) && block_for(p, t, from)) {
         sp_work *work = sp_work_new(p->run, type, p->file, p->line, 2);
@@ -471,7 +472,7 @@ static contribution new_part(const plan *p, tree *t, int rank, int64_t id)
     if (t->at == 0 && rank == t->target->owner) { /* the first may as well begin where the sum will be */
         part.block = t->target;
     }
-    if (rank == p->run->rank) {
+    if (sp_run_is_here(p->run, rank)) {
         block_for(p, t, &part);
     }
     return part;
@@ -494,7 +495,7 @@ static share next_share(const plan *p, tree *t, int rank, int64_t id, queue *q, 
     }
     t->at++;
     *whole = t->at == t->points || lane_of(t, t->at) != lane_of(t, t->at - 1);
-    return (share){.block = rank == p->run->rank ? t->open.block : NULL, .begins = begins};
+    return (share){.block = sp_run_is_here(p->run, rank) ? t->open.block : NULL, .begins = begins};
 }
 
 static void join_last_two(const plan *p, tree *t)
@@ -732,7 +733,7 @@ static bool walks_all_rows(const plan *p)
         }
         bound = bound || (by_row && (argument->region->is_objects || writes(privilege)) && privilege != SP_REDUCE);
     }
-    return !bound || p->group > 0 || p->run->ranks == 1;
+    return !bound || p->group > 0 || p->run->ranks == 1 || p->run->everywhere;
 }
 
 /* Does a rank that need not look at all rows look at this one? */
@@ -861,6 +862,7 @@ static uint64_t hash_of(const sp_launch_description *launch)
 void sp_run_launch(sp_run *run, const char *file, int line, const sp_launch_description *launch)
 {
     plan p = {.run = run, .launch = launch, .file = file, .line = line, .chained = NOT_CHAINED};
+    const double begin = sp_run_enter(run);
 
     for (int axis = 0; axis < 2; axis++) {
         p.points[axis] = launch->points[axis] > 0 ? launch->points[axis] : 1;
@@ -869,6 +871,7 @@ void sp_run_launch(sp_run *run, const char *file, int line, const sp_launch_desc
     if (!sp_run_failed(run) && check(&p)) {
         launch_points(&p);
     }
+    sp_run_leave(run, launch->type->name, SP_ROW_LAUNCHES, begin);
 }
 
 static void fill_block(sp_task *task)

@@ -119,6 +119,7 @@ static sp_status add_blocks(sp_region *region, ptrdiff_t from, ptrdiff_t to)
                                         sp_run_next_id(space->run), sp_region_owner(region, b, mine));
         SP_REQUIRE(region->block[b], SP_ERR_MEMORY, "no memory for the blocks of region %s", region->name);
         region->block[b]->is_object = region->is_objects;
+        region->block[b]->group = region->group;
     }
 done:
     return status;

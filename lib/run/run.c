@@ -66,10 +66,20 @@ void sp_run_note(sp_run *run, const char *name, const ptrdiff_t point[2], int64_
     pthread_mutex_unlock(&run->lock);
 }
 
-/* The program has waited since then. */
-static void note_wait(sp_run *run, const char *what, double since)
+double sp_run_enter(sp_run *run)
 {
-    sp_run_note(run, what, (const ptrdiff_t[2]){0, 0}, 0, SP_ROW_PROGRAM, since, sp_run_time(run));
+    if (run->calls->enter) {
+        run->calls->enter(run);
+    }
+    return sp_run_time(run);
+}
+
+void sp_run_leave(sp_run *run, const char *what, int row, double since)
+{
+    sp_run_note(run, what, (const ptrdiff_t[2]){0, 0}, 0, row, since, sp_run_time(run));
+    if (run->calls->leave) {
+        run->calls->leave(run, what, row);
+    }
 }
 
 /* ---- failure ---- */
@@ -120,7 +130,7 @@ static sp_status outcome(const sp_run *run)
 {
     const sp_status status = (sp_status)atomic_load(&run->failed);
 
-    if (status != SP_OK && run->ranks > 1) {
+    if (status != SP_OK && run->ranks > 1 && !run->everywhere) {
         sleep(END_OF_RANKS);
     }
     return status == SP_OK ? SP_OK : sp_error_set(status, __FILE__, __LINE__, "%s", run->reason);
@@ -197,7 +207,7 @@ static sp_status begin_watch(sp_run *run)
 {
     sp_status status = SP_OK;
 
-    if (run->settings.patience <= 0.0 && run->ranks == 1) {
+    if (run->everywhere || (run->settings.patience <= 0.0 && run->ranks == 1)) {
         return SP_OK;
     }
     SP_REQUIRE(pthread_create(&run->watch, NULL, keep_watch, run) == 0, SP_ERR_MEMORY, "no thread to watch tasks");
@@ -349,19 +359,34 @@ static const sp_engine_calls *calls_of(sp_engine engine)
     return engine == SP_ENGINE_LOCAL ? &sp_engine_local : sp_engine_starpu();
 }
 
+bool sp_run_engine_is_there(sp_engine engine)
+{
+    return calls_of(engine) != NULL;
+}
+
 sp_status sp_run_new(const sp_run_settings *settings, sp_run **run)
 {
-    pthread_condattr_t monotonic;
     sp_status status = SP_OK;
-    sp_run *self = NULL;
 
     SP_REQUIRE(calls_of(settings->engine), SP_ERR_USAGE,
                "this program was built without StarPU: install libstarpu-dev and libopenmpi-dev, and build again");
     SP_REQUIRE(settings->engine != SP_ENGINE_LOCAL || processes_of_job() <= 1, SP_ERR_USAGE,
                "mpirun has started %ld processes, and each would do all of the work: use --engine starpu",
                processes_of_job());
+    status = sp_run_new_on(calls_of(settings->engine), NULL, settings, run);
+done:
+    return status;
+}
+
+sp_status sp_run_new_on(const sp_engine_calls *calls, void *engine, const sp_run_settings *settings, sp_run **run)
+{
+    pthread_condattr_t monotonic;
+    sp_status status = SP_OK;
+    sp_run *self = NULL;
+
     SP_TRY(SP_ARRAY(self, 1));
     self->settings = *settings;
+    self->engine = engine;
     pthread_mutex_init(&self->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -371,8 +396,8 @@ sp_status sp_run_new(const sp_run_settings *settings, sp_run **run)
         SP_TRY(sp_log_new(SP_LOG_ERROR, NULL, &self->own_log));
         self->settings.log = self->own_log;
     }
-    SP_TRY(calls_of(settings->engine)->start(self));
-    self->calls = calls_of(settings->engine);
+    SP_TRY(calls->start(self));
+    self->calls = calls;
     agree(self, __FILE__, 0, "begin", 0);
     self->began = sp_clock_wall(); /* all ranks at once, about */
     SP_TRY(begin_watch(self));
@@ -450,14 +475,14 @@ int64_t sp_run_next_id(sp_run *run)
 
 sp_status sp_run_fence_at(sp_run *run, const char *file, int line)
 {
-    const double begin = sp_run_time(run);
+    const double begin = sp_run_enter(run);
 
     agree(run, file, line, "fence", 0);
     if (!sp_run_failed(run) || run->ranks == 1) { /* what runs already uses what the caller is about to free */
         run->calls->wait(run);
     }
     agree(run, file, line, "fence", 1); /* nobody goes on before all are here */
-    note_wait(run, "fence", begin);
+    sp_run_leave(run, "fence", SP_ROW_PROGRAM, begin);
     return outcome(run);
 }
 
@@ -481,7 +506,7 @@ sp_status sp_run_get_at(sp_run *run, const char *file, int line, sp_region *regi
 {
     const uint64_t where =
         mix(mix(mix(0, &region->id, sizeof region->id), &first, sizeof first), &blocks, sizeof blocks);
-    const double begin = sp_run_time(run);
+    const double begin = sp_run_enter(run);
     const ptrdiff_t count = blocks > 0 ? blocks : region->space->blocks;
     sp_status status = SP_OK;
 
@@ -492,9 +517,9 @@ sp_status sp_run_get_at(sp_run *run, const char *file, int line, sp_region *regi
     if (!sp_run_failed(run)) {
         SP_TRY(run->calls->fetch(run, region->block + first, count, out));
     }
-    note_wait(run, region->name, begin);
     status = outcome(run);
 done:
+    sp_run_leave(run, region->name, SP_ROW_PROGRAM, begin);
     return status;
 }
 
@@ -507,6 +532,8 @@ sp_status sp_run_agree_at(sp_run *run, const char *file, int line, sp_status min
     if (run->ranks == 1 || sp_run_failed(run)) {
         return mine;
     }
+    const double begin = sp_run_enter(run);
+
     agree(run, file, line, "agree", 0);
     SP_TRY(SP_ARRAY(all, run->ranks));
     run->calls->exchange(run, &sent, sizeof sent, all);
@@ -515,6 +542,7 @@ sp_status sp_run_agree_at(sp_run *run, const char *file, int line, sp_status min
         SP_REQUIRE(all[rank] == SP_OK, (sp_status)all[rank], "rank %d could not go on", rank);
     }
 done:
+    sp_run_leave(run, "agree", SP_ROW_PROGRAM, begin);
     sp_array_free(all);
     return status;
 }

@@ -59,7 +59,8 @@ typedef struct sp_run_settings {
 sp_status sp_run_new(const sp_run_settings *settings, sp_run **run);
 void sp_run_free(sp_run *run); /* NULL is fine */
 
-bool sp_run_under_mpirun(void); /* is this process one of several, or could it be? */
+bool sp_run_engine_is_there(sp_engine engine); /* was this program built with it? */
+bool sp_run_under_mpirun(void);                /* is this process one of several, or could it be? */
 
 int sp_run_rank(const sp_run *run);
 int sp_run_ranks(const sp_run *run);

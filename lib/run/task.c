@@ -256,17 +256,19 @@ void sp_work_do(sp_work *work, void (*run_task)(sp_task *task), int worker)
         return;
     }
     const double begin = sp_run_time(run);
+    int64_t bytes = 0;
 
     atomic_store(&duty->since, begin);
     atomic_store(&duty->work, work);
     for (int i = 0; i < work->uses; i++) {
+        bytes += (int64_t)work->use[i].bytes;
         if (work->use[i].reduction) {
             work->use[i].reduction->begin(work->data[i], work->use[i].bytes);
         }
     }
     run_task(&task);
     atomic_store(&duty->work, NULL);
-    sp_run_note(run, work->type->name, work->point, 0, worker, begin, sp_run_time(run));
+    sp_run_note(run, work->type->name, work->point, bytes, worker, begin, sp_run_time(run));
 }
 
 sp_work *sp_work_new(sp_run *run, const sp_task_type *type, const char *file, int line, int uses)

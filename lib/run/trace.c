@@ -83,6 +83,8 @@ static const char *row_name(int worker, sp_text *text)
     sp_text_clear(text);
     if (worker == SP_ROW_PROGRAM) {
         sp_text_append(text, "program");
+    } else if (worker == SP_ROW_LAUNCHES) {
+        sp_text_append(text, "launches");
     } else if (worker == SP_ROW_MESSAGES) {
         sp_text_append(text, "blocks that arrive");
     } else {
@@ -125,11 +127,12 @@ static void write_event(sp_json *json, const sp_event *event, int rank)
     sp_json_real(json, "ts", 1e6 * event->begin); /* [us] */
     sp_json_real(json, "dur", 1e6 * (event->end - event->begin));
     sp_json_object(json, "args");
-    if (event->worker == SP_ROW_MESSAGES) {
-        sp_json_integer(json, "bytes", event->bytes);
-    } else if (event->worker != SP_ROW_PROGRAM) {
+    if (event->worker >= 0) {
         sp_json_integer(json, "i", event->point[0]);
         sp_json_integer(json, "j", event->point[1]);
+    }
+    if (event->bytes > 0) {
+        sp_json_integer(json, "bytes", event->bytes);
     }
     sp_json_end(json);
     sp_json_end(json);
@@ -188,6 +191,49 @@ static kind *kind_of(kind *kinds, int *count, const char *name)
     return &kinds[(*count)++];
 }
 
+/* Where a task begins or ends, or a program comes into the layer or goes on. */
+typedef struct turn {
+    double at;
+    int tasks, programs; /* one more, or one less */
+} turn;
+
+static int by_moment(const void *a, const void *b)
+{
+    const turn *x = a, *y = b;
+
+    return (x->at > y->at) - (x->at < y->at);
+}
+
+/* Time in which no task ran on any rank, while the programs of all ranks were in the layer [s]. */
+static sp_status add_up_layer(const history *h, int ranks, double *seconds)
+{
+    int tasks = 0, programs = 0;
+    ptrdiff_t turns = 0;
+    turn *all = NULL;
+    sp_status status = SP_OK;
+
+    *seconds = 0.0;
+    SP_TRY(SP_ARRAY(all, 2 * h->events));
+    for (ptrdiff_t i = 0; i < h->events; i++) {
+        const sp_event *event = &h->event[i];
+        const int task = event->worker >= 0;
+
+        if (event->worker != SP_ROW_MESSAGES) {
+            all[turns++] = (turn){event->begin, task, !task};
+            all[turns++] = (turn){event->end, -task, -!task};
+        }
+    }
+    qsort(all, (size_t)turns, sizeof *all, by_moment);
+    for (ptrdiff_t i = 0; i + 1 < turns; i++) {
+        tasks += all[i].tasks;
+        programs += all[i].programs;
+        *seconds += tasks == 0 && programs == ranks ? all[i + 1].at - all[i].at : 0.0;
+    }
+done:
+    sp_array_free(all);
+    return status;
+}
+
 static int by_time(const void *a, const void *b)
 {
     const kind *x = a, *y = b;
@@ -195,9 +241,9 @@ static int by_time(const void *a, const void *b)
     return (x->seconds < y->seconds) - (x->seconds > y->seconds);
 }
 
-static void append_kinds(const history *h, sp_text *table)
+static void append_kinds(const history *h, double layer, sp_text *table)
 {
-    kind kinds[MOST_KINDS], moved = {0}, waited = {0};
+    kind kinds[MOST_KINDS], moved = {0}, waited = {0}, launched = {0};
     const double all = h->seconds * h->workers;
     double busy = 0.0;
     int count = 0;
@@ -205,15 +251,16 @@ static void append_kinds(const history *h, sp_text *table)
     for (ptrdiff_t i = 0; i < h->events; i++) {
         const sp_event *event = &h->event[i];
         const double seconds = event->end - event->begin;
-        kind *k = event->worker == SP_ROW_MESSAGES  ? &moved
-                  : event->worker == SP_ROW_PROGRAM ? &waited
-                                                    : kind_of(kinds, &count, event->name);
+        kind *k = event->worker == SP_ROW_MESSAGES   ? &moved
+                  : event->worker == SP_ROW_PROGRAM  ? &waited
+                  : event->worker == SP_ROW_LAUNCHES ? &launched
+                                                     : kind_of(kinds, &count, event->name);
 
         k->count++;
         k->seconds += seconds;
         k->bytes += (double)event->bytes;
         k->longest = seconds > k->longest ? seconds : k->longest;
-        busy += k != &moved && k != &waited ? seconds : 0.0;
+        busy += event->worker >= 0 ? seconds : 0.0;
     }
     qsort(kinds, (size_t)count, sizeof *kinds, by_time);
     sp_text_append(table, "%-16s %8s %10s %7s %12s\n", "task", "count", "time [s]", "share", "longest [ms]");
@@ -224,17 +271,22 @@ static void append_kinds(const history *h, sp_text *table)
     sp_text_append(table, "%-16s %8s %10.3f %6.1f%%\n", "idle", "", all - busy, 100.0 * (all - busy) / all);
     sp_text_append(table, "the program waited %.3f s in %td places; %td blocks moved, %.1f MB\n", waited.seconds,
                    waited.count, moved.count, moved.bytes / 1e6);
+    sp_text_append(table,
+                   "%td launches took %.3f s; the layer: %.3f s, %.2f %% of the time, in which nothing else ran\n",
+                   launched.count, launched.seconds, layer, 100.0 * layer / h->seconds);
 }
 
 sp_status sp_run_table(sp_run *run, sp_text *table)
 {
     history h = {0};
+    double layer = 0.0;
     sp_status status = SP_OK;
 
     SP_TRY(sp_run_fence(run));
     SP_TRY(gather(run, &h));
     if (run->rank == 0) {
-        append_kinds(&h, table);
+        SP_TRY(add_up_layer(&h, run->ranks, &layer));
+        append_kinds(&h, layer, table);
         SP_TRY(sp_text_check(table));
     }
 done:

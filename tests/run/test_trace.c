@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/files.h"
 #include "base/memory.h"
 #include "run/run.h"
@@ -84,7 +86,7 @@ static void a_timeline_has_every_task_and_what_the_program_waited_for(void **sta
     sp_run *run = run_tasks(true);
     char *text = trace_of(run);
 
-    assert_int_equal(occurrences(text, "\"name\": \"stamp\""), 7);
+    assert_int_equal(occurrences(text, "\"name\": \"stamp\""), 7 + 1); /* and the launch of all */
     assert_int_equal(occurrences(text, "\"name\": \"stamps\""), 1);
     assert_int_equal(occurrences(text, "\"name\": \"program\""), 1);
     assert_int_equal(occurrences(text, "\"i\": 6"), 1);
@@ -104,6 +106,45 @@ static void a_run_that_keeps_no_times_has_an_empty_timeline(void **state)
     sp_run_free(run);
 }
 
+static void spend(double seconds)
+{
+    const double until = sp_clock_wall() + seconds;
+
+    while (sp_clock_wall() < until) {
+    }
+}
+
+static void work_for_a_while(sp_task *t)
+{
+    (void)t;
+    spend(0.1);
+}
+static const sp_task_type long_task = {.name = "long", .run = work_for_a_while, .privilege = {SP_WRITE}};
+
+static void neither_tasks_nor_the_programs_own_work_count_for_the_layer(void **state)
+{
+    (void)state;
+    sp_run *run = run_tasks(true);
+    sp_space *space;
+    sp_region *region;
+    sp_text table = {0};
+    double seconds = NAN, share = NAN;
+
+    assert_int_equal(sp_space_new(run, 3, 1, &space), SP_OK);
+    assert_int_equal(sp_region_new(space, "longs", sizeof(int32_t), &region), SP_OK);
+    sp_launch(run, .type = &long_task, .points = {3}, .argument = {sp_by_i(region)});
+    spend(0.2);
+    assert_int_equal(sp_run_table(run, &table), SP_OK);
+    const char *line = strstr(sp_text_string(&table), "the layer:");
+
+    assert_non_null(line);
+    assert_int_equal(sscanf(line, "the layer: %lf s, %lf", &seconds, &share), 2);
+    assert_true(seconds >= 0.0 && seconds < 0.1);
+    assert_true(share < 25.0);
+    sp_text_clear(&table);
+    sp_run_free(run);
+}
+
 static void a_folder_that_is_not_there_is_named(void **state)
 {
     (void)state;
@@ -120,6 +161,7 @@ int main(void)
         cmocka_unit_test(a_table_counts_the_tasks_of_each_kind),
         cmocka_unit_test(a_timeline_has_every_task_and_what_the_program_waited_for),
         cmocka_unit_test(a_run_that_keeps_no_times_has_an_empty_timeline),
+        cmocka_unit_test(neither_tasks_nor_the_programs_own_work_count_for_the_layer),
         cmocka_unit_test(a_folder_that_is_not_there_is_named),
     };
 

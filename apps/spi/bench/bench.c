@@ -19,19 +19,16 @@ typedef struct part {
 
 /* In the order of the table. */
 static const part parts[] = {
-    {.name = "peak", .run = sp_bench_peak},
-    {.name = "nufft", .run = sp_bench_nufft},
-    {.name = "fft", .run = sp_bench_fft},
-    {.name = "steps", .run = sp_bench_steps},
-    {.name = "match", .run = sp_bench_match},
-    {.name = "phases", .run = sp_bench_phases},
-    {.name = "scaling", .run = sp_bench_scaling, .long_one = true},
+    {.name = "peak", .run = sp_bench_peak},     {.name = "nufft", .run = sp_bench_nufft},
+    {.name = "fft", .run = sp_bench_fft},       {.name = "steps", .run = sp_bench_steps},
+    {.name = "match", .run = sp_bench_match},   {.name = "phases", .run = sp_bench_phases},
+    {.name = "run", .run = sp_bench_run_layer}, {.name = "scaling", .run = sp_bench_scaling, .long_one = true},
 };
 enum { PARTS = sizeof parts / sizeof parts[0] };
 
 const char *sp_bench_part_names(void)
 {
-    return "peak, nufft, fft, steps, match, phases, scaling";
+    return "peak, nufft, fft, steps, match, phases, run, scaling";
 }
 
 static sp_status check_names(const sp_bench_settings *settings)
@@ -59,6 +56,7 @@ sp_status sp_bench_new(const sp_bench_settings *settings, sp_log *log, sp_bench 
     SP_TRY(SP_ARRAY(self, 1));
     self->settings = *settings;
     self->log = log;
+    self->speaks = true;
     self->rules = settings->quick ? hasty : careful;
     sp_machine_describe(&self->machine);
     *bench = self;
@@ -71,6 +69,11 @@ done:
 void sp_bench_free(sp_bench *bench)
 {
     sp_array_free(bench);
+}
+
+bool sp_bench_speaks(const sp_bench *bench)
+{
+    return bench->speaks;
 }
 
 static bool is_wanted(const sp_bench_settings *settings, const part *p)

@@ -36,6 +36,9 @@ void sp_bench_free(sp_bench *bench); /* NULL is fine */
  * Fails with SP_ERR_NUMERIC (a kernel computes nonsense: named), SP_ERR_INTERRUPT, SP_ERR_MEMORY, SP_ERR_OUTPUT. */
 sp_status sp_bench_run(sp_bench *bench);
 
+/* Not where mpirun started this process as one of several and another one tells. */
+bool sp_bench_speaks(const sp_bench *bench);
+
 /* What was measured, for people and for programs. Memory failures are remembered by the text. */
 void sp_bench_table(const sp_bench *bench, sp_text *text);
 void sp_bench_json(const sp_bench *bench, sp_json *json); /* into an open object */

@@ -7,10 +7,11 @@
  * SP_ERR_MEMORY. */
 #include "bench/rows.h"
 
-sp_status sp_bench_peak(sp_bench *bench);    /* what the machine can do */
-sp_status sp_bench_nufft(sp_bench *bench);   /* type 2 and type 1 on slices */
-sp_status sp_bench_fft(sp_bench *bench);     /* there and back, several sizes */
-sp_status sp_bench_steps(sp_bench *bench);   /* one step of the solver of merging, one step of phasing */
-sp_status sp_bench_match(sp_bench *bench);   /* the routes of matching, and a matrix product of that size */
-sp_status sp_bench_phases(sp_bench *bench);  /* each phase of a generation, one thread and all */
-sp_status sp_bench_scaling(sp_bench *bench); /* whole reconstructions; fails with SP_ERR_OUTPUT, too */
+sp_status sp_bench_peak(sp_bench *bench);      /* what the machine can do */
+sp_status sp_bench_nufft(sp_bench *bench);     /* type 2 and type 1 on slices */
+sp_status sp_bench_fft(sp_bench *bench);       /* there and back, several sizes */
+sp_status sp_bench_steps(sp_bench *bench);     /* one step of the solver of merging, one step of phasing */
+sp_status sp_bench_match(sp_bench *bench);     /* the routes of matching, and a matrix product of that size */
+sp_status sp_bench_phases(sp_bench *bench);    /* each phase of a generation, one thread and all */
+sp_status sp_bench_run_layer(sp_bench *bench); /* what tasks and messages cost; also under mpirun */
+sp_status sp_bench_scaling(sp_bench *bench);   /* whole reconstructions; fails with SP_ERR_OUTPUT, too */

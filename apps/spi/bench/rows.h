@@ -44,6 +44,7 @@ struct sp_bench {
     sp_race_rules rules;
     sp_machine machine;
     bool complete; /* ran to its end */
+    bool speaks;   /* else another rank does */
     ptrdiff_t rows;
     sp_row row[SP_ROWS];
 };

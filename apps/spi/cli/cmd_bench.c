@@ -37,7 +37,9 @@ static sp_status run(const sp_arguments *args, sp_log *log)
     SP_TRY(sp_bench_new(&settings, log, &bench));
     const sp_status outcome = sp_bench_run(bench);
 
-    SP_TRY(outcome == SP_OK || outcome == SP_ERR_INTERRUPT ? print(bench, sp_arguments_flag(args, "json")) : SP_OK);
+    if (sp_bench_speaks(bench) && (outcome == SP_OK || outcome == SP_ERR_INTERRUPT)) {
+        SP_TRY(print(bench, sp_arguments_flag(args, "json")));
+    }
     status = outcome;
 done:
     sp_bench_free(bench);
@@ -56,7 +58,7 @@ static const sp_option options[] = {
 
 static const sp_positional positionals[] = {
     {.name = "part",
-     .help = "what to measure: peak, nufft, fft, steps, match, phases, scaling; nothing named: all but scaling",
+     .help = "what to measure: peak, nufft, fft, steps, match, phases, run, scaling; nothing named: all but scaling",
      .many = true},
     {0},
 };
@@ -66,6 +68,7 @@ const sp_command sp_command_bench = {
     .summary = "measure the kernels on this machine, next to other libraries",
     .options = options,
     .positionals = positionals,
-    .examples = "spica bench --quick\nspica bench nufft fft --threads 1\nspica bench --json > bench.json\n",
+    .examples = "spica bench --quick\nspica bench nufft fft --threads 1\nspica bench --json > bench.json\n"
+                "mpirun -n 2 spica bench run\n",
     .run = run,
 };

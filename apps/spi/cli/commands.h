@@ -37,4 +37,5 @@ extern const sp_command sp_command_reconstruct;
 extern const sp_command sp_command_info;
 extern const sp_command sp_command_compare;
 extern const sp_command sp_command_bench;
+extern const sp_command sp_command_scale;
 extern const sp_command sp_command_help; /* not in the list: `spica help` */

@@ -11,7 +11,13 @@
 #include "cli/commands.h"
 
 static const sp_command *const commands[] = {
-    &sp_command_simulate, &sp_command_reconstruct, &sp_command_info, &sp_command_compare, &sp_command_bench, NULL,
+    &sp_command_simulate,
+    &sp_command_reconstruct,
+    &sp_command_info,
+    &sp_command_compare,
+    &sp_command_bench,
+    &sp_command_scale,
+    NULL,
 };
 
 static const sp_option common_options[] = {

@@ -290,29 +290,41 @@ static void relate(sp_task *t)
 static const sp_task_type relate_task = {
     .name = "scale", .run = relate, .privilege = {SP_READ_WRITE, SP_READ, SP_WRITE}};
 
-sp_status sp_crews_read(sp_loop *l)
+sp_status sp_crews_take(sp_loop *l, sp_progress *progress)
 {
     const ptrdiff_t pixels = sp_image_file_map(l->file)->pixels, shells = l->patterns.shells;
-    order o = {.loop = l};
+    const order o = {.loop = l, .progress = progress};
     sp_crews *c = &l->crews;
-    sp_pattern_totals totals;
     sp_status status = SP_OK;
-    double *sums = NULL;
 
-    SP_TRY(SP_ARRAY(sums, shells + 3));
-    SP_TRY(sp_progress_new(l->log, "reading images", l->state->images, &o.progress));
     SP_TRY(single(c->run, "sums", shells + 3, sizeof(double), &c->sums));
     SP_TRY(single(c->run, "scatter", 2 * shells, sizeof(double), &c->scatter));
     sp_launch(c->run, .type = &take_task, .points = {blocks_of(l)},
               .argument = {sp_by_i(c->crew), sp_into(sp_at(c->sums, 0), &sp_sum_double)}, SP_VALUES(o),
               .scratch = (size_t)(c->per_block * pixels) * sizeof(float));
+done:
+    return status;
+}
+
+sp_status sp_crews_read(sp_loop *l)
+{
+    const ptrdiff_t shells = l->patterns.shells;
+    sp_crews *c = &l->crews;
+    sp_pattern_totals totals;
+    sp_progress *progress = NULL;
+    sp_status status = SP_OK;
+    double *sums = NULL;
+
+    SP_TRY(SP_ARRAY(sums, shells + 3));
+    SP_TRY(sp_progress_new(l->log, "reading images", l->state->images, &progress));
+    SP_TRY(sp_crews_take(l, progress));
     SP_TRY(sp_run_get(c->run, c->sums, 0, sums));
     totals = (sp_pattern_totals){.value = sums[shells], .filled = sums[shells + 1]};
     l->values = sums[shells + 2];
     SP_REQUIRE(totals.filled > 0.0, SP_ERR_INPUT, "all images are empty: there is not one photon in any good pixel");
     sp_patterns_set_profile(&l->patterns, sums, &totals);
 done:
-    sp_progress_free(o.progress);
+    sp_progress_free(progress);
     sp_array_free(sums);
     return status;
 }
@@ -460,6 +472,14 @@ static sp_status make_tiles(sp_loop *l)
     return c->tile ? SP_OK : grouped(c->run, "tile", TILES, sp_polar_tile_floats(l->polar), c->sharing, &c->tile);
 }
 
+/* Blocks that live on one rank, at most. */
+static ptrdiff_t blocks_of_rank(const sp_loop *l)
+{
+    const ptrdiff_t ranks = sp_run_ranks(l->crews.run);
+
+    return (blocks_of(l) + ranks - 1) / ranks;
+}
+
 /* Blocks of a rank whose transforms fit its budget: so many of each rank are searched at a time. */
 static ptrdiff_t blocks_at_once(const sp_loop *l)
 {
@@ -467,15 +487,7 @@ static ptrdiff_t blocks_at_once(const sp_loop *l)
         (double)l->crews.per_block * sizeof(float) * sp_polar_floats(l->matching.s_max, l->matching.diameter);
     const double most = fmax(1.0, floor(SP_MATCH_POLAR_BUDGET / each));
 
-    return most < (double)blocks_of(l) ? (ptrdiff_t)most : blocks_of(l);
-}
-
-/* Blocks that live on one rank, at most. */
-static ptrdiff_t blocks_of_rank(const sp_loop *l)
-{
-    const ptrdiff_t ranks = sp_run_ranks(l->crews.run);
-
-    return (blocks_of(l) + ranks - 1) / ranks;
+    return most < (double)blocks_of_rank(l) ? (ptrdiff_t)most : blocks_of_rank(l);
 }
 
 /* First block of a rank: block b of B lives on rank b ranks / B. */

@@ -6,6 +6,7 @@
  * anywhere else. What is small (orientations, scores, scales; settings, grids of orientations) every rank has as plain
  * arrays in sp_loop: tasks read them there, since nothing of a loop changes while its tasks run, and give back what
  * they find through regions, which each step gathers at its end. */
+#include "base/progress.h"
 #include "flow/reconstruct.h"
 #include "phases/match.h"
 #include "phases/phase_starts.h"
@@ -62,7 +63,10 @@ void sp_crews_close(sp_loop *l);
 /* First look: mean image, whether all values are counts, noise.   mean  out  [pixels of the detector] */
 sp_status sp_crews_look(sp_loop *l, double *mean);
 
-/* Reads the images into the bins of l->patterns, which gets its profile. Fails with SP_ERR_INPUT if all are empty. */
+/* Launches tasks that read the images into the bins of l->patterns.   progress  NULL: untold */
+sp_status sp_crews_take(sp_loop *l, sp_progress *progress);
+
+/* The same, to its end; l->patterns gets its profile. Fails with SP_ERR_INPUT if all are empty. */
 sp_status sp_crews_read(sp_loop *l);
 
 /* When the noise is known: the scale of each image, relative to their mean. */

@@ -88,6 +88,11 @@ sp_quat sp_quat_random_small(sp_rng *rng, double sigma)
     return sp_quat_from_axis_angle(vector, sqrt(vector[0] * vector[0] + vector[1] * vector[1] + vector[2] * vector[2]));
 }
 
+double sp_quat_dot(sp_quat a, sp_quat b)
+{
+    return a.w * b.w + a.x * b.x + a.y * b.y + a.z * b.z;
+}
+
 double sp_quat_angle(sp_quat a, sp_quat b)
 {
     const sp_quat d = sp_quat_multiply(sp_quat_conjugate(a), b);

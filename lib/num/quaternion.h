@@ -32,6 +32,9 @@ sp_quat sp_quat_random(sp_rng *rng);                                 /* uniform 
  * (sigma << 1: the rotation angle is about sigma * sqrt(3) rms). */
 sp_quat sp_quat_random_small(sp_rng *rng, double sigma);
 
+/* <a,b>: cos of half the angle between two rotations, or minus that. */
+double sp_quat_dot(sp_quat a, sp_quat b);
+
 /* Rotation angle from a to b [rad], 0 .. pi: 2 acos|<a,b>|. */
 double sp_quat_angle(sp_quat a, sp_quat b);
 

@@ -2,13 +2,52 @@
 #include "num/statistics.h"
 
 #include <math.h>
-#include <stdlib.h>
 
-static int compare_doubles(const void *left, const void *right)
+static void swap(double *a, double *b)
 {
-    const double a = *(const double *)left, b = *(const double *)right;
+    const double before = *a;
 
-    return (a > b) - (a < b);
+    *a = *b;
+    *b = before;
+}
+
+/* Puts the value that belongs there, were they sorted, at place k: none before it is larger, none behind it smaller
+ * (Hoare, Communications of the ACM 4, 321 (1961)). */
+static void select_place(double *value, ptrdiff_t count, ptrdiff_t k)
+{
+    ptrdiff_t low = 0, high = count - 1;
+
+    while (low < high) {
+        const double pivot = value[low + (high - low) / 2];
+        ptrdiff_t i = low, j = high;
+
+        while (i <= j) {
+            for (; value[i] < pivot; i++) {
+            }
+            for (; value[j] > pivot; j--) {
+            }
+            if (i <= j) {
+                swap(&value[i++], &value[j--]);
+            }
+        }
+        if (k <= j) {
+            high = j;
+        } else if (k >= i) {
+            low = i;
+        } else {
+            return;
+        }
+    }
+}
+
+static double smallest(const double *value, ptrdiff_t count)
+{
+    double least = value[0];
+
+    for (ptrdiff_t i = 1; i < count; i++) {
+        least = fmin(least, value[i]);
+    }
+    return least;
 }
 
 double sp_percentile(double *value, ptrdiff_t count, double fraction)
@@ -16,13 +55,13 @@ double sp_percentile(double *value, ptrdiff_t count, double fraction)
     if (count < 1) {
         return 0.0;
     }
-    qsort(value, (size_t)count, sizeof *value, compare_doubles);
-
     const double position = fraction * (double)(count - 1);
     const ptrdiff_t below = (ptrdiff_t)position;
-    const ptrdiff_t above = below + 1 < count ? below + 1 : below;
 
-    return value[below] + (position - (double)below) * (value[above] - value[below]);
+    select_place(value, count, below);
+    const double next = below + 1 < count ? smallest(value + below + 1, count - below - 1) : value[below];
+
+    return value[below] + (position - (double)below) * (next - value[below]);
 }
 
 double sp_median(double *value, ptrdiff_t count)

@@ -5,9 +5,9 @@
 
 /* The value below which `fraction` of the values lie: the sorted values are read at position fraction * (count - 1),
  * linear between neighbours (type 7 of Hyndman and Fan, The American Statistician 50, 361 (1996)).
- *   value     in/out  [count]  any unit, no NaN; comes back sorted upwards
+ *   value     in/out  [count]  any unit, no NaN; comes back in another order
  *   fraction  0 .. 1
- * Returns 0 for count = 0. */
+ * Returns 0 for count = 0. Takes a time that grows as count. */
 double sp_percentile(double *value, ptrdiff_t count, double fraction);
 double sp_median(double *value, ptrdiff_t count); /* sp_percentile(.., 0.5) */
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <math.h>
+#include <stdlib.h>
 
+#include "base/rng.h"
 #include "num/statistics.h"
 #include "testing.h"
 
@@ -15,6 +17,41 @@ static void percentiles_are_interpolated(void **state)
     assert_true(fabs(sp_percentile(value, 4, 0.9) - 3.7) < 1e-12);
     assert_true(fabs(sp_percentile(value, 1, 0.9) - 1.0) < 1e-12);
     assert_true(sp_median(value, 0) == 0.0);
+}
+
+static int upwards(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Values in every order, many of them equal. */
+static void percentiles_are_those_of_the_sorted_values(void **state)
+{
+    (void)state;
+    enum { MOST = 200 };
+    sp_rng rng = sp_rng_stream(1, 2, 3);
+
+    for (int trial = 0; trial < 2000; trial++) {
+        const ptrdiff_t count = 1 + sp_rng_u32(&rng) % MOST, kinds = 1 + sp_rng_u32(&rng) % MOST;
+        const double fraction = sp_rng_uniform(&rng), position = fraction * (double)(count - 1);
+        const ptrdiff_t below = (ptrdiff_t)position;
+        double value[MOST], sorted[MOST];
+
+        for (ptrdiff_t i = 0; i < count; i++) {
+            const uint32_t any = sp_rng_u32(&rng) % (uint32_t)kinds;
+
+            value[i] = sorted[i] = trial % 3 == 0 ? (double)i : trial % 3 == 1 ? -(double)i : (double)any;
+        }
+        qsort(sorted, (size_t)count, sizeof *sorted, upwards);
+        const double above = sorted[below + 1 < count ? below + 1 : below];
+
+        assert_true(sp_percentile(value, count, fraction) ==
+                    sorted[below] + (position - (double)below) * (above - sorted[below]));
+        qsort(value, (size_t)count, sizeof *value, upwards);
+        assert_memory_equal(value, sorted, (size_t)count * sizeof *value);
+    }
 }
 
 static void correlation_ignores_scale_and_offset(void **state)
@@ -50,6 +87,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(percentiles_are_interpolated),
+        cmocka_unit_test(percentiles_are_those_of_the_sorted_values),
         cmocka_unit_test(correlation_ignores_scale_and_offset),
         cmocka_unit_test(correlation_with_a_constant_is_zero),
         cmocka_unit_test(deviation_survives_a_large_mean),

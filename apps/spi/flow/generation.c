@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "flow/loop.h"
+#include "num/statistics.h"
 #include "num/sums.h"
 
 static const double HOLE = 0.75; /* speckles: a larger hole in the middle of the images is left to the phasing */
@@ -82,31 +82,27 @@ done:
     return status;
 }
 
-static int compare_doubles(const void *a, const void *b)
+/* How near two orientations are, one perhaps turned by half a turn about the beam: cos of half the angle. */
+static double nearness(sp_quat a, sp_quat b)
 {
-    const double x = *(const double *)a, y = *(const double *)b;
+    const sp_quat half_turn = {0.0, 0.0, 0.0, 1.0};
 
-    return (x > y) - (x < y);
+    return fmax(fabs(sp_quat_dot(a, b)), fabs(sp_quat_dot(sp_quat_multiply(half_turn, a), b)));
 }
 
 void sp_loop_measure_change(sp_loop *l)
 {
-    const sp_quat half_turn = {0.0, 0.0, 0.0, 1.0};
+    const double near = cos(0.5 * (l->refining ? SETTLED : 1.5 * l->grid.typical));
     const ptrdiff_t images = l->state->images, cube = l->state->edge * l->state->edge * l->state->edge;
     ptrdiff_t settled = 0, used = 0;
 
     for (ptrdiff_t n = 0; n < images; n++) {
-        const sp_quat before = l->state->orientation[n];
-        const double turn = fmin(sp_quat_angle(before, l->orientation[n]),
-                                 sp_quat_angle(sp_quat_multiply(half_turn, before), l->orientation[n]));
-
         if (l->state->scale[n] > 0.0f) {
-            l->turn[used++] = turn;
-            settled += turn < (l->refining ? SETTLED : 1.5 * l->grid.typical);
+            l->nearness[used] = nearness(l->state->orientation[n], l->orientation[n]);
+            settled += l->nearness[used++] > near;
         }
     }
-    qsort(l->turn, (size_t)used, sizeof *l->turn, compare_doubles);
-    l->now.orientation_change = l->turn[used / 2];
+    l->now.orientation_change = 2.0 * acos(fmin(sp_median(l->nearness, used), 1.0));
     l->now.settled = (double)settled / (double)used;
     const double norm = sp_dot(l->model, l->model, cube) * sp_dot(l->last_model, l->last_model, cube);
 

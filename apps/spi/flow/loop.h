@@ -59,7 +59,7 @@ struct sp_loop {
     sp_quat *orientation;   /* [images] of this generation, until it is accepted */
     float *score;           /* [images] */
     float *scale;           /* [images] */
-    double *turn;           /* [images] scratch */
+    double *nearness;       /* [images] scratch */
     double dispersion;      /* in use */
     double measured;        /* dispersion that the images of this generation show */
     bool refining;          /* the search has settled: refine each image */

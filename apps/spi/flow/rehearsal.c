@@ -42,7 +42,7 @@ static void borrow(sp_rehearsal *self, const sp_loop *loop, sp_run *run, ptrdiff
     l->model = l->last_model = l->density = NULL;
     l->orientation = l->kept = NULL;
     l->score = l->scale = NULL;
-    l->turn = NULL;
+    l->nearness = NULL;
 }
 
 static sp_status make_room(sp_rehearsal *self)
@@ -61,7 +61,7 @@ static sp_status make_room(sp_rehearsal *self)
     SP_TRY(SP_ARRAY(l->orientation, images));
     SP_TRY(SP_ARRAY(l->score, images));
     SP_TRY(SP_ARRAY(l->scale, images));
-    SP_TRY(SP_ARRAY(l->turn, images));
+    SP_TRY(SP_ARRAY(l->nearness, images));
 done:
     return status;
 }
@@ -148,6 +148,6 @@ void sp_rehearsal_free(sp_rehearsal *rehearsal)
     sp_array_free(l->orientation);
     sp_array_free(l->score);
     sp_array_free(l->scale);
-    sp_array_free(l->turn);
+    sp_array_free(l->nearness);
     sp_array_free(rehearsal);
 }

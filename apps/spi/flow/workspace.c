@@ -255,7 +255,7 @@ sp_status sp_loop_make_workspace(sp_loop *l)
     SP_TRY(SP_ARRAY(l->state->density, cube));
     SP_TRY(SP_ARRAY(l->orientation, images));
     SP_TRY(SP_ARRAY(l->score, images));
-    SP_TRY(SP_ARRAY(l->turn, images));
+    SP_TRY(SP_ARRAY(l->nearness, images));
     SP_TRY(SP_ARRAY(l->kept, images));
     SP_TRY(SP_ARRAY(l->state->history, s->generations));
     SP_TRY(SP_ARRAY(l->state->prtf, n / 2 + 1));
@@ -281,6 +281,6 @@ void sp_loop_clear(sp_loop *l)
     sp_array_free(l->orientation);
     sp_array_free(l->score);
     sp_array_free(l->scale);
-    sp_array_free(l->turn);
+    sp_array_free(l->nearness);
     sp_array_free(l->kept);
 }

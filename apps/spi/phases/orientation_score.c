@@ -40,7 +40,7 @@ typedef struct witness {
 
 static double dot(sp_quat a, sp_quat b)
 {
-    return fabs(a.w * b.w + a.x * b.x + a.y * b.y + a.z * b.z);
+    return fabs(sp_quat_dot(a, b));
 }
 
 /* exp(-(angle / width)^2), 0 beyond three widths; width [degree] */

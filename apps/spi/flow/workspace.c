@@ -46,10 +46,10 @@ typedef struct dimensions {
 } dimensions;
 
 /* That of a block of images: of the polar route all blocks share what searches. */
-static double each_matcher(sp_match_settings match, ptrdiff_t bins, int threads)
+static double each_matcher(sp_match_settings match, ptrdiff_t images, ptrdiff_t bins, int threads)
 {
     match.route = match.route == SP_MATCH_DENSE ? SP_MATCH_DENSE : SP_MATCH_NONE;
-    return sp_matcher_bytes(&match, 0, bins, threads);
+    return sp_matcher_bytes(&match, images, bins, threads);
 }
 
 static sp_memory_plan plan_memory(const sp_run *run, const sp_reconstruct_settings *s, const dimensions *d)
@@ -64,7 +64,8 @@ static sp_memory_plan plan_memory(const sp_run *run, const sp_reconstruct_settin
                          (double)sp_merge_lanes_bytes(d->edge, d->bins) +
                          (double)sp_phaser_bytes(d->edge, own, threads) + (5.0 + starts - own) * 4.0 * cube;
     const double search = sp_matcher_bytes(&match, share, d->bins, threads);
-    const double matchers = (double)(share / sp_crews_block(d->images)) * each_matcher(match, d->bins, threads);
+    const ptrdiff_t each = sp_crews_block(d->images);
+    const double matchers = (double)(share / each) * each_matcher(match, each, d->bins, threads);
     sp_memory_plan plan = {.image = d->values / images + OF_IMAGE,
                            .orientation = OF_ORIENTATION,
                            .voxel = model / cube,

@@ -43,8 +43,13 @@ struct sp_matcher {
     float *base;              /* [pixels] floor * profile at the pixel's radius */
     float *scratch;           /* [threads][SCRATCH][pixels] */
     float *whitening;         /* [pixels] 1 / variance of the shell, for the score shown to people */
-    double *residue; /* [ASSESSED][shells][2] sums for the dispersion, of some images; then [shells][2] of all */
+    double *residue; /* [kept apart][shells][2] sums for the dispersion, of some images; then [shells][2] of all */
 };
+
+static ptrdiff_t kept_apart(ptrdiff_t images)
+{
+    return images < ASSESSED ? images : ASSESSED;
+}
 
 static float *thread_scratch(const sp_matcher *self)
 {
@@ -190,7 +195,7 @@ sp_status sp_matcher_new(const sp_patterns *patterns, const sp_slicer *slicer, c
     SP_TRY(SP_ARRAY(self->base, self->pixels));
     SP_TRY(SP_ARRAY(self->whitening, self->pixels));
     SP_TRY(SP_ARRAY(self->scratch, threads * SCRATCH * self->pixels));
-    SP_TRY(SP_ARRAY(self->residue, 2 * (ASSESSED + 1) * self->shells));
+    SP_TRY(SP_ARRAY(self->residue, 2 * (kept_apart(patterns->images) + 1) * self->shells));
     fill_tables(self);
     SP_TRY(make_route(self));
     *matcher = self;
@@ -217,7 +222,7 @@ void sp_matcher_free(sp_matcher *matcher)
 
 double sp_matcher_bytes(const sp_match_settings *settings, ptrdiff_t images, ptrdiff_t pixels, int threads)
 {
-    const double residue = 16.0 * (ASSESSED + 1) * sqrt((double)pixels); /* shells: at most a radius' worth of pixels */
+    const double shells = sqrt((double)pixels), residue = 16.0 * ((double)kept_apart(images) + 1.0) * shells;
     const double own = 4.0 * (double)pixels * (SCRATCH * threads + 3) + residue;
 
     if (settings->route == SP_MATCH_NONE) {
@@ -545,7 +550,7 @@ void sp_match_relate_scales(float *scale, ptrdiff_t images)
 
 void sp_matcher_assess(sp_matcher *matcher, const sp_quat *orientation, float *score, float *scale, double *dispersion)
 {
-    double *all = matcher->residue + (ptrdiff_t)2 * ASSESSED * matcher->shells;
+    double *all = matcher->residue + 2 * kept_apart(matcher->patterns->images) * matcher->shells;
 
     memset(all, 0, (size_t)(2 * matcher->shells) * sizeof *all);
     sp_matcher_assess_part(matcher, orientation, score, scale, all);

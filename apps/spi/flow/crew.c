@@ -13,10 +13,11 @@
 enum {
     MOST_IN_BLOCK = 256, /* images */
     LEAST_BLOCKS = 4,
-    MERGE_LANES = 4,    /* sums that are begun, however many ranks and threads there are */
-    CLIMB_STEPS = 4,    /* of the refinement */
-    NOISE_IMAGES = 200, /* that the noise is measured from */
-    TILES = 8,          /* made before images are compared with them */
+    READ_BYTES = 64 << 20, /* of images that a worker reads at a time */
+    MERGE_LANES = 4,       /* sums that are begun, however many ranks and threads there are */
+    CLIMB_STEPS = 4,       /* of the refinement */
+    NOISE_IMAGES = 200,    /* that the noise is measured from */
+    TILES = 8,             /* made before images are compared with them */
 };
 
 static const double LAMBDA = 1e-3; /* merge regularisation: frequencies measured less well than this fade */
@@ -140,7 +141,20 @@ done:
 
 /* ---- intake ---- */
 
-/* Reads the images of a task's block; false: the run has failed. */
+/* How many images of a block a worker reads at a time. */
+static ptrdiff_t images_at_once(ptrdiff_t per_block, ptrdiff_t pixels)
+{
+    const ptrdiff_t fitting = READ_BYTES / (pixels * (ptrdiff_t)sizeof(float));
+
+    return fitting < 1 ? 1 : fitting < per_block ? fitting : per_block;
+}
+
+size_t sp_crews_reading_bytes(ptrdiff_t images, ptrdiff_t pixels)
+{
+    return (size_t)(images_at_once(sp_crews_block(images), pixels) * pixels) * sizeof(float);
+}
+
+/* Reads some images; false: the run has failed, or the user has stopped it. */
 static bool read_images(sp_task *t, const sp_loop *l, ptrdiff_t first, ptrdiff_t count, float *value)
 {
     sp_status status;
@@ -152,7 +166,7 @@ static bool read_images(sp_task *t, const sp_loop *l, ptrdiff_t first, ptrdiff_t
             sp_task_pass_on(t, status);
         }
     }
-    return status == SP_OK;
+    return status == SP_OK && !sp_interrupted();
 }
 
 static bool is_whole(const sp_loop *l, ptrdiff_t count, const float *value)
@@ -169,6 +183,15 @@ static bool is_whole(const sp_loop *l, ptrdiff_t count, const float *value)
     return true;
 }
 
+static void add_to_mean(ptrdiff_t count, ptrdiff_t pixels, const float *value, double *mean)
+{
+    for (ptrdiff_t i = 0; i < count; i++) {
+        for (ptrdiff_t p = 0; p < pixels; p++) {
+            mean[p] += value[i * pixels + p];
+        }
+    }
+}
+
 static void look(sp_task *t)
 {
     const sp_loop *l = order_of(t)->loop;
@@ -177,18 +200,20 @@ static void look(sp_task *t)
     looked *out = sp_task_out(t, 0);
     double *mean = sp_task_out(t, 1);
     ptrdiff_t count;
-    const ptrdiff_t first = images_of(t, l, &count);
+    const ptrdiff_t first = images_of(t, l, &count), at_once = images_at_once(l->crews.per_block, pixels);
 
-    if (sp_interrupted() || !read_images(t, l, first, count, value)) {
-        return;
-    }
-    out->whole = is_whole(l, count, value);
-    out->quantum =
-        first == 0 ? sp_patterns_quantum(&l->pixels, count < NOISE_IMAGES ? count : NOISE_IMAGES, value) : 0.0;
-    for (ptrdiff_t i = 0; i < count; i++) {
-        for (ptrdiff_t p = 0; p < pixels; p++) {
-            mean[p] += value[i * pixels + p];
+    *out = (looked){.whole = true};
+    for (ptrdiff_t n = 0; n < count; n += at_once) {
+        const ptrdiff_t some = count - n < at_once ? count - n : at_once;
+
+        if (!read_images(t, l, first + n, some, value)) {
+            return;
         }
+        if (first + n == 0) {
+            out->quantum = sp_patterns_quantum(&l->pixels, some < NOISE_IMAGES ? some : NOISE_IMAGES, value);
+        }
+        out->whole = out->whole && is_whole(l, some, value);
+        add_to_mean(some, pixels, value, mean);
     }
     sp_progress_add(order_of(t)->progress, count);
 }
@@ -206,7 +231,7 @@ sp_status sp_crews_look(sp_loop *l, double *mean)
     SP_TRY(sp_progress_new(l->log, "looking at the images", l->state->images, &o.progress));
     sp_launch(c->run, .type = &look_task, .points = {blocks},
               .argument = {sp_by_i(c->looked), sp_into(sp_at(c->mean, 0), &sp_sum_double)}, SP_VALUES(o),
-              .scratch = (size_t)(c->per_block * pixels) * sizeof(float), .lanes = LEAST_BLOCKS);
+              .scratch = sp_crews_reading_bytes(l->state->images, pixels), .lanes = LEAST_BLOCKS);
     SP_TRY(sp_run_get(c->run, c->mean, 0, mean));
     SP_TRY(sp_run_gather(c->run, c->looked, all));
     l->whole = true;
@@ -231,19 +256,19 @@ static void take(sp_task *t)
     void **object = sp_task_object(t, 0);
     double *sums = sp_task_out(t, 1);
     ptrdiff_t count;
-    const ptrdiff_t first = images_of(t, l, &count);
+    const ptrdiff_t first = images_of(t, l, &count), at_once = images_at_once(l->crews.per_block, pixels);
     sp_pattern_totals totals = {0};
     sp_crew *crew = NULL;
     sp_status status = SP_OK;
 
-    if (sp_interrupted() || !read_images(t, l, first, count, value)) {
-        return;
-    }
     SP_TRY(SP_ARRAY(crew, 1));
     *object = crew;
     SP_TRY(sp_patterns_init_part(&l->patterns, count, l->whole, &crew->patterns));
     for (ptrdiff_t i = 0; i < count; i++) {
-        SP_TRY(sp_patterns_add(&crew->patterns, i, value + i * pixels));
+        if (i % at_once == 0 && !read_images(t, l, first + i, count - i < at_once ? count - i : at_once, value)) {
+            return;
+        }
+        SP_TRY(sp_patterns_add(&crew->patterns, i, value + i % at_once * pixels));
     }
     sp_patterns_add_up(&crew->patterns, sums, &totals);
     sums[l->patterns.shells] += totals.value;
@@ -287,7 +312,7 @@ sp_status sp_crews_read(sp_loop *l)
     SP_TRY(single(c->run, "scatter", 2 * shells, sizeof(double), &c->scatter));
     sp_launch(c->run, .type = &take_task, .points = {blocks_of(l)},
               .argument = {sp_by_i(c->crew), sp_into(sp_at(c->sums, 0), &sp_sum_double)}, SP_VALUES(o),
-              .scratch = (size_t)(c->per_block * pixels) * sizeof(float), .lanes = LEAST_BLOCKS);
+              .scratch = sp_crews_reading_bytes(l->state->images, pixels), .lanes = LEAST_BLOCKS);
     SP_TRY(sp_run_get(c->run, c->sums, 0, sums));
     totals = (sp_pattern_totals){.value = sums[shells], .filled = sums[shells + 1]};
     l->values = sums[shells + 2];

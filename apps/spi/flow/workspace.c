@@ -59,7 +59,7 @@ static sp_memory_plan plan_memory(const sp_run *run, const sp_reconstruct_settin
     const int own = (starts + ranks - 1) / ranks; /* the densities of all come to one process in the end */
     const sp_match_settings match = match_settings(s, s->resolution > 0.0 ? 1.0 / s->resolution : INFINITY);
     const ptrdiff_t share = sp_crews_share(run, d->images);
-    const double block = 4.0 * threads * (double)sp_crews_block(d->images) * (double)d->detector;
+    const double block = threads * (double)sp_crews_reading_bytes(d->images, d->detector);
     const double model = sp_slicer_bytes(d->edge) + (double)sp_merger_bytes(d->edge) +
                          (double)sp_merge_lanes_bytes(d->edge, d->bins) +
                          (double)sp_phaser_bytes(d->edge, own, threads) + (5.0 + starts - own) * 4.0 * cube;

@@ -367,10 +367,18 @@ done:
     return status;
 }
 
-/* The matcher of a block, told what it compares with: `on` for as long as the task runs. */
-static sp_matcher *matcher_of(const sp_crew *crew, const sp_loop *l, const sp_slicer *on)
+/* [byte] of the tasks that use a matcher. */
+static size_t matching_scratch(const sp_loop *l)
 {
-    sp_matcher_use(crew->matcher, on);
+    return (size_t)sp_match_scratch_floats(l->patterns.pixels) * sizeof(float);
+}
+
+/* The matcher of a block, told what it compares with and lent its work space for as long as the task runs. */
+static sp_matcher *matcher_of(const sp_task *t, const sp_crew *crew, const sp_slicer *on)
+{
+    const sp_loop *l = order_of(t)->loop;
+
+    sp_matcher_use(crew->matcher, on, sp_task_scratch(t));
     sp_matcher_limit(crew->matcher, l->reach);
     sp_matcher_set_dispersion(crew->matcher, l->dispersion);
     return crew->matcher;
@@ -382,7 +390,7 @@ static void search_block(sp_task *t) /* the dense route: a block against the who
     const sp_loop *l = order_of(t)->loop;
     const sp_slicer on = sp_slicer_on(l->slicer, sp_task_in(t, 1));
 
-    sp_matcher_search(matcher_of(crew, l, &on), &l->grid, KEEP, sp_task_out(t, 2), sp_task_out(t, 3));
+    sp_matcher_search(matcher_of(t, crew, &on), &l->grid, KEEP, sp_task_out(t, 2), sp_task_out(t, 3));
 }
 static const sp_task_type search_task = {
     .name = "search", .run = search_block, .privilege = {SP_READ_WRITE, SP_READ, SP_WRITE, SP_WRITE}};
@@ -561,7 +569,7 @@ sp_status sp_crews_search(sp_loop *l)
     } else {
         sp_launch(c->run, .type = &search_task, .points = {blocks_of(l)},
                   .argument = {sp_by_i(c->crew), sp_at(c->grid, 0), sp_by_i(c->best), sp_by_i(c->best_score)},
-                  SP_VALUES(o));
+                  SP_VALUES(o), .scratch_of_thread = matching_scratch(l));
     }
     SP_TRY(sp_run_gather(c->run, c->best, l->best));
 done:
@@ -576,7 +584,7 @@ static void refine(sp_task *t)
     ptrdiff_t count;
     const ptrdiff_t first = images_of(t, l, &count);
 
-    sp_matcher_refine(matcher_of(crew, l, &on), l->candidates + first * (KEEP + 1), KEEP + 1, CLIMB_STEPS,
+    sp_matcher_refine(matcher_of(t, crew, &on), l->candidates + first * (KEEP + 1), KEEP + 1, CLIMB_STEPS,
                       sp_loop_speckle(l) / 3.0, sp_task_out(t, 2));
 }
 static const sp_task_type refine_task = {
@@ -589,7 +597,8 @@ sp_status sp_crews_refine(sp_loop *l)
     sp_status status = SP_OK;
 
     sp_launch(c->run, .type = &refine_task, .points = {blocks_of(l)},
-              .argument = {sp_by_i(c->crew), sp_at(c->grid, 0), sp_by_i(c->orientation)}, SP_VALUES(o));
+              .argument = {sp_by_i(c->crew), sp_at(c->grid, 0), sp_by_i(c->orientation)}, SP_VALUES(o),
+              .scratch_of_thread = matching_scratch(l));
     SP_TRY(sp_run_gather(c->run, c->orientation, l->orientation));
 done:
     return status;
@@ -603,7 +612,7 @@ static void assess(sp_task *t)
     ptrdiff_t count;
     const ptrdiff_t first = images_of(t, o->loop, &count);
 
-    sp_matcher_assess_part(matcher_of(crew, o->loop, &on), o->orientation + first, sp_task_out(t, 2), sp_task_out(t, 3),
+    sp_matcher_assess_part(matcher_of(t, crew, &on), o->orientation + first, sp_task_out(t, 2), sp_task_out(t, 3),
                            sp_task_out(t, 4));
 }
 static const sp_task_type assess_task = {
@@ -620,7 +629,7 @@ sp_status sp_crews_assess(sp_loop *l, const sp_quat *orientation, double *disper
     sp_launch(c->run, .type = &assess_task, .points = {blocks_of(l)},
               .argument = {sp_by_i(c->crew), sp_at(c->grid, 0), sp_by_i(c->score), sp_by_i(c->scale),
                            sp_into(sp_at(c->scatter, 0), &sp_sum_double)},
-              SP_VALUES(o));
+              SP_VALUES(o), .scratch_of_thread = matching_scratch(l));
     SP_TRY(sp_run_gather(c->run, c->score, l->score));
     SP_TRY(sp_run_gather(c->run, c->scale, l->scale));
     SP_TRY(sp_run_get(c->run, c->scatter, 0, scatter));

@@ -48,7 +48,10 @@ typedef struct dimensions {
 /* That of a block of images: of the polar route all blocks share what searches. */
 static double each_matcher(sp_match_settings match, ptrdiff_t images, ptrdiff_t bins, int threads)
 {
-    match.route = match.route == SP_MATCH_DENSE ? SP_MATCH_DENSE : SP_MATCH_NONE;
+    if (match.route != SP_MATCH_DENSE) {
+        match.route = SP_MATCH_NONE;
+        threads = 0; /* their work space is lent */
+    }
     return sp_matcher_bytes(&match, images, bins, threads);
 }
 

@@ -41,6 +41,7 @@ struct sp_matcher {
     double unit;              /* value of one photon, or of what counts as one in bright images */
     float *expected;          /* [pixels] mean count of one photon's unit per unit of intensity: exposure / unit */
     float *base;              /* [pixels] floor * profile at the pixel's radius */
+    float *own;               /* NULL: it is lent */
     float *scratch;           /* [threads][SCRATCH][pixels] */
     float *whitening;         /* [pixels] 1 / variance of the shell, for the score shown to people */
     double *residue; /* [kept apart][shells][2] sums for the dispersion, of some images; then [shells][2] of all */
@@ -194,7 +195,10 @@ sp_status sp_matcher_new(const sp_patterns *patterns, const sp_slicer *slicer, c
     SP_TRY(SP_ARRAY(self->expected, self->pixels));
     SP_TRY(SP_ARRAY(self->base, self->pixels));
     SP_TRY(SP_ARRAY(self->whitening, self->pixels));
-    SP_TRY(SP_ARRAY(self->scratch, threads * SCRATCH * self->pixels));
+    if (slicer) {
+        SP_TRY(SP_ARRAY(self->own, threads * sp_match_scratch_floats(self->pixels)));
+        self->scratch = self->own;
+    }
     SP_TRY(SP_ARRAY(self->residue, 2 * (kept_apart(patterns->images) + 1) * self->shells));
     fill_tables(self);
     SP_TRY(make_route(self));
@@ -215,7 +219,7 @@ void sp_matcher_free(sp_matcher *matcher)
     sp_array_free(matcher->expected);
     sp_array_free(matcher->base);
     sp_array_free(matcher->whitening);
-    sp_array_free(matcher->scratch);
+    sp_array_free(matcher->own);
     sp_array_free(matcher->residue);
     sp_array_free(matcher);
 }
@@ -234,9 +238,15 @@ double sp_matcher_bytes(const sp_match_settings *settings, ptrdiff_t images, ptr
                 : sp_dense_bytes(pixels, threads));
 }
 
-void sp_matcher_use(sp_matcher *matcher, const sp_slicer *slicer)
+ptrdiff_t sp_match_scratch_floats(ptrdiff_t pixels)
+{
+    return SCRATCH * pixels;
+}
+
+void sp_matcher_use(sp_matcher *matcher, const sp_slicer *slicer, float *scratch)
 {
     matcher->slicer = slicer;
+    matcher->scratch = scratch;
 }
 
 void sp_matcher_limit(sp_matcher *matcher, double s_max)

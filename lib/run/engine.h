@@ -68,7 +68,7 @@ struct sp_work {
     ptrdiff_t point[2];
     ptrdiff_t chain, number; /* number: for the engine */
     int rank;                /* that does it */
-    size_t scratch;
+    size_t scratch, scratch_of_thread;
     struct {
         int first, uses; /* its blocks in use[] */
         sp_privilege privilege;

@@ -321,6 +321,7 @@ static sp_work *make_work(const plan *p, const ptrdiff_t point[2], int rank, con
     work->point[0] = point[0];
     work->point[1] = point[1];
     work->scratch = launch->scratch;
+    work->scratch_of_thread = launch->scratch_of_thread;
     if (launch->values_bytes > 0) {
         memcpy(work->values, launch->values, launch->values_bytes);
     }

@@ -193,8 +193,9 @@ typedef struct sp_launch_description {
     sp_argument argument[SP_TASK_ARGUMENTS];
     const void *values; /* copied; the same for all points */
     size_t values_bytes;
-    size_t scratch;  /* [byte] work space for each task: sp_task_scratch() */
-    ptrdiff_t lanes; /* sums that are begun for each reduced block; 0: one for each point */
+    size_t scratch;           /* [byte] work space for each task: sp_task_scratch() */
+    size_t scratch_of_thread; /* [byte] as much more for each thread that its parallel loops may have */
+    ptrdiff_t lanes;          /* sums that are begun for each reduced block; 0: one for each point */
 } sp_launch_description;
 
 /* sp_launch(run, .type = &type, .points = {n}, .argument = {...}, SP_VALUES(v)): see above. */

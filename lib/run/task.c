@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What a task sees of itself, and how it is run. */
 #include <math.h>
+#include <omp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -230,18 +231,26 @@ const sp_reduction sp_sum_float = {begin_sum, add_floats}, sp_sum_double = {begi
 
 /* ---- running ---- */
 
+/* That a parallel loop in it may have: one where tasks run side by side on the threads of the local engine. */
+static size_t threads_of_task(void)
+{
+    return omp_get_active_level() < omp_get_max_active_levels() ? (size_t)omp_get_max_threads() : 1;
+}
+
 /* NULL, and the run has failed, if there is no memory. */
 static void *scratch_for(const sp_work *work, sp_scratch *scratch)
 {
-    if (work->scratch > scratch->bytes) {
+    const size_t bytes = work->scratch + work->scratch_of_thread * threads_of_task();
+
+    if (bytes > scratch->bytes) {
         sp_array_free(scratch->room);
         *scratch = (sp_scratch){0};
-        if (sp_array_new((ptrdiff_t)work->scratch, 1, "work space", &scratch->room) != SP_OK) {
+        if (sp_array_new((ptrdiff_t)bytes, 1, "work space", &scratch->room) != SP_OK) {
             sp_run_fail(work->run, SP_ERR_MEMORY, work->file, work->line, "task %s: %s", work->type->name,
                         sp_error_text());
             return NULL;
         }
-        scratch->bytes = work->scratch;
+        scratch->bytes = bytes;
     }
     return scratch->room;
 }

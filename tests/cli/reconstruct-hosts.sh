@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # reconstruct-hosts.sh SPICA -- two hosts, each with a network of its own, one process on each, and a wire between them:
-# the same bits as on one; what dies on the other host ends all. The hosts are network namespaces of this machine, so they
+# the same bits as on one; what dies on the other host, or a network that is cut, ends all. The hosts are network namespaces of this machine, so they
 # share its files. Needs root; left out, with the reason, where there is none.
 set -eu
 spica=$1
@@ -53,7 +53,7 @@ crossed() { # crossed rx|tx: bytes that have crossed the wire
 on_both() {
     exec ip netns exec "$A" mpirun --hostfile hosts --map-by node --bind-to none -n 2 --mca plm_rsh_agent "$PWD/enter" \
         --mca pml ob1 --mca btl tcp,self --mca btl_tcp_if_include $NET.0/30 --mca oob_tcp_if_include $NET.0/30 \
-        "$spica" "$@"
+        --mca oob_tcp_keepalive_time 3 --mca oob_tcp_keepalive_intvl 1 --mca oob_tcp_keepalive_probes 3 "$spica" "$@"
 }
 
 [ "$SPICA_RUN_ENGINES" = all ] || leave_out "several processes"
@@ -82,8 +82,8 @@ on_other() {
     done
 }
 
-for victim in spica orted; do # the process, or mpirun's daemon there
-    echo "== $victim dies on the other host"
+for victim in spica orted wire; do # the process, or mpirun's daemon there, or the network
+    echo "== the end of $victim"
     rm -rf killed
     # shellcheck disable=SC2086
     (on_both $run --engine starpu -o killed) 2>err &
@@ -94,16 +94,25 @@ for victim in spica orted; do # the process, or mpirun's daemon there
         sleep 0.01
     done
     began=$(date +%s) status=0
-    kill -9 "$(on_other $victim)" || fail "no $victim there"
+    case $victim in
+    wire) ip -n "$A" link set wire down ;;
+    *) kill -9 "$(on_other $victim)" || fail "no $victim there" ;;
+    esac
     wait $program || status=$?
     program=
     took=$(($(date +%s) - began))
     [ $status -ne 0 ] || fail "ended as if all were well"
     [ "$took" -le $SECONDS_AT_MOST ] || fail "ended after $took s only"
-    sleep 1
+    for _ in 1 2 3 4 5 6 7 8 9 10; do # the other host finds out by itself
+        [ -n "$(on_other spica)" ] || break
+        sleep 1
+    done
     [ -z "$(on_other spica)" ] || fail "a process is left on the other host"
-    [ $victim = orted ] || grep -q "rank 1 .*on node $NET.2 exited on signal 9" err || fail "the rank is not named"
-    [ $victim = spica ] || grep -q "$NET.2" err || fail "the host is not named"
+    ip -n "$A" link set wire up
+    case $victim in
+    spica) grep -q "rank 1 .*on node $NET.2 exited on signal 9" err || fail "the rank is not named" ;;
+    *) grep -q "lost communication" err && grep -q "Remote daemon: .* on node $NET.2" err || fail "the host is not named" ;;
+    esac
     grep -q 'spica reconstruct --resume killed goes on' err || fail "does not say how to go on"
     (on_both reconstruct --quiet --engine starpu --resume killed) || fail "does not go on"
     cmp whole/density.mrc killed/density.mrc || fail "the map of the run that went on differs"

@@ -1101,6 +1101,51 @@ static void every_task_has_work_space_of_its_own(void **state)
     }
 }
 
+enum { OF_THREAD = 50000 };
+
+/* out[0] = numbers that the threads of this task find in their parts of the work space as they have left them. */
+static void share_scratch(sp_task *t)
+{
+    int32_t *out = sp_task_out(t, 0), *scratch = sp_task_scratch(t), right = 0;
+
+#pragma omp parallel reduction(+ : right)
+    {
+        int32_t *mine = scratch + (ptrdiff_t)omp_get_thread_num() * OF_THREAD;
+
+        for (int32_t e = 0; e < OF_THREAD; e++) {
+            mine[e] = e + omp_get_thread_num();
+        }
+#pragma omp barrier
+        for (int32_t e = 0; e < OF_THREAD; e++) {
+            right += mine[e] == e + omp_get_thread_num() ? 1 : 0;
+        }
+    }
+    out[0] = right;
+}
+static const sp_task_type share_task = {.name = "share", .run = share_scratch, .privilege = {SP_WRITE}};
+
+static void every_thread_has_a_part_of_the_work_space(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= MOST_THREADS; threads++) {
+        sp_run *run = start(threads);
+        sp_region *x = make(run, "x", 60, 1, sizeof(int32_t));
+        int32_t got[60];
+
+        for (int points = 1; points <= 60; points += 59) { /* with all threads, and side by side */
+            sp_launch(run, .type = &stamp_task, .points = {60}, .argument = {sp_by_i(x)});
+            sp_launch(run, .type = &share_task, .points = {points}, .argument = {sp_by_i(x)},
+                      .scratch_of_thread = OF_THREAD * sizeof(int32_t));
+            OK(sp_run_gather(run, x, got));
+            for (int32_t i = 0; i < points; i++) {
+                assert_true(got[i] > 0 && got[i] % OF_THREAD == 0);
+                assert_int_equal(got[i], points == 1 ? threads * OF_THREAD : got[59]);
+            }
+        }
+        sp_run_free(run);
+    }
+}
+
 /* out[0] = threads that a loop in this task may have. */
 static void count_threads(sp_task *t)
 {
@@ -1227,6 +1272,7 @@ int main(void)
         cmocka_unit_test(from_hands_blocks_from_a_number_on),
         cmocka_unit_test(sums_may_go_to_blocks_from_a_number_on),
         cmocka_unit_test(every_task_has_work_space_of_its_own),
+        cmocka_unit_test(every_thread_has_a_part_of_the_work_space),
         cmocka_unit_test(loops_in_tasks_and_sums_have_the_threads_of_the_run),
         cmocka_unit_test(rows_run_side_by_side_and_each_in_its_order),
     };

@@ -13,9 +13,10 @@
 enum {
     MOST_IN_BLOCK = 256, /* images */
     LEAST_BLOCKS = 4,
-    CLIMB_STEPS = 4,    /* of the refinement */
-    NOISE_IMAGES = 200, /* that the noise is measured from */
-    TILES = 8,          /* made before images are compared with them */
+    READ_BYTES = 64 << 20, /* of images that a worker reads at a time */
+    CLIMB_STEPS = 4,       /* of the refinement */
+    NOISE_IMAGES = 200,    /* that the noise is measured from */
+    TILES = 8,             /* made before images are compared with them */
 };
 
 static const double LAMBDA = 1e-3; /* merge regularisation: frequencies measured less well than this fade */
@@ -158,7 +159,20 @@ done:
 
 /* ---- intake ---- */
 
-/* Reads the images of a task's block; false: the run has failed. */
+/* How many images of a block a worker reads at a time. */
+static ptrdiff_t images_at_once(ptrdiff_t per_block, ptrdiff_t pixels)
+{
+    const ptrdiff_t fitting = READ_BYTES / (pixels * (ptrdiff_t)sizeof(float));
+
+    return fitting < 1 ? 1 : fitting < per_block ? fitting : per_block;
+}
+
+size_t sp_crews_reading_bytes(ptrdiff_t images, ptrdiff_t pixels)
+{
+    return (size_t)(images_at_once(sp_crews_block(images), pixels) * pixels) * sizeof(float);
+}
+
+/* Reads some images; false: the run has failed, or the user has stopped it. */
 static bool read_images(sp_task *t, const sp_loop *l, ptrdiff_t first, ptrdiff_t count, float *value)
 {
     sp_status status;
@@ -170,7 +184,7 @@ static bool read_images(sp_task *t, const sp_loop *l, ptrdiff_t first, ptrdiff_t
             sp_task_pass_on(t, status);
         }
     }
-    return status == SP_OK;
+    return status == SP_OK && !sp_interrupted();
 }
 
 static bool is_whole(const sp_loop *l, ptrdiff_t count, const float *value)
@@ -187,6 +201,15 @@ static bool is_whole(const sp_loop *l, ptrdiff_t count, const float *value)
     return true;
 }
 
+static void add_to_mean(ptrdiff_t count, ptrdiff_t pixels, const float *value, double *mean)
+{
+    for (ptrdiff_t i = 0; i < count; i++) {
+        for (ptrdiff_t p = 0; p < pixels; p++) {
+            mean[p] += value[i * pixels + p];
+        }
+    }
+}
+
 static void look(sp_task *t)
 {
     const sp_loop *l = order_of(t)->loop;
@@ -195,18 +218,20 @@ static void look(sp_task *t)
     looked *out = sp_task_out(t, 0);
     double *mean = sp_task_out(t, 1);
     ptrdiff_t count;
-    const ptrdiff_t first = images_of(t, l, &count);
+    const ptrdiff_t first = images_of(t, l, &count), at_once = images_at_once(l->crews.per_block, pixels);
 
-    if (sp_interrupted() || !read_images(t, l, first, count, value)) {
-        return;
-    }
-    out->whole = is_whole(l, count, value);
-    out->quantum =
-        first == 0 ? sp_patterns_quantum(&l->pixels, count < NOISE_IMAGES ? count : NOISE_IMAGES, value) : 0.0;
-    for (ptrdiff_t i = 0; i < count; i++) {
-        for (ptrdiff_t p = 0; p < pixels; p++) {
-            mean[p] += value[i * pixels + p];
+    *out = (looked){.whole = true};
+    for (ptrdiff_t n = 0; n < count; n += at_once) {
+        const ptrdiff_t some = count - n < at_once ? count - n : at_once;
+
+        if (!read_images(t, l, first + n, some, value)) {
+            return;
         }
+        if (first + n == 0) {
+            out->quantum = sp_patterns_quantum(&l->pixels, some < NOISE_IMAGES ? some : NOISE_IMAGES, value);
+        }
+        out->whole = out->whole && is_whole(l, some, value);
+        add_to_mean(some, pixels, value, mean);
     }
     sp_progress_add(order_of(t)->progress, count);
 }
@@ -224,7 +249,7 @@ sp_status sp_crews_look(sp_loop *l, double *mean)
     SP_TRY(sp_progress_new(l->log, "looking at the images", l->state->images, &o.progress));
     sp_launch(c->run, .type = &look_task, .points = {blocks},
               .argument = {sp_by_i(c->looked), sp_into(sp_at(c->mean, 0), &sp_sum_double)}, SP_VALUES(o),
-              .scratch = (size_t)(c->per_block * pixels) * sizeof(float));
+              .scratch = sp_crews_reading_bytes(l->state->images, pixels));
     SP_TRY(sp_run_get(c->run, c->mean, 0, mean));
     SP_TRY(sp_run_gather(c->run, c->looked, all));
     l->whole = true;
@@ -249,19 +274,19 @@ static void take(sp_task *t)
     void **object = sp_task_object(t, 0);
     double *sums = sp_task_out(t, 1);
     ptrdiff_t count;
-    const ptrdiff_t first = images_of(t, l, &count);
+    const ptrdiff_t first = images_of(t, l, &count), at_once = images_at_once(l->crews.per_block, pixels);
     sp_pattern_totals totals = {0};
     sp_crew *crew = NULL;
     sp_status status = SP_OK;
 
-    if (sp_interrupted() || !read_images(t, l, first, count, value)) {
-        return;
-    }
     SP_TRY(SP_ARRAY(crew, 1));
     *object = crew;
     SP_TRY(sp_patterns_init_part(&l->patterns, count, l->whole, &crew->patterns));
     for (ptrdiff_t i = 0; i < count; i++) {
-        SP_TRY(sp_patterns_add(&crew->patterns, i, value + i * pixels));
+        if (i % at_once == 0 && !read_images(t, l, first + i, count - i < at_once ? count - i : at_once, value)) {
+            return;
+        }
+        SP_TRY(sp_patterns_add(&crew->patterns, i, value + i % at_once * pixels));
     }
     sp_patterns_add_up(&crew->patterns, sums, &totals);
     sums[l->patterns.shells] += totals.value;
@@ -301,7 +326,7 @@ sp_status sp_crews_take(sp_loop *l, sp_progress *progress)
     SP_TRY(single(c->run, "scatter", 2 * shells, sizeof(double), &c->scatter));
     sp_launch(c->run, .type = &take_task, .points = {blocks_of(l)},
               .argument = {sp_by_i(c->crew), sp_into(sp_at(c->sums, 0), &sp_sum_double)}, SP_VALUES(o),
-              .scratch = (size_t)(c->per_block * pixels) * sizeof(float));
+              .scratch = sp_crews_reading_bytes(l->state->images, pixels));
 done:
     return status;
 }
@@ -372,10 +397,18 @@ done:
     return status;
 }
 
-/* The matcher of a block, told what it compares with: `on` for as long as the task runs. */
-static sp_matcher *matcher_of(const sp_crew *crew, const sp_loop *l, const sp_slicer *on)
+/* [byte] of the tasks that use a matcher. */
+static size_t matching_scratch(const sp_loop *l)
 {
-    sp_matcher_use(crew->matcher, on);
+    return (size_t)sp_match_scratch_floats(l->patterns.pixels) * sizeof(float);
+}
+
+/* The matcher of a block, told what it compares with and lent its work space for as long as the task runs. */
+static sp_matcher *matcher_of(const sp_task *t, const sp_crew *crew, const sp_slicer *on, void *room)
+{
+    const sp_loop *l = order_of(t)->loop;
+
+    sp_matcher_use(crew->matcher, on, room);
     sp_matcher_limit(crew->matcher, l->reach);
     sp_matcher_set_dispersion(crew->matcher, l->dispersion);
     return crew->matcher;
@@ -387,7 +420,8 @@ static void search_block(sp_task *t) /* the dense route: a block against the who
     const sp_loop *l = order_of(t)->loop;
     const sp_slicer on = sp_slicer_on(l->slicer, sp_task_in(t, 1));
 
-    sp_matcher_search(matcher_of(crew, l, &on), &l->grid, &(sp_shortlists){.keep = KEEP, .best = sp_task_out(t, 2)});
+    sp_matcher_search(matcher_of(t, crew, &on, sp_task_scratch(t)), &l->grid,
+                      &(sp_shortlists){.keep = KEEP, .best = sp_task_out(t, 2)});
 }
 static const sp_task_type search_task = {
     .name = "search", .run = search_block, .threaded = true, .privilege = {SP_READ_WRITE, SP_READ, SP_WRITE}};
@@ -593,7 +627,8 @@ sp_status sp_crews_search(sp_loop *l)
         SP_TRY(search_by_tiles(l));
     } else {
         sp_launch(c->run, .type = &search_task, .points = {blocks_of(l)},
-                  .argument = {sp_by_i(c->crew), sp_at(c->grid, 0), sp_by_i(c->best)}, SP_VALUES(o));
+                  .argument = {sp_by_i(c->crew), sp_at(c->grid, 0), sp_by_i(c->best)}, SP_VALUES(o),
+                  .scratch_of_thread = matching_scratch(l));
     }
 done:
     return status;
@@ -642,8 +677,8 @@ static void refine(sp_task *t)
         }
         candidates[i * CANDIDATES + KEEP] = l->state->orientation[first + i];
     }
-    sp_matcher_refine(matcher_of(crew, l, &on), candidates, CANDIDATES, CLIMB_STEPS, sp_loop_speckle(l) / 3.0,
-                      sp_task_out(t, 3));
+    sp_matcher_refine(matcher_of(t, crew, &on, candidates + l->crews.per_block * CANDIDATES), candidates, CANDIDATES,
+                      CLIMB_STEPS, sp_loop_speckle(l) / 3.0, sp_task_out(t, 3));
 }
 static const sp_task_type refine_task = {
     .name = "refine", .run = refine, .threaded = true, .privilege = {SP_READ_WRITE, SP_READ, SP_READ, SP_WRITE}};
@@ -656,7 +691,8 @@ sp_status sp_crews_refine(sp_loop *l)
 
     sp_launch(c->run, .type = &refine_task, .points = {blocks_of(l)},
               .argument = {sp_by_i(c->crew), sp_at(c->grid, 0), sp_by_i(c->best), sp_by_i(c->orientation)},
-              SP_VALUES(o), .scratch = (size_t)c->per_block * CANDIDATES * sizeof(sp_quat));
+              SP_VALUES(o), .scratch = (size_t)c->per_block * CANDIDATES * sizeof(sp_quat),
+              .scratch_of_thread = matching_scratch(l));
     SP_TRY(sp_run_gather(c->run, c->orientation, l->orientation));
 done:
     return status;
@@ -670,8 +706,8 @@ static void assess(sp_task *t)
     ptrdiff_t count;
     const ptrdiff_t first = images_of(t, o->loop, &count);
 
-    sp_matcher_assess_part(matcher_of(crew, o->loop, &on), o->orientation + first, sp_task_out(t, 2), sp_task_out(t, 3),
-                           sp_task_out(t, 4));
+    sp_matcher_assess_part(matcher_of(t, crew, &on, sp_task_scratch(t)), o->orientation + first, sp_task_out(t, 2),
+                           sp_task_out(t, 3), sp_task_out(t, 4));
 }
 static const sp_task_type assess_task = {.name = "assess",
                                          .run = assess,
@@ -689,7 +725,7 @@ sp_status sp_crews_assess(sp_loop *l, const sp_quat *orientation, double *disper
     sp_launch(c->run, .type = &assess_task, .points = {blocks_of(l)},
               .argument = {sp_by_i(c->crew), sp_at(c->grid, 0), sp_by_i(c->score), sp_by_i(c->scale),
                            sp_into(sp_at(c->scatter, 0), &sp_sum_double)},
-              SP_VALUES(o));
+              SP_VALUES(o), .scratch_of_thread = matching_scratch(l));
     SP_TRY(sp_run_gather(c->run, c->score, l->score));
     SP_TRY(sp_run_gather(c->run, c->scale, l->scale));
     SP_TRY(sp_run_get(c->run, c->scatter, 0, scatter));

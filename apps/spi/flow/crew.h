@@ -57,6 +57,7 @@ sp_status sp_crews_open(sp_loop *l);
 
 /* How many images make a block; the most images that a rank will hold. */
 ptrdiff_t sp_crews_block(ptrdiff_t images);
+size_t sp_crews_reading_bytes(ptrdiff_t images, ptrdiff_t pixels); /* that each worker needs to read them */
 ptrdiff_t sp_crews_share(const sp_run *run, ptrdiff_t images);
 void sp_crews_close(sp_loop *l);
 

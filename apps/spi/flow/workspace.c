@@ -46,10 +46,13 @@ typedef struct dimensions {
 } dimensions;
 
 /* That of a block of images: of the polar route all blocks share what searches. */
-static double each_matcher(sp_match_settings match, ptrdiff_t bins, int threads)
+static double each_matcher(sp_match_settings match, ptrdiff_t images, ptrdiff_t bins, int threads)
 {
-    match.route = match.route == SP_MATCH_DENSE ? SP_MATCH_DENSE : SP_MATCH_NONE;
-    return sp_matcher_bytes(&match, 0, bins, threads);
+    if (match.route != SP_MATCH_DENSE) {
+        match.route = SP_MATCH_NONE;
+        threads = 0; /* their work space is lent */
+    }
+    return sp_matcher_bytes(&match, images, bins, threads);
 }
 
 static sp_memory_plan plan_memory(const sp_run *run, const sp_reconstruct_settings *s, const dimensions *d)
@@ -59,12 +62,13 @@ static sp_memory_plan plan_memory(const sp_run *run, const sp_reconstruct_settin
     const int own = (starts + ranks - 1) / ranks; /* the densities of all come to one process in the end */
     const sp_match_settings match = match_settings(s, s->resolution > 0.0 ? 1.0 / s->resolution : INFINITY);
     const ptrdiff_t share = sp_crews_share(run, d->images);
-    const double block = 4.0 * threads * (double)sp_crews_block(d->images) * (double)d->detector;
+    const double block = threads * (double)sp_crews_reading_bytes(d->images, d->detector);
     const double model = sp_slicer_bytes(d->edge) + (double)sp_merger_bytes(d->edge) +
                          (double)sp_merge_lanes_bytes(d->edge, d->bins) +
                          (double)sp_phaser_bytes(d->edge, own, threads) + (5.0 + starts - own) * 4.0 * cube;
     const double search = sp_matcher_bytes(&match, share, d->bins, threads);
-    const double matchers = (double)(share / sp_crews_block(d->images)) * each_matcher(match, d->bins, threads);
+    const ptrdiff_t each = sp_crews_block(d->images);
+    const double matchers = (double)(share / each) * each_matcher(match, each, d->bins, threads);
     sp_memory_plan plan = {.image = d->values / images + OF_IMAGE,
                            .orientation = OF_ORIENTATION,
                            .voxel = model / cube,

@@ -41,10 +41,16 @@ struct sp_matcher {
     double unit;              /* value of one photon, or of what counts as one in bright images */
     float *expected;          /* [pixels] mean count of one photon's unit per unit of intensity: exposure / unit */
     float *base;              /* [pixels] floor * profile at the pixel's radius */
+    float *own;               /* NULL: it is lent */
     float *scratch;           /* [threads][SCRATCH][pixels] */
     float *whitening;         /* [pixels] 1 / variance of the shell, for the score shown to people */
-    double *residue; /* [ASSESSED][shells][2] sums for the dispersion, of some images; then [shells][2] of all */
+    double *residue; /* [kept apart][shells][2] sums for the dispersion, of some images; then [shells][2] of all */
 };
+
+static ptrdiff_t kept_apart(ptrdiff_t images)
+{
+    return images < ASSESSED ? images : ASSESSED;
+}
 
 static float *thread_scratch(const sp_matcher *self)
 {
@@ -189,8 +195,11 @@ sp_status sp_matcher_new(const sp_patterns *patterns, const sp_slicer *slicer, c
     SP_TRY(SP_ARRAY(self->expected, self->pixels));
     SP_TRY(SP_ARRAY(self->base, self->pixels));
     SP_TRY(SP_ARRAY(self->whitening, self->pixels));
-    SP_TRY(SP_ARRAY(self->scratch, threads * SCRATCH * self->pixels));
-    SP_TRY(SP_ARRAY(self->residue, 2 * (ASSESSED + 1) * self->shells));
+    if (slicer) {
+        SP_TRY(SP_ARRAY(self->own, threads * sp_match_scratch_floats(self->pixels)));
+        self->scratch = self->own;
+    }
+    SP_TRY(SP_ARRAY(self->residue, 2 * (kept_apart(patterns->images) + 1) * self->shells));
     fill_tables(self);
     SP_TRY(make_route(self));
     *matcher = self;
@@ -210,14 +219,14 @@ void sp_matcher_free(sp_matcher *matcher)
     sp_array_free(matcher->expected);
     sp_array_free(matcher->base);
     sp_array_free(matcher->whitening);
-    sp_array_free(matcher->scratch);
+    sp_array_free(matcher->own);
     sp_array_free(matcher->residue);
     sp_array_free(matcher);
 }
 
 double sp_matcher_bytes(const sp_match_settings *settings, ptrdiff_t images, ptrdiff_t pixels, int threads)
 {
-    const double residue = 16.0 * (ASSESSED + 1) * sqrt((double)pixels); /* shells: at most a radius' worth of pixels */
+    const double shells = sqrt((double)pixels), residue = 16.0 * ((double)kept_apart(images) + 1.0) * shells;
     const double own = 4.0 * (double)pixels * (SCRATCH * threads + 3) + residue;
 
     if (settings->route == SP_MATCH_NONE) {
@@ -229,9 +238,15 @@ double sp_matcher_bytes(const sp_match_settings *settings, ptrdiff_t images, ptr
                 : sp_dense_bytes(pixels, threads));
 }
 
-void sp_matcher_use(sp_matcher *matcher, const sp_slicer *slicer)
+ptrdiff_t sp_match_scratch_floats(ptrdiff_t pixels)
+{
+    return SCRATCH * pixels;
+}
+
+void sp_matcher_use(sp_matcher *matcher, const sp_slicer *slicer, float *scratch)
 {
     matcher->slicer = slicer;
+    matcher->scratch = scratch;
 }
 
 void sp_matcher_limit(sp_matcher *matcher, double s_max)
@@ -543,7 +558,7 @@ void sp_match_relate_scales(float *scale, ptrdiff_t images)
 
 void sp_matcher_assess(sp_matcher *matcher, const sp_quat *orientation, float *score, float *scale, double *dispersion)
 {
-    double *all = matcher->residue + (ptrdiff_t)2 * ASSESSED * matcher->shells;
+    double *all = matcher->residue + 2 * kept_apart(matcher->patterns->images) * matcher->shells;
 
     memset(all, 0, (size_t)(2 * matcher->shells) * sizeof *all);
     sp_matcher_assess_part(matcher, orientation, score, scale, all);

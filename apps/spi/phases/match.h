@@ -66,8 +66,10 @@ sp_polar_input sp_match_polar_input(const sp_patterns *patterns, const sp_match_
 /* Memory of a matcher [byte]; of the polar route where it is not known yet that the pixels do not fit it. */
 double sp_matcher_bytes(const sp_match_settings *settings, ptrdiff_t images, ptrdiff_t pixels, int threads);
 
-/* Another slicer, with a grid of its own, takes the place of the first (which may have been NULL). Borrowed. */
-void sp_matcher_use(sp_matcher *matcher, const sp_slicer *slicer);
+/* Of a matcher that was made without a slicer: what it compares with, and work space of sp_match_scratch_floats() for
+ * each thread, whatever is in it. Both borrowed, until the next call. */
+void sp_matcher_use(sp_matcher *matcher, const sp_slicer *slicer, float *scratch);
+ptrdiff_t sp_match_scratch_floats(ptrdiff_t pixels);
 
 /* Compare only pixels up to s_max [1/m], at most the settings', rounded up to whole shells, from now on. */
 void sp_matcher_limit(sp_matcher *matcher, double s_max);

@@ -117,6 +117,9 @@ struct sp_engine_calls {
     /* Waits for all works and messages of this rank. */
     void (*wait)(sp_run *run);
 
+    /* Have all ranks called this with the same number? Waits for every rank. */
+    bool (*all_equal)(sp_run *run, uint64_t mine);
+
     /* all[r] = mine of rank r: waits for every rank. */
     void (*exchange)(sp_run *run, const void *mine, size_t bytes, void *all);
 

@@ -147,6 +147,12 @@ static void wait_for_all(sp_run *run)
     (void)run;
 }
 
+static bool all_equal(sp_run *run, uint64_t mine)
+{
+    (void)run, (void)mine;
+    return true;
+}
+
 static void exchange(sp_run *run, const void *mine, size_t bytes, void *all)
 {
     (void)run;
@@ -161,4 +167,5 @@ const sp_engine_calls sp_engine_local = {.name = "local",
                                          .release = release,
                                          .fetch = fetch,
                                          .wait = wait_for_all,
+                                         .all_equal = all_equal,
                                          .exchange = exchange};

@@ -302,26 +302,14 @@ done:
 /* Have all ranks come to the same call by the same way? Waits for all of them. */
 static void agree(sp_run *run, const char *file, int line, const char *what, uint64_t hash)
 {
-    uint64_t *all = NULL; /* which stands for the call and all before it */
-    bool same = true;
-    sp_status status = SP_OK;
-
     sp_run_remember(run, file, line, what, hash);
     if (run->ranks == 1 || sp_run_failed(run)) {
         return;
     }
-    SP_TRY(SP_ARRAY(all, run->ranks));
-    run->calls->exchange(run, &run->past[(run->launches - 1) % SP_RUN_REMEMBERED].hash, sizeof *all, all);
-    for (int rank = 1; rank < run->ranks; rank++) {
-        same = same && all[rank] == all[0];
-    }
-    if (!same) { /* seen by all ranks alike */
-        SP_TRY(compare_past(run));
-    }
-done:
-    sp_array_free(all);
-    if (status != SP_OK) {
-        sp_run_fail(run, status, file, line, "%s", sp_error_text());
+    const uint64_t now = run->past[(run->launches - 1) % SP_RUN_REMEMBERED].hash; /* of the call and all before it */
+
+    if (!run->calls->all_equal(run, now) && compare_past(run) != SP_OK) {
+        sp_run_fail(run, SP_ERR_MEMORY, file, line, "%s", sp_error_text());
     }
 }
 

@@ -26,6 +26,7 @@ const sp_engine_calls *sp_engine_starpu(void)
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 
 enum {
@@ -35,6 +36,7 @@ enum {
 };
 
 static const size_t LARGE = (size_t)1 << 30; /* [byte] larger blocks are matrices */
+static const double AWAKE = 2e-4;            /* [s] before the first nap */
 
 typedef struct starpu_state {
     bool mpi;              /* started by mpirun, or the like */
@@ -280,17 +282,30 @@ done:
     return status;
 }
 
-/* Not in MPI_Wait(): it would take a processor from the workers. */
+/* Not in MPI_Wait(): it would take a processor from the workers. Where all ranks are there it is over soon, and a nap
+ * would be the longer part of it. */
 static void wait_for(MPI_Request request)
 {
     const struct timespec nap = {.tv_nsec = NAP};
+    const double begin = sp_clock_wall();
     int done = 0;
 
-    MPI_Test(&request, &done, MPI_STATUS_IGNORE);
-    while (!done) {
-        nanosleep(&nap, NULL);
-        MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+    for (MPI_Test(&request, &done, MPI_STATUS_IGNORE); !done; MPI_Test(&request, &done, MPI_STATUS_IGNORE)) {
+        if (sp_clock_wall() - begin < AWAKE) {
+            sched_yield();
+        } else {
+            nanosleep(&nap, NULL);
+        }
     }
+}
+
+/* Nobody begins a message to all before all are there, since MPI spins in it. */
+static void meet(const starpu_state *self)
+{
+    MPI_Request request;
+
+    MPI_Ibarrier(self->comm, &request);
+    wait_for(request);
 }
 
 /* From the owner of a block to all ranks. */
@@ -298,10 +313,8 @@ static void broadcast(const starpu_state *self, const sp_block *block, char *out
 {
     for (size_t from = 0; from < block->bytes; from += LARGE) {
         const size_t count = block->bytes - from < LARGE ? block->bytes - from : LARGE;
-        MPI_Request request;
 
-        MPI_Ibcast(out + from, (int)count, MPI_BYTE, block->owner, self->comm, &request);
-        wait_for(request);
+        MPI_Bcast(out + from, (int)count, MPI_BYTE, block->owner, self->comm);
     }
 }
 
@@ -324,7 +337,6 @@ static sp_status gather(const sp_run *run, sp_block *const *block, ptrdiff_t blo
     const starpu_state *self = run->engine;
     char *packed = NULL, *from = out;
     int *at = NULL, *count = NULL;
-    MPI_Request request;
     sp_status status = SP_OK;
 
     SP_TRY(SP_ARRAY(packed, (ptrdiff_t)bytes));
@@ -342,8 +354,7 @@ static sp_status gather(const sp_run *run, sp_block *const *block, ptrdiff_t blo
             mine += block[b]->bytes;
         }
     }
-    MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, packed, count, at, MPI_BYTE, self->comm, &request);
-    wait_for(request);
+    MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, packed, count, at, MPI_BYTE, self->comm);
     for (ptrdiff_t b = 0; b < blocks; out += block[b++]->bytes) {
         memcpy(out, packed + at[block[b]->owner], block[b]->bytes);
         at[block[b]->owner] += (int)block[b]->bytes;
@@ -366,6 +377,9 @@ static sp_status fetch(sp_run *run, sp_block *const *block, ptrdiff_t blocks, vo
             SP_TRY(copy_out(run, block[b], to + bytes));
         }
         bytes += block[b]->bytes;
+    }
+    if (run->ranks > 1) {
+        meet(run->engine);
     }
     if (run->ranks > 1 && blocks > 1 && bytes < LARGE) {
         SP_TRY(gather(run, block, blocks, bytes, out));
@@ -555,6 +569,18 @@ static void wait_for_all(sp_run *run)
     }
 }
 
+static bool all_equal(sp_run *run, uint64_t mine)
+{
+    const starpu_state *self = run->engine;
+    const uint64_t both[2] = {mine, ~mine};
+    uint64_t most[2];
+    MPI_Request request;
+
+    MPI_Iallreduce(both, most, 2, MPI_UINT64_T, MPI_MAX, self->comm, &request);
+    wait_for(request);
+    return most[0] == ~most[1]; /* the largest is the smallest */
+}
+
 static void exchange(sp_run *run, const void *mine, size_t bytes, void *all)
 {
     const starpu_state *self = run->engine;
@@ -578,6 +604,7 @@ static const sp_engine_calls calls = {.name = "starpu",
                                       .release = release,
                                       .fetch = fetch,
                                       .wait = wait_for_all,
+                                      .all_equal = all_equal,
                                       .exchange = exchange,
                                       .give_up = give_up};
 

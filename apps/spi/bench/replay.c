@@ -340,18 +340,33 @@ static void wait_for_all(sp_run *run)
     }
 }
 
-static void exchange(sp_run *run, const void *mine, size_t bytes, void *all)
+/* All ranks wait for the last, and then for so long. */
+static void meet(sp_run *run, double seconds)
 {
     sp_replay *self = run->engine;
-    const sp_replay_machine *m = &self->machine;
-    const double seconds = run->ranks == 1 ? 0.0 : gather_seconds(m, (double)bytes * run->ranks);
     const double together = slowest(self) + seconds;
 
     for (int rank = 0; rank < run->ranks; rank++) {
-        memcpy((char *)all + (size_t)rank * bytes, mine, bytes);
         wait_until(self, rank, together);
     }
     self->sent += seconds;
+}
+
+static bool all_equal(sp_run *run, uint64_t mine)
+{
+    (void)mine;
+    meet(run, run->ranks == 1 ? 0.0 : 2.0 * rounds_of(run->ranks) * hop(&((sp_replay *)run->engine)->machine));
+    return true;
+}
+
+static void exchange(sp_run *run, const void *mine, size_t bytes, void *all)
+{
+    sp_replay *self = run->engine;
+
+    for (int rank = 0; rank < run->ranks; rank++) {
+        memcpy((char *)all + (size_t)rank * bytes, mine, bytes);
+    }
+    meet(run, run->ranks == 1 ? 0.0 : gather_seconds(&self->machine, (double)bytes * run->ranks));
 }
 
 /* The program has worked by itself. */
@@ -427,6 +442,7 @@ static const sp_engine_calls calls = {.name = "replay",
                                       .release = release,
                                       .fetch = fetch,
                                       .wait = wait_for_all,
+                                      .all_equal = all_equal,
                                       .exchange = exchange,
                                       .give_up = give_up,
                                       .enter = enter,

@@ -224,7 +224,7 @@ static void use_blocks(sp_run *run, const sp_work *work, double end)
         if (owner_for(run, block, work->rank) == work->rank) {
             a->used = fmax(a->used, end);
             a->ready = work->use[i].privilege == SP_READ ? a->ready : end;
-        } else {
+        } else if (a->read) {
             a->read[work->rank] = fmax(a->read[work->rank], end);
         }
     }

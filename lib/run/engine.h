@@ -212,6 +212,10 @@ void sp_run_note(sp_run *run, const char *name, const ptrdiff_t point[2], int64_
                  double end);
 double sp_run_time(const sp_run *run); /* [s] since it began */
 
+/* Events of all ranks so far, on rank 0: free with sp_array_free(); none elsewhere. All ranks call this together, when
+ * they have waited for their works. Fails with SP_ERR_MEMORY. */
+sp_status sp_run_events(sp_run *run, sp_event **event, ptrdiff_t *events);
+
 /* The program comes into the layer; the time. It goes on: that is noted in a row of the trace, under a name. */
 double sp_run_enter(sp_run *run);
 void sp_run_leave(sp_run *run, const char *what, int row, double since);

@@ -76,6 +76,19 @@ done:
     return status;
 }
 
+sp_status sp_run_events(sp_run *run, sp_event **event, ptrdiff_t *events)
+{
+    history h;
+    sp_status status = SP_OK;
+
+    SP_TRY(gather(run, &h));
+    *event = h.event;
+    *events = h.events;
+    sp_array_free(h.rank);
+done:
+    return status;
+}
+
 /* ---- the timeline ---- */
 
 static const char *row_name(int worker, sp_text *text)

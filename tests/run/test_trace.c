@@ -23,20 +23,25 @@ static void fill_with_point(sp_task *t)
 static const sp_task_type stamp_task = {.name = "stamp", .run = fill_with_point, .privilege = {SP_WRITE}};
 
 /* Seven tasks called "stamp", and one wait of the program for a block of "stamps". */
-static sp_run *run_tasks(bool timed)
+static sp_run *run_tasks_on(sp_engine engine, bool timed)
 {
     sp_run *run = NULL;
     sp_space *space;
     sp_region *region;
     int32_t block[10];
 
-    assert_int_equal(sp_run_new(&(sp_run_settings){.threads = 2, .timed = timed}, &run), SP_OK);
+    assert_int_equal(sp_run_new(&(sp_run_settings){.engine = engine, .threads = 2, .timed = timed}, &run), SP_OK);
     assert_int_equal(sp_space_new(run, 70, 10, &space), SP_OK);
     assert_int_equal(sp_region_new(space, "stamps", sizeof(int32_t), &region), SP_OK);
     sp_launch(run, .type = &stamp_task, .points = {7}, .argument = {sp_by_i(region)});
     assert_int_equal(sp_run_get(run, region, 3, block), SP_OK);
     assert_int_equal(block[0], 3);
     return run;
+}
+
+static sp_run *run_tasks(bool timed)
+{
+    return run_tasks_on(SP_ENGINE_LOCAL, timed);
 }
 
 static int occurrences(const char *text, const char *of)
@@ -65,6 +70,28 @@ static void a_table_counts_the_tasks_of_each_kind(void **state)
     assert_int_equal(count, 7);
     assert_non_null(strstr(sp_text_string(&table), "idle"));
     assert_non_null(strstr(sp_text_string(&table), "0 blocks moved"));
+    sp_text_clear(&table);
+    sp_run_free(run);
+}
+
+static void the_engine_of_many_processes_has_a_table_on_one(void **state)
+{
+    (void)state;
+    const char *engines = getenv("SPICA_RUN_ENGINES"); /* no sanitizer knows the libraries of that engine */
+    sp_text table = {0};
+    int tasks = 0;
+
+    if (!sp_run_engine_is_there(SP_ENGINE_STARPU) || (engines && strcmp(engines, "all") != 0)) {
+        skip();
+    }
+    sp_run *run = run_tasks_on(SP_ENGINE_STARPU, true);
+
+    assert_int_equal(sp_run_table(run, &table), SP_OK);
+    const char *line = strstr(sp_text_string(&table), "stamp");
+
+    assert_non_null(line);
+    assert_int_equal(sscanf(line, "stamp %d", &tasks), 1);
+    assert_int_equal(tasks, 7);
     sp_text_clear(&table);
     sp_run_free(run);
 }
@@ -159,6 +186,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_table_counts_the_tasks_of_each_kind),
+        cmocka_unit_test(the_engine_of_many_processes_has_a_table_on_one),
         cmocka_unit_test(a_timeline_has_every_task_and_what_the_program_waited_for),
         cmocka_unit_test(a_run_that_keeps_no_times_has_an_empty_timeline),
         cmocka_unit_test(neither_tasks_nor_the_programs_own_work_count_for_the_layer),

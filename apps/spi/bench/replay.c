@@ -9,16 +9,9 @@
 #include "base/clock.h"
 #include "base/memory.h"
 
-/* How Open MPI 4.1 does what does not block (ompi/mca/coll/libnbc: nbc_ibcast.c, nbc_iallgather.c, nbc_iallgatherv.c):
- * to few ranks one after the other, small blocks by a binomial tree, larger ones in pieces along a chain of all ranks;
- * from all to all, each to each. */
-enum {
-    LINEAR_RANKS = 4,
-    SMALL_BROADCAST = 65536, /* [byte] */
-    LARGE_BROADCAST = 524288,
-    PIECE = 16384,
-    LARGE_PIECE = 32768,
-};
+/* Open MPI 4.1 sends to so many ranks one after the other, to more in a binomial tree; from all to all, each to each
+ * (ompi/mca/coll/libnbc: nbc_ibcast.c, nbc_iallgather.c, nbc_iallgatherv.c). */
+enum { LINEAR_RANKS = 4 };
 
 struct sp_replay {
     sp_replay_machine machine;
@@ -231,7 +224,7 @@ static void use_blocks(sp_run *run, const sp_work *work, double end)
         if (owner_for(run, block, work->rank) == work->rank) {
             a->used = fmax(a->used, end);
             a->ready = work->use[i].privilege == SP_READ ? a->ready : end;
-        } else {
+        } else if (a->read) {
             a->read[work->rank] = fmax(a->read[work->rank], end);
         }
     }
@@ -286,15 +279,8 @@ static double broadcast_seconds(const sp_replay_machine *m, double bytes)
 {
     const double all = bytes / m->bandwidth;
 
-    if (m->ranks <= LINEAR_RANKS && !m->trees) {
-        return hop(m) + (m->ranks - 1) * (m->collective + all);
-    }
-    if (bytes < SMALL_BROADCAST || m->trees) {
-        return rounds_of(m->ranks) * (hop(m) + all);
-    }
-    const double piece = bytes < LARGE_BROADCAST ? PIECE : LARGE_PIECE, each = m->collective + piece / m->bandwidth;
-
-    return (m->ranks - 1) * (hop(m) + piece / m->bandwidth) + (ceil(bytes / piece) - 1.0) * each;
+    return m->ranks <= LINEAR_RANKS ? hop(m) + (m->ranks - 1) * (m->collective + all)
+                                    : rounds_of(m->ranks) * (hop(m) + all);
 }
 
 /* From all to all; so many bytes in all. */
@@ -386,9 +372,9 @@ static sp_replay_step *step_of(sp_replay *self, const char *name)
             return &self->step[i];
         }
     }
-    if (self->steps < SP_REPLAY_STEPS) {
-        self->steps++;
-        snprintf(self->step[self->steps - 1].name, SP_REPLAY_NAME, "%s", name);
+    if (self->steps < SP_REPLAY_STEPS) { /* the last one stands for all others */
+        self->step[self->steps] = (sp_replay_step){.seconds = 0.0};
+        snprintf(self->step[self->steps++].name, SP_REPLAY_NAME, "%s", name);
     }
     return &self->step[self->steps - 1];
 }

@@ -4,7 +4,7 @@
  * and then launched again on ranks that are imagined (bench/replay.h, flow/rehearsal.h). See docs/scaling.md.
  *
  * Tasks on a block of images take a time in proportion to the images, combining and moving sums to the bytes, all other
- * kinds the mean of their kind in that generation. */
+ * kinds the mean of their kind in that generation. For a check each task takes the time that it took. */
 #include "base/json.h"
 #include "base/text.h"
 #include "bench/replay.h"
@@ -15,7 +15,8 @@ enum { SP_SCALE_ROWS = 32 };
 typedef struct sp_scale_settings {
     const char *images;                  /* file */
     sp_reconstruct_settings reconstruct; /* its last generation is launched again */
-    bool every;                          /* all of them, one after the other: their sum */
+    bool every;                          /* all of them but the first, one after the other: their sum */
+    bool check;                          /* on the ranks that run this, and as they are: against the time it takes */
     ptrdiff_t per_rank;                  /* images; 0: those of the file, shared by the ranks */
     int ranks;                           /* 1, 2, 4 ... that many */
     sp_replay_machine machine;           /* `ranks` and `seconds` are not looked at */
@@ -46,11 +47,15 @@ typedef struct sp_scale_row {
 
 typedef struct sp_scale {
     ptrdiff_t per_rank;
+    bool checked, speaks; /* speaks: else another process has the outcome */
+    double measured;      /* [s] that took what was replayed, but for a first generation */
     int rows;
     sp_scale_row row[SP_SCALE_ROWS];
 } sp_scale;
 
-/* Reconstructs, on one thread, and replays. Fails like sp_reconstruct(). */
+/* Reconstructs and replays. Else than for a check it needs one process, and uses one thread of it. For a check, all
+ * processes that mpirun started call this, each with one worker; tasks, messages and agreements are timed on them, with
+ * whatever else the machine does at that time, and the first one has the outcome. Fails like sp_reconstruct(). */
 sp_status sp_scale_measure(const sp_scale_settings *settings, sp_log *log, sp_scale *scale);
 
 /* The phase whose time has grown most since the first row; a row's efficiency is the first row's time over its own. */

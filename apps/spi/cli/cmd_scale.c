@@ -33,7 +33,8 @@ static sp_scale_settings read_settings(const sp_arguments *args)
 {
     sp_scale_settings settings = {.images = sp_arguments_text(args, "images"),
                                   .reconstruct = sp_reconstruct_defaults(),
-                                  .every = sp_arguments_flag(args, "every"),
+                                  .every = sp_arguments_flag(args, "every") || sp_arguments_flag(args, "check"),
+                                  .check = sp_arguments_flag(args, "check"),
                                   .per_rank = (ptrdiff_t)sp_arguments_integer(args, "per-rank"),
                                   .ranks = (int)sp_arguments_integer(args, "ranks"),
                                   .machine = read_machine(args)};
@@ -73,7 +74,9 @@ static sp_status run(const sp_arguments *args, sp_log *log)
     sp_status status = SP_OK;
 
     SP_TRY(sp_scale_measure(&settings, log, &scale));
-    SP_TRY(print(&scale, sp_arguments_flag(args, "json")));
+    if (scale.speaks) {
+        SP_TRY(print(&scale, sp_arguments_flag(args, "json")));
+    }
 done:
     return status;
 }
@@ -98,7 +101,12 @@ static const sp_option options[] = {
      .maximum = 100000,
      .fallback = "3",
      .help = "so many are made for real on one thread, and the last one is replayed"},
-    {.name = "every", .type = SP_OPTION_FLAG, .help = "replay every generation, and tell the sum"},
+    {.name = "every", .type = SP_OPTION_FLAG, .help = "replay every generation but the first, and tell the sum"},
+    {.name = "check",
+     .type = SP_OPTION_FLAG,
+     .help =
+         "reconstruct on the processes that mpirun has started, replay every generation but the first on as many, and "
+         "tell both times; costs are measured and need not be given"},
     {.name = "seed",
      .type = SP_OPTION_INTEGER,
      .minimum = 0,
@@ -182,8 +190,7 @@ static const sp_option options[] = {
      .type = SP_OPTION_CHOICE,
      .choices = "openmpi|tree",
      .fallback = "openmpi",
-     .help =
-         "how blocks go to all processes: as Open MPI does it without being told otherwise, or in log2(ranks) rounds"},
+     .help = "how results go from all processes to all: each to each, as Open MPI does it, or in log2(ranks) rounds"},
     {.name = "collective-cost",
      .type = SP_OPTION_REAL,
      .unit = "us",
@@ -213,6 +220,7 @@ const sp_command sp_command_scale = {
     .options = options,
     .positionals = positionals,
     .examples = "spica scale images.h5\n"
-                "spica scale images.h5 --ranks 4 --per-rank 0 --per-machine 4 --cores 2 --every   # one machine\n",
+                "spica scale images.h5 --ranks 4 --per-rank 0 --per-machine 4 --cores 2 --every   # one machine\n"
+                "mpirun -n 2 spica scale images.h5 --check\n",
     .run = run,
 };

@@ -514,14 +514,13 @@ done:
 sp_status sp_run_agree_at(sp_run *run, const char *file, int line, sp_status mine)
 {
     const int sent = (int)mine;
+    const double begin = sp_run_enter(run);
     sp_status status = mine;
     int *all = NULL;
 
     if (run->ranks == 1 || sp_run_failed(run)) {
-        return mine;
+        goto done;
     }
-    const double begin = sp_run_enter(run);
-
     agree(run, file, line, "agree", 0);
     SP_TRY(SP_ARRAY(all, run->ranks));
     run->calls->exchange(run, &sent, sizeof sent, all);

@@ -3,10 +3,13 @@
 
 #include <math.h>
 #include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "bench/layer.h"
+#include "flow/output.h"
 #include "flow/rehearsal.h"
 #include "io/images.h"
 
@@ -18,8 +21,8 @@ enum {
     PUBLISHED = 4096
 };
 
-const char *const sp_scale_phase_names[SP_SCALE_PHASES] = {"merge", "phase", "match",  "assess",
-                                                           "other", "sent",  "program"};
+const char *const sp_scale_phase_names[SP_SCALE_PHASES] = {"merge", "phase", "match",   "assess",
+                                                           "other", "sent",  "program", "files"};
 
 /* ---- how long tasks take ---- */
 
@@ -151,10 +154,40 @@ static void add_steps(const sp_replay *replay, sp_scale_row *row)
         row->seconds += step[i].seconds;
         row->phase[phase_of(step[i].name)] += step[i].seconds - step[i].own - step[i].sent;
         row->phase[SP_SCALE_SENT] += step[i].sent;
-        row->phase[SP_SCALE_PROGRAM] += step[i].own;
+        row->phase[strcmp(step[i].name, "agree") == 0 ? SP_SCALE_FILES : SP_SCALE_PROGRAM] += step[i].own;
     }
     row->busy += sp_replay_busy(replay);
     row->messages += sp_replay_messages(replay);
+}
+
+/* For what the first rank writes after a generation, while the others wait to agree that it could. */
+static sp_status open_folder(const sp_scale_settings *s, sp_output **output)
+{
+    const char *parent = getenv("TMPDIR");
+    char path[64];
+    sp_status status = SP_OK;
+
+    snprintf(path, sizeof path, "%.32s/spica-scale.XXXXXX", parent ? parent : "/tmp");
+    SP_REQUIRE(mkdtemp(path), SP_ERR_OUTPUT, "%s: cannot make a folder for results", path);
+    SP_TRY(sp_output_new(&(sp_output_plan){.folder = path, .input = s->images, .settings = "", .asked = s->reconstruct},
+                         output));
+done:
+    return status;
+}
+
+static void remove_folder(sp_output *output)
+{
+    if (output) {
+        sp_output_remove(output);
+    }
+    sp_output_free(output);
+}
+
+/* A run that is checked writes nothing; what is written aside nobody waits for. */
+static sp_status write_nothing(void *context, const sp_reconstruction *state, const sp_loop *loop)
+{
+    (void)context, (void)state, (void)loop;
+    return SP_OK;
 }
 
 static sp_status replay_on(const sp_scale_settings *s, const sp_loop *loop, kinds *k, sp_scale_row *row)
@@ -162,6 +195,7 @@ static sp_status replay_on(const sp_scale_settings *s, const sp_loop *loop, kind
     sp_replay_machine machine = s->machine;
     sp_rehearsal *rehearsal = NULL;
     sp_replay *replay = NULL;
+    sp_output *output = NULL;
     sp_run *run = NULL;
     sp_status status = SP_OK;
 
@@ -174,10 +208,12 @@ static sp_status replay_on(const sp_scale_settings *s, const sp_loop *loop, kind
     k->wanted = row->images; /* until the rehearsal says how it cuts them: nothing counts before */
     SP_TRY(sp_rehearsal_new(loop, run, row->images, &rehearsal));
     k->wanted = sp_rehearsal_per_block(rehearsal);
+    SP_TRY(open_folder(s, &output));
     sp_replay_forget(replay);
-    SP_TRY(sp_rehearsal_generation(rehearsal));
+    SP_TRY(sp_rehearsal_generation(rehearsal, s->check || s->aside ? write_nothing : sp_output_write, output));
     add_steps(replay, row);
 done:
+    remove_folder(output);
     sp_rehearsal_free(rehearsal);
     sp_run_free(run);
     sp_replay_free(replay);

@@ -17,12 +17,14 @@ typedef struct sp_scale_settings {
     sp_reconstruct_settings reconstruct; /* its last generation is launched again */
     bool every;                          /* all of them but the first, one after the other: their sum */
     bool check;                          /* on the ranks that run this, and as they are: against the time it takes */
+    bool aside;                          /* as if the files were written while the next generation is made */
     ptrdiff_t per_rank;                  /* images; 0: those of the file, shared by the ranks */
     int ranks;                           /* 1, 2, 4 ... that many */
     sp_replay_machine machine;           /* `ranks` and `seconds` are not looked at */
 } sp_scale_settings;
 
-/* Where the time of a generation goes: to steps, to blocks on their way to every rank, to the program's own loops. */
+/* Where the time of a generation goes: to steps, to blocks on their way to every rank, to the program's own loops, to
+ * the files that one rank writes. */
 typedef enum sp_scale_phase {
     SP_SCALE_MERGE,
     SP_SCALE_PHASE,
@@ -31,6 +33,7 @@ typedef enum sp_scale_phase {
     SP_SCALE_OTHER,
     SP_SCALE_SENT,
     SP_SCALE_PROGRAM,
+    SP_SCALE_FILES,
     SP_SCALE_PHASES
 } sp_scale_phase;
 

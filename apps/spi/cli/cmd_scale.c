@@ -35,6 +35,7 @@ static sp_scale_settings read_settings(const sp_arguments *args)
                                   .reconstruct = sp_reconstruct_defaults(),
                                   .every = sp_arguments_flag(args, "every") || sp_arguments_flag(args, "check"),
                                   .check = sp_arguments_flag(args, "check"),
+                                  .aside = sp_arguments_choice(args, "files") == 1,
                                   .per_rank = (ptrdiff_t)sp_arguments_integer(args, "per-rank"),
                                   .ranks = (int)sp_arguments_integer(args, "ranks"),
                                   .machine = read_machine(args)};
@@ -186,6 +187,12 @@ static const sp_option options[] = {
      .maximum = 1e6,
      .fallback = "0.02",
      .help = "that a process takes to pass a row of tasks of another"},
+    {.name = "files",
+     .type = SP_OPTION_CHOICE,
+     .choices = "waited-for|aside",
+     .fallback = "waited-for",
+     .help =
+         "whether all processes wait for the one that writes the results of a generation, as they do, or as if not"},
     {.name = "collectives",
      .type = SP_OPTION_CHOICE,
      .choices = "openmpi|tree",

@@ -52,6 +52,14 @@ void sp_output_free(sp_output *output)
     }
 }
 
+void sp_output_remove(const sp_output *output)
+{
+    for (int i = 0; i < FILES; i++) {
+        unlink(output->path[i]);
+    }
+    rmdir(output->folder);
+}
+
 static sp_status copy_plan(const sp_output_plan *plan, sp_output *self)
 {
     sp_status status = SP_OK;

@@ -47,7 +47,8 @@ typedef struct sp_output_plan {
  * Fails with SP_ERR_OUTPUT (a file of that name, holds a run and `replace` is false, no permission, disk full) or
  * SP_ERR_MEMORY. */
 sp_status sp_output_new(const sp_output_plan *plan, sp_output **output);
-void sp_output_free(sp_output *output); /* NULL is fine; the files stay */
+void sp_output_free(sp_output *output);         /* NULL is fine; the files stay */
+void sp_output_remove(const sp_output *output); /* its files, and the folder if nothing else is in it */
 
 /* Write a generation, or the end: an sp_generation_hook whose context is an sp_output.
  * Fails with SP_ERR_OUTPUT (disk full), SP_ERR_NUMERIC (a density that is not finite), SP_ERR_MEMORY. */

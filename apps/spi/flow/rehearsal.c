@@ -61,6 +61,7 @@ static sp_status make_room(sp_rehearsal *self)
     SP_TRY(SP_ARRAY(l->orientation, images));
     SP_TRY(SP_ARRAY(l->score, images));
     SP_TRY(SP_ARRAY(l->scale, images));
+    SP_TRY(SP_ARRAY(l->kept, images));
     SP_TRY(SP_ARRAY(l->nearness, images));
 done:
     return status;
@@ -100,7 +101,7 @@ done:
     return status;
 }
 
-sp_status sp_rehearsal_generation(sp_rehearsal *rehearsal)
+sp_status sp_rehearsal_generation(sp_rehearsal *rehearsal, sp_generation_hook *hook, void *context)
 {
     sp_loop *l = &rehearsal->loop;
     sp_status status = SP_OK;
@@ -113,6 +114,7 @@ sp_status sp_rehearsal_generation(sp_rehearsal *rehearsal)
     sp_loop_measure_change(l);
     SP_TRY(sp_loop_accept_or_refuse(l));
     SP_TRY(sp_crews_measure_memory(l));
+    SP_TRY(hook(context, l->state, l));
     SP_TRY(sp_run_agree(l->crews.run, SP_OK));
 done:
     return status;
@@ -148,6 +150,7 @@ void sp_rehearsal_free(sp_rehearsal *rehearsal)
     sp_array_free(l->orientation);
     sp_array_free(l->score);
     sp_array_free(l->scale);
+    sp_array_free(l->kept);
     sp_array_free(l->nearness);
     sp_array_free(rehearsal);
 }

@@ -16,8 +16,9 @@ typedef struct sp_rehearsal sp_rehearsal;
 sp_status sp_rehearsal_new(const sp_loop *loop, sp_run *run, ptrdiff_t images, sp_rehearsal **rehearsal);
 void sp_rehearsal_free(sp_rehearsal *rehearsal); /* NULL is fine */
 
-/* The generation that the loop has made last. Fails with SP_ERR_MEMORY. */
-sp_status sp_rehearsal_generation(sp_rehearsal *rehearsal);
+/* The generation that the loop has made last.   hook  at its end, as of sp_reconstruct()
+ * Fails with SP_ERR_MEMORY, and like the hook. */
+sp_status sp_rehearsal_generation(sp_rehearsal *rehearsal, sp_generation_hook *hook, void *context);
 
 /* Images of a block, the last one perhaps apart: of the rehearsal, and of the loop. */
 ptrdiff_t sp_rehearsal_per_block(const sp_rehearsal *rehearsal);

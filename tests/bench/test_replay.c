@@ -164,7 +164,7 @@ static void what_the_program_asks_for_goes_to_all_ranks(void **state)
 {
     (void)state;
     enum { RANKS = 9, ROUNDS = 4 };
-    const double agreement = LATENCY + RANKS * TRANSFER;
+    const double agreement = 2 * ROUNDS * LATENCY, meeting = ROUNDS * LATENCY;
     setting s = begin(RANKS, 1, 0);
     double room[RANKS] = {42.0};
     sp_space *space;
@@ -183,9 +183,9 @@ static void what_the_program_asks_for_goes_to_all_ranks(void **state)
 
     assert_int_equal(steps, 2);
     assert_string_equal(step[0].name, "one");
-    assert_float_equal(step[0].sent, agreement + ROUNDS * (LATENCY + TRANSFER), NOTHING);
+    assert_float_equal(step[0].sent, agreement + meeting + ROUNDS * (LATENCY + TRANSFER), NOTHING);
     assert_string_equal(step[1].name, "blocks");
-    assert_float_equal(step[1].sent, agreement + LATENCY + RANKS * TRANSFER, NOTHING);
+    assert_float_equal(step[1].sent, agreement + meeting + ROUNDS * LATENCY + RANKS * TRANSFER, NOTHING);
     assert_float_equal(step[1].seconds - step[1].sent, 0.0, NOTHING);
     assert_true(room[0] == 42.0); /* left as it was */
     end(&s);

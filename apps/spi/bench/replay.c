@@ -9,9 +9,8 @@
 #include "base/clock.h"
 #include "base/memory.h"
 
-/* Open MPI 4.1 sends to so many ranks one after the other, to more in a binomial tree; from all to all, each to each
- * (ompi/mca/coll/libnbc: nbc_ibcast.c, nbc_iallgather.c, nbc_iallgatherv.c). */
-enum { LINEAR_RANKS = 4 };
+/* What Open MPI 4.1 decides by (ompi/mca/coll/tuned/coll_tuned_decision_fixed.c). */
+enum { MANY_RANKS = 1024, LARGE_BROADCAST = 262144 /* [byte] */, LARGE_PART = 4096 /* [byte] of one rank */ };
 
 struct sp_replay {
     sp_replay_machine machine;
@@ -263,32 +262,44 @@ static void submit(sp_run *run, sp_work **work, ptrdiff_t count)
 
 /* ---- operations of all ranks ---- */
 
-/* A message of one of these, which is looked for now and then. */
-static double hop(const sp_replay_machine *m)
-{
-    return m->latency + m->collective + m->nap;
-}
-
 static double rounds_of(int ranks)
 {
     return ceil(log2((double)ranks));
 }
 
-/* From one to all. */
-static double broadcast_seconds(const sp_replay_machine *m, double bytes)
+/* A message that is looked for now and then: where ranks wait for each other. */
+static double slow_hop(const sp_replay_machine *m)
 {
-    const double all = bytes / m->bandwidth;
-
-    return m->ranks <= LINEAR_RANKS ? hop(m) + (m->ranks - 1) * (m->collective + all)
-                                    : rounds_of(m->ranks) * (hop(m) + all);
+    return m->latency + m->collective + m->nap;
 }
 
-/* From all to all; so many bytes in all. */
+/* One that is waited for: where all are there. */
+static double quick_hop(const sp_replay_machine *m)
+{
+    return m->latency + m->collective;
+}
+
+/* From one to all: a tree; large blocks in parts that all ranks then exchange. */
+static double broadcast_seconds(const sp_replay_machine *m, double bytes)
+{
+    const double all = bytes / m->bandwidth, rounds = rounds_of(m->ranks);
+
+    return m->ranks >= MANY_RANKS && bytes >= LARGE_BROADCAST ? 2.0 * rounds * quick_hop(m) + 2.0 * all
+                                                              : rounds * (quick_hop(m) + all);
+}
+
+/* From all to all, so many bytes in all: in rounds; large parts from neighbour to neighbour. */
 static double gather_seconds(const sp_replay_machine *m, double bytes)
 {
-    const double all = bytes / m->bandwidth;
+    const double hops = bytes / m->ranks < LARGE_PART ? rounds_of(m->ranks) : 0.5 * m->ranks;
 
-    return all + (m->trees ? rounds_of(m->ranks) * hop(m) : hop(m) + (m->ranks - 1) * m->collective);
+    return hops * quick_hop(m) + bytes / m->bandwidth;
+}
+
+/* From all to all, each to each. */
+static double exchange_seconds(const sp_replay_machine *m, double bytes)
+{
+    return slow_hop(m) + (m->ranks - 1) * m->collective + bytes / m->bandwidth;
 }
 
 /* ---- what the program waits for ---- */
@@ -306,9 +317,10 @@ static sp_status fetch(sp_run *run, sp_block *const *block, ptrdiff_t blocks, vo
         ready = fmax(ready, a ? a->ready : 0.0);
         bytes += (double)block[b]->bytes;
     }
+    const double meeting = rounds_of(run->ranks) * slow_hop(&self->machine);
     const double seconds = run->ranks == 1 ? 0.0
-                           : blocks == 1   ? broadcast_seconds(&self->machine, bytes)
-                                           : gather_seconds(&self->machine, bytes);
+                           : blocks == 1   ? meeting + broadcast_seconds(&self->machine, bytes)
+                                           : meeting + gather_seconds(&self->machine, bytes);
 
     for (int rank = 0; rank < run->ranks; rank++) {
         wait_until(self, rank, ready + seconds);
@@ -341,7 +353,7 @@ static void meet(sp_run *run, double seconds)
 static bool all_equal(sp_run *run, uint64_t mine)
 {
     (void)mine;
-    meet(run, run->ranks == 1 ? 0.0 : 2.0 * rounds_of(run->ranks) * hop(&((sp_replay *)run->engine)->machine));
+    meet(run, run->ranks == 1 ? 0.0 : 2.0 * rounds_of(run->ranks) * slow_hop(&((sp_replay *)run->engine)->machine));
     return true;
 }
 
@@ -352,7 +364,7 @@ static void exchange(sp_run *run, const void *mine, size_t bytes, void *all)
     for (int rank = 0; rank < run->ranks; rank++) {
         memcpy((char *)all + (size_t)rank * bytes, mine, bytes);
     }
-    meet(run, run->ranks == 1 ? 0.0 : gather_seconds(&self->machine, (double)bytes * run->ranks));
+    meet(run, run->ranks == 1 ? 0.0 : exchange_seconds(&self->machine, (double)bytes * run->ranks));
 }
 
 /* The program has worked by itself. */

@@ -11,8 +11,9 @@
  *         gap + bytes / bandwidth, and is there a latency later; it is sent once, until it is written again;
  *     a rank writes a block when its readers, and what was sent of it, are through;
  *     what the program asks for, and what ranks agree on, is an operation of all ranks, which begins when the last one
- *         and the blocks are there: from one to all in log2(ranks) rounds; from all to all as Open MPI does it, each to
- *         each, or, `trees`, in rounds, too;
+ *         and the blocks are there, as Open MPI 4.1 does it: ranks meet, and agree, in log2(ranks) rounds of messages
+ *         that are looked for now and then; then blocks go from one to all, or from all to all, in as many rounds, or,
+ *         where they are large, in 2 log2(ranks) rounds and from neighbour to neighbour;
  *     a block that several ranks read is sent to one after the other (the cooperative sends of StarPU-MPI 1.3 are no
  *         tree: mpi/src/starpu_mpi_coop_sends.c);
  *     the program of every rank takes `point` for each row of points of a launch, `task` for each task that is its own,
@@ -32,7 +33,6 @@ typedef struct sp_replay_machine {
     double point, task, post;  /* [s] of a program, see above */
     double collective;         /* [s] of a rank for each message of an operation of all ranks */
     double nap;                /* [s] until such a message is looked at */
-    bool trees;                /* from all to all in rounds, and not each to each */
     double (*seconds)(const sp_work *work, void *context); /* that a work takes */
     void *context;
 } sp_replay_machine;

@@ -310,7 +310,9 @@ static sp_status measure_machine(measurement *m)
     machine->point = cost[SP_LAYER_PASSED].median;
     machine->post = cost[SP_LAYER_POST].median;
     machine->gap = fmax(cost[SP_LAYER_MESSAGE].median - machine->latency, 0.0);
-    machine->nap = fmax(cost[SP_LAYER_AGREEMENT].median - machine->latency - ranks * machine->collective, 0.0);
+    machine->nap = fmax(0.5 * cost[SP_LAYER_AGREEMENT].median / fmax(ceil(log2(ranks)), 1.0) - machine->latency -
+                            machine->collective,
+                        0.0);
     m->scale->per_rank = m->settings.per_rank = 0;
     m->scale->row[m->scale->rows++] = (sp_scale_row){.ranks = ranks, .images = m->images};
 done:

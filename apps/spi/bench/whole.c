@@ -57,9 +57,8 @@ sp_status sp_whole_run(const char *path, const sp_reconstruct_settings *settings
     SP_TRY(sp_run_new(&(sp_run_settings){.threads = threads}, &run));
     SP_TRY(sp_image_file_open(path, &file));
     SP_TRY(sp_reconstruct(run, file, settings, NULL, NULL, NULL, NULL, &outcome));
-    *cost = (sp_whole_cost){.wall = sp_clock_wall() - wall,
-                            .cpu = sp_clock_cpu() - cpu,
-                            .peak = (double)sp_clock_peak_memory()};
+    *cost = (sp_whole_cost){
+        .wall = sp_clock_wall() - wall, .cpu = sp_clock_cpu() - cpu, .peak = (double)sp_clock_peak_memory()};
     SP_REQUIRE(isfinite(outcome->history[0].score), SP_ERR_NUMERIC, "a reconstruction ends without a score");
     *result = outcome;
     outcome = NULL;

@@ -25,7 +25,6 @@ static sp_replay_machine read_machine(const sp_arguments *args)
                                .task = seconds_of(args, "task-cost"),
                                .point = seconds_of(args, "point-cost"),
                                .collective = seconds_of(args, "collective-cost"),
-                               .trees = sp_arguments_choice(args, "collectives") == 1,
                                .nap = seconds_of(args, "nap")};
 }
 
@@ -193,11 +192,6 @@ static const sp_option options[] = {
      .fallback = "waited-for",
      .help =
          "whether all processes wait for the one that writes the results of a generation, as they do, or as if not"},
-    {.name = "collectives",
-     .type = SP_OPTION_CHOICE,
-     .choices = "openmpi|tree",
-     .fallback = "openmpi",
-     .help = "how results go from all processes to all: each to each, as Open MPI does it, or in log2(ranks) rounds"},
     {.name = "collective-cost",
      .type = SP_OPTION_REAL,
      .unit = "us",

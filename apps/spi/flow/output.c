@@ -31,7 +31,7 @@ struct sp_output {
     char *log_path;
     char *path[FILES];
     char *next[FILES]; /* where the next generation grows */
-    sp_run run;
+    sp_report_source source;
     int generations;
 };
 
@@ -80,7 +80,7 @@ static sp_status copy_plan(const sp_output_plan *plan, sp_output *self)
     }
     stat(plan->input, &about); /* who cannot be asked has no size; reading it tells why */
     self->generations = plan->generations;
-    self->run = (sp_run){.input = self->input, .input_bytes = (double)about.st_size, .asked = plan->asked};
+    self->source = (sp_report_source){.path = self->input, .bytes = (double)about.st_size, .asked = plan->asked};
 done:
     return status;
 }
@@ -194,7 +194,7 @@ static sp_status put_integer(sp_h5 *file, const char *name, int32_t value)
 static sp_status put_run(const sp_output *self, const sp_reconstruction *state, sp_h5 *file)
 {
     sp_status status = SP_OK;
-    const uint64_t bytes = (uint64_t)self->run.input_bytes, images = (uint64_t)state->images;
+    const uint64_t bytes = (uint64_t)self->source.bytes, images = (uint64_t)state->images;
 
     SP_TRY(put_integer(file, "cxi_version", CXI_VERSION));
     SP_TRY(sp_h5_write_string(file, "version", "spica " SPICA_VERSION));
@@ -381,9 +381,9 @@ static sp_status write_reports(const sp_output *self, const sp_reconstruction *s
 
     sp_text_append(&text, "%s", self->settings);
     SP_TRY(write_text(self->next[FILE_SETTINGS], &text));
-    sp_report_page(&self->run, state, &text);
+    sp_report_page(&self->source, state, &text);
     SP_TRY(write_text(self->next[FILE_PAGE], &text));
-    sp_report_json(&self->run, state, &text);
+    sp_report_json(&self->source, state, &text);
     SP_TRY(write_text(self->next[FILE_JSON], &text));
 done:
     sp_text_clear(&text);

@@ -53,10 +53,10 @@ static double photons(const sp_reconstruction *state)
 }
 
 /* How a setting got its value. */
-static const char *origin(const sp_field *field, const sp_run *run)
+static const char *origin(const sp_field *field, const sp_report_source *source)
 {
     const sp_reconstruct_settings defaults = sp_reconstruct_defaults();
-    const double asked = sp_field_value(field, &run->asked);
+    const double asked = sp_field_value(field, &source->asked);
 
     if (asked != sp_field_value(field, &defaults)) {
         return "chosen";
@@ -281,10 +281,10 @@ static void page_warnings(const sp_reconstruction *state, sp_text *text)
     }
 }
 
-static void page_input(const sp_run *run, const sp_reconstruction *state, sp_text *text)
+static void page_input(const sp_report_source *source, const sp_reconstruction *state, sp_text *text)
 {
     title(text, "WHAT WAS READ");
-    row(text, "file", "%s, %.0f bytes", run->input, run->input_bytes);
+    row(text, "file", "%s, %.0f bytes", source->path, source->bytes);
     row(text, "images", "%td, of which %td have signal and were used", state->images, state->used);
     row(text, "values", "%.4g per image over the good pixels, %td bins of %d x %d pixels", state->photons_per_image,
         state->pixels_used, state->settings.binning, state->settings.binning);
@@ -311,14 +311,14 @@ static void option_name(const char *name, size_t size, char *option)
     }
 }
 
-static void page_settings(const sp_run *run, const sp_reconstruction *state, sp_text *text)
+static void page_settings(const sp_report_source *source, const sp_reconstruction *state, sp_text *text)
 {
     title(text, "SETTINGS");
     for (const sp_field *field = sp_setting_fields; field->name; field++) {
         const bool length = strcmp(field->unit, "m") == 0, real = field->kind == SP_FIELD_REAL;
         const double value = sp_field_value(field, &state->settings) / (length ? ANGSTROM : 1.0);
         const char *word = sp_field_word(field, &state->settings), *unit = length ? "Angstrom" : field->unit;
-        const char *how = origin(field, run);
+        const char *how = origin(field, source);
         char name[NAME_LENGTH];
 
         option_name(field->name, sizeof name, name);
@@ -365,17 +365,17 @@ static void page_time(const sp_reconstruction *state, sp_text *text)
     sp_text_append(text, " MB%s\n", state->processes > 1 ? ", by process" : "");
 }
 
-void sp_report_page(const sp_run *run, const sp_reconstruction *state, sp_text *text)
+void sp_report_page(const sp_report_source *source, const sp_reconstruction *state, sp_text *text)
 {
     char stamp[SP_CLOCK_STAMP];
 
     sp_clock_stamp(stamp);
-    sp_text_append(text, "spica " SPICA_VERSION ": reconstruction of %s\nwritten %s, after %.0f s\n", run->input, stamp,
-                   total(state->wall));
+    sp_text_append(text, "spica " SPICA_VERSION ": reconstruction of %s\nwritten %s, after %.0f s\n", source->path,
+                   stamp, total(state->wall));
     page_summary(state, text);
     page_warnings(state, text);
-    page_input(run, state, text);
-    page_settings(run, state, text);
+    page_input(source, state, text);
+    page_settings(source, state, text);
     page_history(state, text);
     page_time(state, text);
     sp_text_append(text, "\nFILES\n\n");
@@ -403,11 +403,11 @@ static void json_field(sp_json *json, const sp_field *field, const char *key, co
     }
 }
 
-static void json_input(const sp_run *run, const sp_reconstruction *state, sp_json *json)
+static void json_input(const sp_report_source *source, const sp_reconstruction *state, sp_json *json)
 {
     sp_json_object(json, "input");
-    sp_json_text(json, "path", run->input);
-    sp_json_integer(json, "bytes", (int64_t)run->input_bytes);
+    sp_json_text(json, "path", source->path);
+    sp_json_integer(json, "bytes", (int64_t)source->bytes);
     sp_json_integer(json, "images", state->images);
     sp_json_integer(json, "used", state->used);
     sp_json_integer(json, "pixels_used", state->pixels_used);
@@ -441,14 +441,14 @@ static void json_result(const sp_reconstruction *state, sp_json *json)
     sp_json_end(json);
 }
 
-static void json_settings(const sp_run *run, const sp_reconstruction *state, sp_json *json)
+static void json_settings(const sp_report_source *source, const sp_reconstruction *state, sp_json *json)
 {
     sp_json_object(json, "settings");
     for (const sp_field *field = sp_setting_fields; field->name; field++) {
         sp_json_object(json, field->name);
         json_field(json, field, "value", &state->settings);
         sp_json_text(json, "unit", field->unit);
-        sp_json_text(json, "origin", origin(field, run));
+        sp_json_text(json, "origin", origin(field, source));
         sp_json_end(json);
     }
     sp_json_end(json);
@@ -497,7 +497,7 @@ static double largest(const double *value, ptrdiff_t count)
     return most;
 }
 
-void sp_report_json(const sp_run *run, const sp_reconstruction *state, sp_text *text)
+void sp_report_json(const sp_report_source *source, const sp_reconstruction *state, sp_text *text)
 {
     sp_json json = sp_json_start(text);
     char stamp[SP_CLOCK_STAMP];
@@ -511,8 +511,8 @@ void sp_report_json(const sp_run *run, const sp_reconstruction *state, sp_text *
     sp_json_array(&json, "warnings");
     text->failed |= sp_report_warnings(state, show_json, &json) != SP_OK;
     sp_json_end(&json);
-    json_input(run, state, &json);
-    json_settings(run, state, &json);
+    json_input(source, state, &json);
+    json_settings(source, state, &json);
     json_history(state, &json);
     sp_json_object(&json, "prtf");
     sp_json_reals(&json, "s", state->prtf_s, state->prtf_shells);

@@ -6,11 +6,11 @@
 #include "flow/reconstruct.h"
 
 /* What the report needs to know besides the outcome. */
-typedef struct sp_run {
-    const char *input;             /* path of the image file, as the user wrote it */
-    double input_bytes;            /* [byte] its size */
+typedef struct sp_report_source {
+    const char *path;              /* path of the image file, as the user wrote it */
+    double bytes;                  /* [byte] its size */
     sp_reconstruct_settings asked; /* as handed to sp_reconstruct(): tells what was chosen automatically */
-} sp_run;
+} sp_report_source;
 
 /* Call show(context, line) for each thing that may be wrong with the result: why it matters and what to do about it.
  * Fails with SP_ERR_MEMORY. */
@@ -18,7 +18,7 @@ typedef void sp_warning_show(void *context, const char *line);
 sp_status sp_report_warnings(const sp_reconstruction *state, sp_warning_show *show, void *context);
 
 /* Append the page for people: Angstrom and degrees, 80 columns. */
-void sp_report_page(const sp_run *run, const sp_reconstruction *state, sp_text *text);
+void sp_report_page(const sp_report_source *source, const sp_reconstruction *state, sp_text *text);
 
 /* Append the same as one JSON object, in SI units. */
-void sp_report_json(const sp_run *run, const sp_reconstruction *state, sp_text *text);
+void sp_report_json(const sp_report_source *source, const sp_reconstruction *state, sp_text *text);

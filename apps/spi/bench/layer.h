@@ -19,5 +19,5 @@ typedef enum sp_layer_cost {
 extern const char *const sp_layer_names[SP_LAYER_COSTS];
 
 /* cost[c] [s] of one task or message, over so many rounds (at most SP_RACE_ROUNDS) of so many tasks (times ranks, at
- * least 2); median 0: not of so few ranks. Fails like sp_run_fence(), and with SP_ERR_MEMORY. */
+ * least 10); median 0: not of so few ranks. Fails like sp_run_fence(), and with SP_ERR_MEMORY. */
 sp_status sp_layer_measure(sp_run *run, int rounds, ptrdiff_t tasks, sp_quartiles cost[SP_LAYER_COSTS]);

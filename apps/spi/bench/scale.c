@@ -16,7 +16,7 @@
 enum {
     MOST_KINDS = 64,
     ROUNDS = 5,
-    TASKS = 30 /* that costs are measured by, for a check */,
+    TASKS = 100 /* that costs are measured by, for a check */,
     EVERYWHERE = 2048 /* ranks up to which SpiniFEL's curve is flat */,
     PUBLISHED = 4096
 };

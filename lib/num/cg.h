@@ -17,6 +17,6 @@ typedef struct sp_cg_result {
 
 /* Improves x until |b - A x| <= tolerance |b| or `iterations` are used up.
  *   b  in [count];  x  in: start, out: solution [count];  work  [3 * count] scratch
- * Cannot fail: a breakdown ends the loop and shows in the result. Deterministic: sums run in a fixed order. */
+ * Cannot fail: a breakdown ends the loop and shows in the result. The same bits for any number of threads. */
 sp_cg_result sp_cg_solve(sp_cg_operator *apply, void *context, ptrdiff_t count, const float *b, float *x,
                          double tolerance, int iterations, float *work);

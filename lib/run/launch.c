@@ -775,7 +775,7 @@ static ptrdiff_t points_at_once(const plan *p, int k)
     const ptrdiff_t each = lanes > 0 && lanes < points ? (points + lanes - 1) / lanes : 1;
     const ptrdiff_t busy = (ptrdiff_t)p->run->threads * p->run->ranks;
     const ptrdiff_t cheap = CHEAP / (ptrdiff_t)(block_of(p, k, (const ptrdiff_t[2]){0, 0})->bytes + 1);
-    const ptrdiff_t all = (busy > cheap ? busy : cheap) * each;
+    const ptrdiff_t all = busy * (busy > cheap ? 1 : cheap / busy) * each; /* as many for each thread */
 
     return all < SP_RUN_WORKS ? all : SP_RUN_WORKS;
 }

@@ -7,17 +7,69 @@
 #include "base/memory.h"
 #include "run/engine.h"
 
+/* Large blocks come and go with every launch that adds up: the memory of the last ones is kept, since getting it from
+ * the system, page by page, takes as long as adding up. */
+enum { SPARES = 8, LARGE = 1 << 20 /* [byte] */ };
+
+typedef struct local_state {
+    void *spare[SPARES];
+    int spares;
+    size_t bytes; /* of each of them */
+} local_state;
+
+static void drop_spares(local_state *self)
+{
+    while (self->spares > 0) {
+        sp_array_free(self->spare[--self->spares]);
+    }
+}
+
 static sp_status start(sp_run *run)
 {
+    local_state *self = NULL;
+    sp_status status = SP_OK;
+
+    SP_TRY(SP_ARRAY(self, 1));
+    run->engine = self;
     run->rank = 0;
     run->ranks = run->neighbours = run->per_machine = 1;
     run->threads = run->settings.threads > 0 ? run->settings.threads : omp_get_max_threads();
-    return SP_OK;
+done:
+    return status;
 }
 
 static void stop(sp_run *run)
 {
-    (void)run;
+    drop_spares(run->engine);
+    sp_array_free(run->engine);
+}
+
+/* Memory for a block, whatever is in it; NULL: there is none. */
+static void *get_memory(local_state *self, const sp_block *block)
+{
+    void *data = NULL;
+
+#pragma omp critical(sp_local_spares)
+    {
+        if (self->spares > 0 && self->bytes == block->bytes) {
+            data = self->spare[--self->spares];
+        }
+    }
+    return data || sp_array_new((ptrdiff_t)block->bytes, 1, block->name, &data) == SP_OK ? data : NULL;
+}
+
+/* Blocks are released by the program, while nothing runs. */
+static void put_memory(local_state *self, void *data, size_t bytes)
+{
+    if (bytes != self->bytes) {
+        drop_spares(self);
+        self->bytes = bytes;
+    }
+    if (self->spares < SPARES) {
+        self->spare[self->spares++] = data;
+    } else {
+        sp_array_free(data);
+    }
 }
 
 /* Where a block is; blocks take memory when they are first written. NULL: there is none. */
@@ -26,7 +78,10 @@ static void *place_of(sp_run *run, sp_block *block)
     if (block->is_object) {
         return &block->object;
     }
-    if (!block->data && sp_array_new((ptrdiff_t)block->bytes, 1, block->name, &block->data) != SP_OK) {
+    if (!block->data) {
+        block->data = get_memory(run->engine, block);
+    }
+    if (!block->data) {
         sp_run_fail(run, SP_ERR_MEMORY, NULL, 0, "%s", sp_error_text());
     }
     return block->data;
@@ -125,8 +180,11 @@ static void outdate(sp_run *run, sp_block *block)
 
 static void release(sp_run *run, sp_block *block)
 {
-    (void)run;
-    sp_array_free(block->data);
+    if (block->data && block->bytes >= LARGE) {
+        put_memory(run->engine, block->data, block->bytes);
+    } else {
+        sp_array_free(block->data);
+    }
     block->data = NULL;
 }
 

@@ -41,6 +41,7 @@ static const double AWAKE = 2e-4;            /* [s] before the first nap */
 typedef struct starpu_state {
     bool mpi;              /* started by mpirun, or the like */
     MPI_Comm comm;         /* of our own messages */
+    bool spare;            /* there is a processor for the program besides those of workers and messages */
     int threads_of_worker; /* OpenMP threads in a task */
     struct starpu_codelet codelet;
 } starpu_state;
@@ -187,6 +188,7 @@ static sp_status start(sp_run *run)
     conf.nopencl = 0;
     conf.catch_signals = 0; /* they are the program's */
     conf.sched_policy_name = getenv("STARPU_SCHED") ? NULL : "prio";
+    self->spare = processors_of_rank() > run->threads + 1;
     self->threads_of_worker = run->threads / conf.ncpus;
     self->codelet = (struct starpu_codelet){.cpu_funcs = {run_on_cpu},
 #ifdef STARPU_USE_CUDA
@@ -282,21 +284,20 @@ done:
     return status;
 }
 
-/* Not in MPI_Wait(): it would take a processor from the workers. Where all ranks are there it is over soon, and a nap
- * would be the longer part of it. */
-static void wait_for(MPI_Request request)
+/* Not in MPI_Wait() from the beginning: it would take a processor from the workers. Where the program has one of its
+ * own it stays awake for a while: if all ranks are there it is over soon, and a nap would be the longer part of it. */
+static void wait_for(const starpu_state *self, MPI_Request *request)
 {
     const struct timespec nap = {.tv_nsec = NAP};
     const double begin = sp_clock_wall();
     int done = 0;
 
-    for (MPI_Test(&request, &done, MPI_STATUS_IGNORE); !done; MPI_Test(&request, &done, MPI_STATUS_IGNORE)) {
-        if (sp_clock_wall() - begin < AWAKE) {
-            sched_yield();
-        } else {
+    for (MPI_Test(request, &done, MPI_STATUS_IGNORE); !done; MPI_Test(request, &done, MPI_STATUS_IGNORE)) {
+        if (!self->spare || sp_clock_wall() - begin > AWAKE) {
             nanosleep(&nap, NULL);
         }
     }
+    MPI_Wait(request, MPI_STATUS_IGNORE); /* at once */
 }
 
 /* Nobody begins a message to all before all are there, since MPI spins in it. */
@@ -305,7 +306,7 @@ static void meet(const starpu_state *self)
     MPI_Request request;
 
     MPI_Ibarrier(self->comm, &request);
-    wait_for(request);
+    wait_for(self, &request);
 }
 
 /* From the owner of a block to all ranks. */
@@ -314,7 +315,14 @@ static void broadcast(const starpu_state *self, const sp_block *block, char *out
     for (size_t from = 0; from < block->bytes; from += LARGE) {
         const size_t count = block->bytes - from < LARGE ? block->bytes - from : LARGE;
 
-        MPI_Bcast(out + from, (int)count, MPI_BYTE, block->owner, self->comm);
+        if (self->spare) {
+            MPI_Bcast(out + from, (int)count, MPI_BYTE, block->owner, self->comm);
+        } else {
+            MPI_Request request;
+
+            MPI_Ibcast(out + from, (int)count, MPI_BYTE, block->owner, self->comm, &request);
+            wait_for(self, &request);
+        }
     }
 }
 
@@ -354,7 +362,14 @@ static sp_status gather(const sp_run *run, sp_block *const *block, ptrdiff_t blo
             mine += block[b]->bytes;
         }
     }
-    MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, packed, count, at, MPI_BYTE, self->comm);
+    if (self->spare) {
+        MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, packed, count, at, MPI_BYTE, self->comm);
+    } else {
+        MPI_Request request;
+
+        MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, packed, count, at, MPI_BYTE, self->comm, &request);
+        wait_for(self, &request);
+    }
     for (ptrdiff_t b = 0; b < blocks; out += block[b++]->bytes) {
         memcpy(out, packed + at[block[b]->owner], block[b]->bytes);
         at[block[b]->owner] += (int)block[b]->bytes;
@@ -368,6 +383,7 @@ done:
 
 static sp_status fetch(sp_run *run, sp_block *const *block, ptrdiff_t blocks, void *out)
 {
+    const starpu_state *self = run->engine;
     char *to = out;
     size_t bytes = 0;
     sp_status status = SP_OK;
@@ -378,14 +394,14 @@ static sp_status fetch(sp_run *run, sp_block *const *block, ptrdiff_t blocks, vo
         }
         bytes += block[b]->bytes;
     }
-    if (run->ranks > 1) {
-        meet(run->engine);
+    if (run->ranks > 1 && self->spare) {
+        meet(self);
     }
     if (run->ranks > 1 && blocks > 1 && bytes < LARGE) {
         SP_TRY(gather(run, block, blocks, bytes, out));
     } else if (run->ranks > 1) {
         for (ptrdiff_t b = 0; b < blocks; to += block[b++]->bytes) {
-            broadcast(run->engine, block[b], to);
+            broadcast(self, block[b], to);
         }
     }
 done:
@@ -577,7 +593,7 @@ static bool all_equal(sp_run *run, uint64_t mine)
     MPI_Request request;
 
     MPI_Iallreduce(both, most, 2, MPI_UINT64_T, MPI_MAX, self->comm, &request);
-    wait_for(request);
+    wait_for(self, &request);
     return most[0] == ~most[1]; /* the largest is the smallest */
 }
 
@@ -591,7 +607,7 @@ static void exchange(sp_run *run, const void *mine, size_t bytes, void *all)
         return;
     }
     MPI_Iallgather(mine, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, self->comm, &request);
-    wait_for(request);
+    wait_for(self, &request);
 }
 
 static void give_up(sp_run *run)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <math.h>
+#include <omp.h>
+#include <stdlib.h>
 
 #include "num/cg.h"
 #include "testing.h"
@@ -38,6 +40,39 @@ static void solution_solves_and_the_residual_is_true(void **state)
     assert_true(result.iterations <= COUNT + 5);
 }
 
+enum { MANY = 50001 }; /* more than one thread works on */
+
+static void apply_diagonal(void *context, const float *in, float *out)
+{
+    (void)context;
+    for (ptrdiff_t i = 0; i < MANY; i++) {
+        out[i] = (1.0f + (float)(i % 97)) * in[i];
+    }
+}
+
+static void any_number_of_threads_gives_the_same_bits(void **state)
+{
+    (void)state;
+    const int before = omp_get_max_threads();
+    float *b = malloc(MANY * sizeof *b), *work = malloc(3 * MANY * sizeof *work);
+    float *x[3] = {calloc(MANY, sizeof *b), calloc(MANY, sizeof *b), calloc(MANY, sizeof *b)};
+
+    for (ptrdiff_t i = 0; i < MANY; i++) {
+        b[i] = (float)sin(0.01 * (double)i) + 0.3f;
+    }
+    for (int k = 0; k < 3; k++) {
+        omp_set_num_threads(k + 1);
+        assert_int_equal(sp_cg_solve(apply_diagonal, NULL, MANY, b, x[k], 1e-6, 7, work).iterations, 7);
+        assert_memory_equal(x[0], x[k], MANY * sizeof *b);
+    }
+    omp_set_num_threads(before);
+    for (int k = 0; k < 3; k++) {
+        free(x[k]);
+    }
+    free(b);
+    free(work);
+}
+
 static void too_few_iterations_are_admitted(void **state)
 {
     (void)state;
@@ -71,6 +106,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(solution_solves_and_the_residual_is_true),
+        cmocka_unit_test(any_number_of_threads_gives_the_same_bits),
         cmocka_unit_test(too_few_iterations_are_admitted),
         cmocka_unit_test(an_indefinite_operator_ends_the_loop),
     };

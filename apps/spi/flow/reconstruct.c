@@ -153,6 +153,7 @@ static sp_status run_generation(sp_loop *l, sp_generation_hook *hook, void *cont
 
     l->now = (sp_generation){.generation = l->state->generations, .resolution = 1.0 / l->reach};
     SP_TRY(sp_loop_make_stage(l));
+    sp_loop_lap(l, SP_PHASE_OTHER);
     SP_TRY(sp_loop_merge_and_phase(l));
     SP_TRY(check_interrupt(l));
     SP_TRY(sp_loop_match(l));
@@ -169,6 +170,7 @@ static sp_status run_generation(sp_loop *l, sp_generation_hook *hook, void *cont
     /* before the next stage is chosen: whoever goes on from here may allow more generations */
     status = hook ? hook(context, worth_writing(l) ? l->state : NULL, l) : SP_OK;
     SP_TRY(sp_run_agree(l->crews.run, status)); /* one rank writes */
+    sp_loop_lap(l, SP_PHASE_OTHER);
     *ended = next_stage(l);
 done:
     return status;
@@ -241,6 +243,7 @@ static sp_status finish(sp_loop *l)
     l->phasing.starts = state->settings.starts * FINAL_STARTS;
     l->phasing.seed = state->settings.seed;
     SP_TRY(sp_loop_make_stage(l));
+    sp_loop_lap(l, SP_PHASE_OTHER);
     SP_TRY(sp_crews_merge(l, &residual));
     sp_loop_lap(l, SP_PHASE_MERGE);
     SP_TRY(sp_crews_phase(l, &phased));

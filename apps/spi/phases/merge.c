@@ -182,6 +182,7 @@ static void apply_normal(void *context, const float *in, float *out)
     const float lambda = (float)self->lambda;
 
     sp_fft_multiply_padded(self->fft, in, self->kernel, self->half, out);
+#pragma omp parallel for schedule(static)
     for (ptrdiff_t i = 0; i < self->edge * self->edge * self->edge; i++) {
         out[i] = self->support[i] ? out[i] + lambda * in[i] : 0.0f;
     }
@@ -200,6 +201,7 @@ static void make_system(sp_merger *self, const float *pair, double outermost)
     weights = self->real[0]; /* sum of all weights: the kernel at r = 0 */
     eigenvalue = weights / sphere;
     sp_fft_forward(self->fft, self->real, self->half);
+#pragma omp parallel for schedule(static)
     for (ptrdiff_t i = 0; i < sp_fft_complex_count(self->fft); i++) {
         self->kernel[i] = (float)(crealf(self->half[i]) / (eigenvalue * (double)m * (double)m * (double)m));
     }

@@ -290,7 +290,7 @@ static float *spread(const scene *s, const sp_patterns *patterns, const sp_quat 
 
     assert_int_equal(SP_ARRAY(scratch, sp_merger_scratch_count(patterns)), SP_OK);
     assert_int_equal(SP_ARRAY(pair, sp_merger_pair_count(s->merger)), SP_OK);
-    sp_merger_spread(s->merger, patterns, q, s_max, scratch, pair);
+    sp_merger_spread(s->merger, patterns, q, (sp_selection){0}, s_max, scratch, pair);
     sp_array_free(scratch);
     return pair;
 }
@@ -370,7 +370,8 @@ static void many_threads_spread_with_one_merger(void **state)
     }
 #pragma omp parallel for num_threads(4)
     for (int part = 0; part < PARTS; part++) {
-        sp_merger_spread(s.merger, &some[part], s.q + part * EACH, INFINITY, scratch[part], pair[part]);
+        sp_merger_spread(s.merger, &some[part], s.q + part * EACH, (sp_selection){0}, INFINITY, scratch[part],
+                         pair[part]);
     }
     for (int part = 0; part < PARTS; part++) {
         float *alone = spread(&s, &some[part], s.q + part * EACH, INFINITY);

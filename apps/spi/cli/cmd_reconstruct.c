@@ -35,6 +35,7 @@ static sp_reconstruct_settings read_settings(const sp_arguments *args)
     settings.orientations = (int)sp_arguments_integer(args, "orientations");
     settings.generations = (int)sp_arguments_integer(args, "generations");
     settings.starts = (int)sp_arguments_integer(args, "starts");
+    settings.conformations = (int)sp_arguments_integer(args, "conformations");
     settings.match = (sp_match_kind)sp_arguments_choice(args, "match");
     settings.match_route = (sp_match_route)sp_arguments_choice(args, "match-route");
     settings.refine = sp_arguments_choice(args, "refine") == 0;
@@ -462,6 +463,14 @@ static const sp_option options[] = {
      .fallback = "4",
      .help = "phasing starts in each generation, of which the best is taken; two or more tell the detail that can be "
              "trusted (PRTF)"},
+    {.name = "conformations",
+     .letter = 'k',
+     .type = SP_OPTION_INTEGER,
+     .minimum = 1,
+     .maximum = SP_CONFORMATIONS,
+     .fallback = "1",
+     .help = "how many conformations to sort the images into; each gets a map of its own, density-1.mrc, density-2.mrc "
+             "and so on"},
     {.name = "match",
      .type = SP_OPTION_CHOICE,
      .choices = "likelihood|euclidean",

@@ -11,7 +11,7 @@
 #include "flow/loop.h"
 
 enum {
-    CHECKPOINT_VERSION = 1, /* of the lists below: another list is another version */
+    CHECKPOINT_VERSION = 2, /* of the lists below: another list is another version */
     LARGEST_EDGE = 2048,    /* [voxel] as --grid allows */
     LARGEST_LIMIT = 10000,  /* as --generations allows */
     NAME_LENGTH = 64,
@@ -49,6 +49,7 @@ static const sp_field state_fields[] = {
     STATE(images, SP_FIELD_SIZE),
     STATE(pixels_used, SP_FIELD_SIZE),
     STATE(settings.generations, SP_FIELD_INT),
+    STATE(settings.conformations, SP_FIELD_INT),
     STATE(edge, SP_FIELD_SIZE),
     STATE(generations, SP_FIELD_INT),
     TIMES(sp_reconstruction, wall),
@@ -60,7 +61,13 @@ static const sp_field state_fields[] = {
 static const sp_field time_fields[] = {TIMES(sp_generation, wall), TIMES(sp_generation, cpu), {0}};
 
 typedef enum part_owner { OF_LOOP, OF_STATE } part_owner;
-typedef enum part_kind { QUATERNION_PER_IMAGE, FLOAT_PER_IMAGE, FLOAT_OR_NAN_PER_IMAGE, FLOAT_PER_VOXEL } part_kind;
+typedef enum part_kind {
+    QUATERNION_PER_IMAGE,
+    FLOAT_PER_IMAGE,
+    FLOAT_OR_NAN_PER_IMAGE,
+    LABEL_PER_IMAGE,
+    FLOAT_PER_VOXEL
+} part_kind;
 
 /* An array that a member of the loop or of its state points to. The density is none of them: it follows from the
  * orientations. */
@@ -75,6 +82,8 @@ static const part parts[] = {
     {"orientation", QUATERNION_PER_IMAGE, OF_STATE, offsetof(sp_reconstruction, orientation)},
     {"score", FLOAT_OR_NAN_PER_IMAGE, OF_STATE, offsetof(sp_reconstruction, score)},
     {"scale", FLOAT_PER_IMAGE, OF_STATE, offsetof(sp_reconstruction, scale)}, /* and of the patterns: the same */
+    {"label", LABEL_PER_IMAGE, OF_STATE, offsetof(sp_reconstruction, label)},
+    {"kept_label", LABEL_PER_IMAGE, OF_LOOP, offsetof(sp_loop, kept_label)},
     {"kept", QUATERNION_PER_IMAGE, OF_LOOP, offsetof(sp_loop, kept)},
     {"last_model", FLOAT_PER_VOXEL, OF_LOOP, offsetof(sp_loop, last_model)},
 };
@@ -107,9 +116,10 @@ static ptrdiff_t part_count(const part *p, const sp_reconstruction *state)
         return 4 * state->images;
     case FLOAT_OR_NAN_PER_IMAGE:
     case FLOAT_PER_IMAGE:
+    case LABEL_PER_IMAGE:
         return state->images;
     case FLOAT_PER_VOXEL:
-        return state->edge * state->edge * state->edge;
+        return state->settings.conformations * state->edge * state->edge * state->edge;
     }
     return 0;
 }
@@ -135,13 +145,21 @@ static sp_status put_part(const part *p, const sp_loop *l, sp_h5 *file)
     const ptrdiff_t count = part_count(p, l->state);
     const void *array = part_array(p, l);
 
-    return of_doubles(p) ? sp_h5_write_double(file, p->name, 1, &count, array)
-                         : sp_h5_write_float(file, p->name, 1, &count, array);
+    return of_doubles(p)                ? sp_h5_write_double(file, p->name, 1, &count, array)
+           : p->kind == LABEL_PER_IMAGE ? sp_h5_write_int32(file, p->name, 1, &count, array)
+                                        : sp_h5_write_float(file, p->name, 1, &count, array);
 }
 
-static bool part_is_sound(const part *p, ptrdiff_t count, const void *array)
+static bool part_is_sound(const part *p, ptrdiff_t count, int conformations, const void *array)
 {
-    for (ptrdiff_t i = 0; i < count; i++) {
+    for (ptrdiff_t i = 0; p->kind == LABEL_PER_IMAGE && i < count; i++) {
+        const int32_t label = ((const int32_t *)array)[i];
+
+        if (label < 0 || label >= conformations) {
+            return false;
+        }
+    }
+    for (ptrdiff_t i = 0; p->kind != LABEL_PER_IMAGE && i < count; i++) {
         const double value = of_doubles(p) ? ((const double *)array)[i] : ((const float *)array)[i];
 
         if (!isfinite(value) && !(p->kind == FLOAT_OR_NAN_PER_IMAGE && isnan(value))) {
@@ -164,10 +182,11 @@ static sp_status get_part(const part *p, sp_h5 *file, sp_loop *l)
                sp_h5_path(file), p->name, info.count, count);
     SP_TRY(sp_array_new(count, part_size(p), p->name, &array));
     set_part_array(p, l, array);
-    SP_TRY(of_doubles(p) ? sp_h5_read_double(file, p->name, 1, &count, array)
-                         : sp_h5_read_float(file, p->name, 1, &count, array));
-    SP_REQUIRE(part_is_sound(p, count, array), SP_ERR_INPUT, "%s: dataset %s holds NaN or infinity", sp_h5_path(file),
-               p->name);
+    SP_TRY(of_doubles(p)                ? sp_h5_read_double(file, p->name, 1, &count, array)
+           : p->kind == LABEL_PER_IMAGE ? sp_h5_read_int32(file, p->name, 1, &count, array)
+                                        : sp_h5_read_float(file, p->name, 1, &count, array));
+    SP_REQUIRE(part_is_sound(p, count, l->state->settings.conformations, array), SP_ERR_INPUT,
+               "%s: dataset %s holds NaN, infinity, or a conformation that is not there", sp_h5_path(file), p->name);
 done:
     return status;
 }
@@ -293,7 +312,8 @@ static sp_status get_all(sp_checkpoint *self, sp_h5 *file)
     SP_TRY(get_fields("state", state_fields, file, 0, 1, &self->state));
     SP_REQUIRE(l->reach > 0.0 && l->dispersion > 0.0 && state->edge >= 1 && state->edge <= LARGEST_EDGE &&
                    state->generations >= 1 && state->generations <= state->settings.generations &&
-                   state->settings.generations <= LARGEST_LIMIT,
+                   state->settings.generations <= LARGEST_LIMIT && state->settings.conformations >= 1 &&
+                   state->settings.conformations <= SP_CONFORMATIONS,
                SP_ERR_INPUT, "%s: its numbers contradict each other", self->path);
     SP_TRY(get_history(self, file));
     for (int i = 0; i < PARTS; i++) {

@@ -17,6 +17,7 @@ enum {
     CLIMB_STEPS = 4,       /* of the refinement */
     NOISE_IMAGES = 200,    /* that the noise is measured from */
     TILES = 8,             /* made before images are compared with them */
+    SEED_STEP = 7919,      /* between the phasing of conformations */
 };
 
 static const double LAMBDA = 1e-3; /* merge regularisation: frequencies measured less well than this fade */
@@ -32,6 +33,8 @@ typedef struct order {
     const sp_loop *loop;
     ptrdiff_t first;
     const sp_quat *orientation;
+    const int32_t *label; /* NULL: there is one conformation */
+    int conformation;
     sp_progress *progress; /* NULL: not for so short a step */
 } order;
 
@@ -124,7 +127,7 @@ sp_status sp_crews_open(sp_loop *l)
     SP_TRY(sp_region_new(c->blocks, "looked", sizeof(looked), &c->looked));
     SP_TRY(sp_region_new(c->images, "scale", sizeof(float), &c->scale));
     SP_TRY(sp_region_new(c->images, "score", sizeof(float), &c->score));
-    SP_TRY(sp_region_new(c->images, "orientation", sizeof(sp_quat), &c->orientation));
+    SP_TRY(sp_region_new(c->images, "winner", sizeof(sp_winner), &c->winner));
     SP_TRY(sp_region_new(c->images, "best", KEEP * sizeof(sp_candidate), &c->best));
     SP_TRY(sp_region_new(c->images, "better", KEEP * sizeof(sp_candidate), &c->better));
     SP_TRY(sp_space_new(c->run, ranks, 1, &each));
@@ -573,8 +576,8 @@ static void launch_wave(sp_loop *l, ptrdiff_t wave, ptrdiff_t most, sp_launch_de
     }
 }
 
-/* `most` blocks of each rank against the whole grid. */
-static void search_wave(sp_loop *l, ptrdiff_t wave, ptrdiff_t most)
+/* `most` blocks of each rank against the whole grid, of patterns of conformation k. */
+static void search_wave(sp_loop *l, int k, ptrdiff_t wave, ptrdiff_t most)
 {
     sp_crews *c = &l->crews;
     const sp_argument crew = sp_by_i(c->crew), best = sp_by_i(c->best), better = sp_by_i(c->better);
@@ -587,8 +590,8 @@ static void search_wave(sp_loop *l, ptrdiff_t wave, ptrdiff_t most)
     for (o.first = 0; o.first < sp_polar_tiles(l->polar); o.first += TILES) {
         const ptrdiff_t left = sp_polar_tiles(l->polar) - o.first, tiles = left < TILES ? left : TILES;
 
-        sp_launch(c->run, .type = &slice_task, .points = {tiles}, .argument = {sp_at(c->grid, 0), sp_by_i(c->tile)},
-                  SP_VALUES(o), .scratch = scratch);
+        sp_launch(c->run, .type = &slice_task, .points = {tiles},
+                  .argument = {sp_at(c->of[k].grid, 0), sp_by_i(c->tile)}, SP_VALUES(o), .scratch = scratch);
         launch_wave(l, wave, most,
                     (sp_launch_description){.type = &match_task,
                                             .points = {0, tiles},
@@ -599,14 +602,14 @@ static void search_wave(sp_loop *l, ptrdiff_t wave, ptrdiff_t most)
     }
 }
 
-static sp_status search_by_tiles(sp_loop *l)
+static sp_status search_by_tiles(sp_loop *l, int k)
 {
     const ptrdiff_t most = blocks_at_once(l);
     sp_status status = SP_OK;
 
     SP_TRY(make_tiles(l));
     for (ptrdiff_t wave = 0; wave * most < blocks_of_rank(l); wave++) {
-        search_wave(l, wave, most);
+        search_wave(l, k, wave, most);
         if (most < blocks_of_rank(l)) {
             launch_wave(l, wave, most,
                         (sp_launch_description){.type = &forget_task, .argument = {sp_by_i(l->crews.crew)}});
@@ -616,58 +619,56 @@ done:
     return status;
 }
 
-sp_status sp_crews_search(sp_loop *l)
+/* The grid's best orientations of each image in conformation k, as shortlists. */
+static sp_status search(sp_loop *l, int k)
 {
     const order o = {.loop = l};
     sp_crews *c = &l->crews;
     sp_status status = SP_OK;
 
     if (l->polar) {
-        sp_polar_begin(l->polar, sp_loop_pixels(l), l->dispersion, &l->grid, sp_slicer_reach(l->slicer));
-        SP_TRY(search_by_tiles(l));
+        SP_TRY(search_by_tiles(l, k));
     } else {
         sp_launch(c->run, .type = &search_task, .points = {blocks_of(l)},
-                  .argument = {sp_by_i(c->crew), sp_at(c->grid, 0), sp_by_i(c->best)}, SP_VALUES(o),
+                  .argument = {sp_by_i(c->crew), sp_at(c->of[k].grid, 0), sp_by_i(c->best)}, SP_VALUES(o),
                   .scratch_of_thread = matching_scratch(l));
     }
 done:
     return status;
 }
 
-static void take_best(sp_task *t)
+/* What conformation k makes of an image, if it does better than those before; the first one always does. */
+static void challenge(sp_winner *winner, int k, sp_quat orientation, double fit)
 {
-    const sp_loop *l = order_of(t)->loop;
-    const sp_candidate *best = sp_task_in(t, 0);
-    sp_quat *orientation = sp_task_out(t, 1);
-
-    for (ptrdiff_t i = 0; i < sp_task_count(t, 1); i++) {
-        orientation[i] = l->grid.q[best[i * KEEP].index];
+    if (k == 0 || fit > winner->fit) {
+        *winner = (sp_winner){.orientation = orientation, .fit = fit, .label = k};
     }
 }
-static const sp_task_type take_best_task = {.name = "best", .run = take_best, .privilege = {SP_READ, SP_WRITE}};
 
-sp_status sp_crews_take_best(sp_loop *l)
+static void take_best(sp_task *t)
 {
-    const order o = {.loop = l};
-    sp_crews *c = &l->crews;
-    sp_status status = SP_OK;
+    const order *o = order_of(t);
+    const sp_candidate *best = sp_task_in(t, 0);
+    sp_winner *winner = sp_task_out(t, 1);
 
-    sp_launch(c->run, .type = &take_best_task, .points = {blocks_of(l)},
-              .argument = {sp_by_i(c->best), sp_by_i(c->orientation)}, SP_VALUES(o));
-    SP_TRY(sp_run_gather(c->run, c->orientation, l->orientation));
-done:
-    return status;
+    for (ptrdiff_t i = 0; i < sp_task_count(t, 1); i++) {
+        challenge(&winner[i], o->conformation, o->loop->grid.q[best[i * KEEP].index], best[i * KEEP].score);
+    }
 }
+static const sp_task_type take_best_task = {.name = "best", .run = take_best, .privilege = {SP_READ, SP_READ_WRITE}};
 
 enum { CANDIDATES = KEEP + 1 }; /* that are refined: those of the search, and the orientation so far */
 
 static void refine(sp_task *t)
 {
     const sp_crew *crew = *sp_task_object(t, 0);
-    const sp_loop *l = order_of(t)->loop;
+    const order *o = order_of(t);
+    const sp_loop *l = o->loop;
     const sp_slicer on = sp_slicer_on(l->slicer, sp_task_in(t, 1));
     const sp_candidate *best = sp_task_in(t, 2);
-    sp_quat *candidates = sp_task_scratch(t);
+    sp_winner *winner = sp_task_out(t, 3);
+    sp_quat *candidates = sp_task_scratch(t), *found = candidates + l->crews.per_block * CANDIDATES;
+    double *fit = (double *)(found + l->crews.per_block);
     ptrdiff_t count;
     const ptrdiff_t first = images_of(t, l, &count);
 
@@ -677,25 +678,69 @@ static void refine(sp_task *t)
         }
         candidates[i * CANDIDATES + KEEP] = l->state->orientation[first + i];
     }
-    sp_matcher_refine(matcher_of(t, crew, &on, candidates + l->crews.per_block * CANDIDATES), candidates, CANDIDATES,
-                      CLIMB_STEPS, sp_loop_speckle(l) / 3.0, sp_task_out(t, 3));
+    sp_matcher_refine(matcher_of(t, crew, &on, fit + l->crews.per_block), candidates, CANDIDATES, CLIMB_STEPS,
+                      sp_loop_speckle(l) / 3.0, found, fit);
+    for (ptrdiff_t i = 0; i < count; i++) {
+        challenge(&winner[i], o->conformation, found[i], fit[i]);
+    }
 }
 static const sp_task_type refine_task = {
-    .name = "refine", .run = refine, .threaded = true, .privilege = {SP_READ_WRITE, SP_READ, SP_READ, SP_WRITE}};
+    .name = "refine", .run = refine, .threaded = true, .privilege = {SP_READ_WRITE, SP_READ, SP_READ, SP_READ_WRITE}};
 
-sp_status sp_crews_refine(sp_loop *l)
+/* The winners of all images become the loop's. */
+static sp_status gather_winners(sp_loop *l)
 {
-    const order o = {.loop = l};
-    sp_crews *c = &l->crews;
+    sp_winner *winner = NULL;
     sp_status status = SP_OK;
 
-    sp_launch(c->run, .type = &refine_task, .points = {blocks_of(l)},
-              .argument = {sp_by_i(c->crew), sp_at(c->grid, 0), sp_by_i(c->best), sp_by_i(c->orientation)},
-              SP_VALUES(o), .scratch = (size_t)c->per_block * CANDIDATES * sizeof(sp_quat),
-              .scratch_of_thread = matching_scratch(l));
-    SP_TRY(sp_run_gather(c->run, c->orientation, l->orientation));
+    SP_TRY(SP_ARRAY(winner, l->state->images));
+    SP_TRY(sp_run_gather(l->crews.run, l->crews.winner, winner));
+    for (ptrdiff_t n = 0; n < l->state->images; n++) {
+        l->orientation[n] = winner[n].orientation;
+        l->label[n] = winner[n].label;
+    }
+done:
+    sp_array_free(winner);
+    return status;
+}
+
+sp_status sp_crews_match(sp_loop *l)
+{
+    const sp_winner none = {.fit = -INFINITY};
+    sp_crews *c = &l->crews;
+    order o = {.loop = l};
+    sp_status status = SP_OK;
+
+    if (l->polar) {
+        sp_polar_begin(l->polar, sp_loop_pixels(l), l->dispersion, &l->grid, sp_slicer_reach(l->slicer));
+    }
+    sp_fill(c->run, c->winner, &none);
+    for (o.conformation = 0; o.conformation < l->conformations; o.conformation++) {
+        const sp_argument grid = sp_at(c->of[o.conformation].grid, 0);
+
+        SP_TRY(search(l, o.conformation));
+        sp_loop_lap(l, SP_PHASE_SEARCH);
+        if (l->refining) {
+            sp_launch(c->run, .type = &refine_task, .points = {blocks_of(l)},
+                      .argument = {sp_by_i(c->crew), grid, sp_by_i(c->best), sp_by_i(c->winner)}, SP_VALUES(o),
+                      .scratch = (size_t)c->per_block * ((CANDIDATES + 1) * sizeof(sp_quat) + sizeof(double)),
+                      .scratch_of_thread = matching_scratch(l));
+            sp_loop_lap(l, SP_PHASE_REFINE);
+        } else {
+            sp_launch(c->run, .type = &take_best_task, .points = {blocks_of(l)},
+                      .argument = {sp_by_i(c->best), sp_by_i(c->winner)}, SP_VALUES(o));
+        }
+    }
+    SP_TRY(gather_winners(l));
+    sp_loop_lap(l, l->refining ? SP_PHASE_REFINE : SP_PHASE_SEARCH);
 done:
     return status;
+}
+
+/* The images of this block and of the order's conformation. */
+static sp_selection selected(const order *o, ptrdiff_t first)
+{
+    return (sp_selection){o->label ? o->label + first : NULL, o->conformation};
 }
 
 static void assess(sp_task *t)
@@ -706,33 +751,44 @@ static void assess(sp_task *t)
     ptrdiff_t count;
     const ptrdiff_t first = images_of(t, o->loop, &count);
 
-    sp_matcher_assess_part(matcher_of(t, crew, &on, sp_task_scratch(t)), o->orientation + first, sp_task_out(t, 2),
-                           sp_task_out(t, 3), sp_task_out(t, 4));
+    sp_matcher_assess_part(matcher_of(t, crew, &on, sp_task_scratch(t)), o->orientation + first, selected(o, first),
+                           sp_task_out(t, 2), sp_task_out(t, 3), sp_task_out(t, 4));
 }
-static const sp_task_type assess_task = {.name = "assess",
-                                         .run = assess,
-                                         .threaded = true,
-                                         .privilege = {SP_READ_WRITE, SP_READ, SP_WRITE, SP_WRITE, SP_REDUCE}};
+static const sp_task_type assess_task = {
+    .name = "assess",
+    .run = assess,
+    .threaded = true,
+    .privilege = {SP_READ_WRITE, SP_READ, SP_READ_WRITE, SP_READ_WRITE, SP_REDUCE}};
 
-sp_status sp_crews_assess(sp_loop *l, const sp_quat *orientation, double *dispersion)
+sp_status sp_crews_assess(sp_loop *l, const sp_quat *orientation, const int32_t *label, double *dispersion)
 {
-    const order o = {.loop = l, .orientation = orientation};
+    const ptrdiff_t sums = 2 * l->patterns.shells;
+    order o = {.loop = l, .orientation = orientation, .label = l->conformations > 1 ? label : NULL};
     sp_crews *c = &l->crews;
     sp_status status = SP_OK;
-    double *scatter = NULL;
+    double *scatter = NULL, *one = NULL;
 
-    SP_TRY(SP_ARRAY(scatter, 2 * l->patterns.shells));
-    sp_launch(c->run, .type = &assess_task, .points = {blocks_of(l)},
-              .argument = {sp_by_i(c->crew), sp_at(c->grid, 0), sp_by_i(c->score), sp_by_i(c->scale),
-                           sp_into(sp_at(c->scatter, 0), &sp_sum_double)},
-              SP_VALUES(o), .scratch_of_thread = matching_scratch(l));
+    SP_TRY(SP_ARRAY(scatter, sums));
+    SP_TRY(SP_ARRAY(one, sums));
+    sp_fill(c->run, c->score, &(float){0.0f});
+    sp_fill(c->run, c->scale, &(float){0.0f});
+    for (o.conformation = 0; o.conformation < l->conformations; o.conformation++) {
+        sp_launch(c->run, .type = &assess_task, .points = {blocks_of(l)},
+                  .argument = {sp_by_i(c->crew), sp_at(c->of[o.conformation].grid, 0), sp_by_i(c->score),
+                               sp_by_i(c->scale), sp_into(sp_at(c->scatter, 0), &sp_sum_double)},
+                  SP_VALUES(o), .scratch_of_thread = matching_scratch(l));
+        SP_TRY(sp_run_get(c->run, c->scatter, 0, one));
+        for (ptrdiff_t i = 0; i < sums; i++) {
+            scatter[i] += one[i];
+        }
+    }
     SP_TRY(sp_run_gather(c->run, c->score, l->score));
     SP_TRY(sp_run_gather(c->run, c->scale, l->scale));
-    SP_TRY(sp_run_get(c->run, c->scatter, 0, scatter));
     sp_match_relate_scales(l->scale, l->state->images);
     *dispersion = sp_match_dispersion(scatter, l->patterns.shells);
 done:
     sp_array_free(scatter);
+    sp_array_free(one);
     return status;
 }
 
@@ -768,18 +824,19 @@ static void spread(sp_task *t)
     ptrdiff_t count;
     const ptrdiff_t first = images_of(t, o->loop, &count);
 
-    sp_merger_spread(o->loop->merger, &crew->patterns, o->orientation + first, o->loop->reach, sp_task_scratch(t),
-                     sp_task_out(t, 1));
+    sp_merger_spread(o->loop->merger[0], &crew->patterns, o->orientation + first, selected(o, first), o->loop->reach,
+                     sp_task_scratch(t), sp_task_out(t, 1));
 }
 static const sp_task_type spread_task = {.name = "merge", .run = spread, .privilege = {SP_READ, SP_REDUCE}};
 
 static void solve(sp_task *t)
 {
-    const sp_loop *l = order_of(t)->loop;
+    const order *o = order_of(t);
+    const sp_loop *l = o->loop;
     double *residual = sp_task_out(t, 2);
 
-    *residual = sp_merger_solve(l->merger, sp_task_in(t, 0), sp_merger_outermost(&l->patterns, l->reach), LAMBDA,
-                                CG_ITERATIONS, sp_task_out(t, 1))
+    *residual = sp_merger_solve(l->merger[o->conformation], sp_task_in(t, 0),
+                                sp_merger_outermost(&l->patterns, l->reach), LAMBDA, CG_ITERATIONS, sp_task_out(t, 1))
                     .residual;
 }
 static const sp_task_type solve_task = {
@@ -787,16 +844,22 @@ static const sp_task_type solve_task = {
 
 sp_status sp_crews_merge(sp_loop *l, double *residual)
 {
-    const order o = {.loop = l, .orientation = l->state->orientation};
+    order o = {.loop = l, .orientation = l->state->orientation, .label = l->conformations > 1 ? l->state->label : NULL};
     sp_crews *c = &l->crews;
     sp_status status = SP_OK;
 
-    sp_launch(c->run, .type = &spread_task, .points = {blocks_of(l)},
-              .argument = {sp_by_i(c->crew), sp_into(sp_at(c->pair, 0), &sp_sum_float)}, SP_VALUES(o),
-              .scratch = (size_t)sp_merger_scratch_count(&l->patterns) * sizeof(float));
-    sp_launch(c->run, .type = &solve_task,
-              .argument = {sp_at(c->pair, 0), sp_at(c->autocorrelation, 0), sp_at(c->residual, 0)}, SP_VALUES(o));
-    SP_TRY(sp_run_get(c->run, c->residual, 0, residual));
+    for (o.conformation = 0; o.conformation < l->conformations; o.conformation++) {
+        const sp_conformation *f = &c->of[o.conformation];
+
+        sp_launch(c->run, .type = &spread_task, .points = {blocks_of(l)},
+                  .argument = {sp_by_i(c->crew), sp_into(sp_at(f->pair, 0), &sp_sum_float)}, SP_VALUES(o),
+                  .scratch = (size_t)sp_merger_scratch_count(&l->patterns) * sizeof(float));
+        sp_launch(c->run, .type = &solve_task,
+                  .argument = {sp_at(f->pair, 0), sp_at(f->autocorrelation, 0), sp_at(f->residual, 0)}, SP_VALUES(o));
+    }
+    for (int k = 0; k < l->conformations; k++) {
+        SP_TRY(sp_run_get(c->run, c->of[k].residual, 0, &residual[k]));
+    }
 done:
     return status;
 }
@@ -828,11 +891,13 @@ static const sp_task_type amplitudes_task = {
 
 static void start(sp_task *t)
 {
-    const sp_loop *l = order_of(t)->loop;
+    const order *o = order_of(t);
+    sp_phase_settings settings = o->loop->phasing;
     sp_phase_outcome *outcome = sp_task_out(t, 3);
 
-    *outcome = sp_phase_start(l->plan, sp_task_in(t, 1), &l->phasing, (int)sp_task_point(t, 0), *sp_task_object(t, 0),
-                              sp_task_out(t, 2));
+    settings.seed += (uint64_t)o->conformation * SEED_STEP;
+    *outcome = sp_phase_start(o->loop->plan, sp_task_in(t, 1), &settings, (int)sp_task_point(t, 0),
+                              *sp_task_object(t, 0), sp_task_out(t, 2));
 }
 static const sp_task_type start_task = {
     .name = "phase", .run = start, .threaded = true, .privilege = {SP_READ_WRITE, SP_READ, SP_WRITE, SP_WRITE}};
@@ -867,21 +932,27 @@ static const sp_task_type choose_task = {
 
 sp_status sp_crews_phase(sp_loop *l, sp_phase_result *result)
 {
-    const order o = {.loop = l};
-    const ptrdiff_t starts = l->phasing.starts;
+    const ptrdiff_t starts = l->phasing.starts, cube = sp_loop_cube(l);
+    order o = {.loop = l};
     sp_crews *c = &l->crews;
     sp_status status = SP_OK;
 
-    sp_launch(c->run, .type = &amplitudes_task,
-              .argument = {sp_at(c->work, 0), sp_at(c->autocorrelation, 0), sp_at(c->amplitude, 0)}, SP_VALUES(o));
-    sp_launch(c->run, .type = &start_task, .points = {starts},
-              .argument = {sp_by_i(c->work), sp_at(c->amplitude, 0), sp_by_i(c->start), sp_by_i(c->outcome)},
-              SP_VALUES(o));
-    sp_launch(c->run, .type = &choose_task,
-              .argument = {sp_whole(c->outcome), sp_whole(c->start), sp_at(c->density, 0), sp_at(c->phased, 0)},
-              SP_VALUES(o), .scratch = (size_t)starts * sizeof(sp_phase_outcome));
-    SP_TRY(sp_run_get(c->run, c->phased, 0, result));
-    SP_TRY(sp_run_get(c->run, c->density, 0, l->density));
+    for (o.conformation = 0; o.conformation < l->conformations; o.conformation++) {
+        const sp_conformation *f = &c->of[o.conformation];
+
+        sp_launch(c->run, .type = &amplitudes_task,
+                  .argument = {sp_at(f->work, 0), sp_at(f->autocorrelation, 0), sp_at(f->amplitude, 0)}, SP_VALUES(o));
+        sp_launch(c->run, .type = &start_task, .points = {starts},
+                  .argument = {sp_by_i(f->work), sp_at(f->amplitude, 0), sp_by_i(f->start), sp_by_i(f->outcome)},
+                  SP_VALUES(o));
+        sp_launch(c->run, .type = &choose_task,
+                  .argument = {sp_whole(f->outcome), sp_whole(f->start), sp_at(f->density, 0), sp_at(f->phased, 0)},
+                  SP_VALUES(o), .scratch = (size_t)starts * sizeof(sp_phase_outcome));
+    }
+    for (int k = 0; k < l->conformations; k++) {
+        SP_TRY(sp_run_get(c->run, c->of[k].phased, 0, &result[k]));
+        SP_TRY(sp_run_get(c->run, c->of[k].density, 0, l->density + k * cube));
+    }
 done:
     return status;
 }
@@ -916,22 +987,30 @@ static const sp_task_type average_task = {
 sp_status sp_crews_average(sp_loop *l, int *entered)
 {
     const order o = {.loop = l};
-    const ptrdiff_t shells = l->state->edge / 2 + 1;
+    const ptrdiff_t shells = l->state->edge / 2 + 1, cube = sp_loop_cube(l);
     const size_t each = sizeof(sp_phase_outcome) + sizeof(float *);
     sp_crews *c = &l->crews;
+    sp_space *all = NULL;
     sp_region *region = NULL;
     sp_status status = SP_OK;
     double *prtf = NULL;
 
     SP_TRY(SP_ARRAY(prtf, shells + 1));
-    SP_TRY(single(c->run, "prtf", shells + 1, sizeof(double), &region));
-    sp_launch(c->run, .type = &average_task,
-              .argument = {sp_whole(c->outcome), sp_whole(c->start), sp_at(c->density, 0), sp_at(region, 0)},
-              SP_VALUES(o), .scratch = (size_t)l->phasing.starts * each);
-    SP_TRY(sp_run_get(c->run, c->density, 0, l->state->density));
-    SP_TRY(sp_run_get(c->run, region, 0, prtf));
-    *entered = (int)prtf[0];
-    memcpy(l->state->prtf, prtf + 1, (size_t)shells * sizeof *prtf);
+    SP_TRY(sp_space_new(c->run, l->conformations * (shells + 1), shells + 1, &all));
+    SP_TRY(sp_region_new(all, "prtf", sizeof(double), &region));
+    for (int k = 0; k < l->conformations; k++) {
+        const sp_conformation *f = &c->of[k];
+
+        sp_launch(c->run, .type = &average_task,
+                  .argument = {sp_whole(f->outcome), sp_whole(f->start), sp_at(f->density, 0), sp_at(region, k)},
+                  SP_VALUES(o), .scratch = (size_t)l->phasing.starts * each);
+    }
+    for (int k = 0; k < l->conformations; k++) {
+        SP_TRY(sp_run_get(c->run, c->of[k].density, 0, l->state->density + k * cube));
+        SP_TRY(sp_run_get(c->run, region, k, prtf));
+        entered[k] = (int)prtf[0];
+        memcpy(l->state->prtf + k * shells, prtf + 1, (size_t)shells * sizeof *prtf);
+    }
 done:
     sp_array_free(prtf);
     return status;
@@ -954,20 +1033,31 @@ static const sp_task_type model_task = {
 
 static void make_grid(sp_task *t)
 {
-    sp_slicer_make_grid(order_of(t)->loop->slicer, order_of(t)->loop->model, sp_task_out(t, 0));
+    const order *o = order_of(t);
+
+    sp_slicer_make_grid(o->loop->slicer, o->loop->model + o->conformation * sp_loop_cube(o->loop), sp_task_out(t, 0));
 }
 static const sp_task_type grid_task = {.name = "grid", .run = make_grid, .threaded = true, .privilege = {SP_WRITE}};
 
 sp_status sp_crews_load_model(sp_loop *l)
 {
-    const order o = {.loop = l};
+    order o = {.loop = l};
     sp_crews *c = &l->crews;
     sp_status status = SP_OK;
 
-    sp_launch(c->run, .type = &model_task, .argument = {sp_at(c->work, 0), sp_at(c->density, 0), sp_at(c->model, 0)},
-              SP_VALUES(o), .scratch = (size_t)(4 * l->state->edge) * sizeof(double));
-    SP_TRY(sp_run_get(c->run, c->model, 0, l->model));
-    sp_launch(c->run, .type = &grid_task, .argument = {sp_at(c->grid, 0)}, SP_VALUES(o));
+    for (int k = 0; k < l->conformations; k++) {
+        const sp_conformation *f = &c->of[k];
+
+        sp_launch(c->run, .type = &model_task,
+                  .argument = {sp_at(f->work, 0), sp_at(f->density, 0), sp_at(f->model, 0)}, SP_VALUES(o),
+                  .scratch = (size_t)(4 * l->state->edge) * sizeof(double));
+    }
+    for (o.conformation = 0; o.conformation < l->conformations; o.conformation++) {
+        const sp_conformation *f = &c->of[o.conformation];
+
+        SP_TRY(sp_run_get(c->run, f->model, 0, l->model + o.conformation * sp_loop_cube(l)));
+        sp_launch(c->run, .type = &grid_task, .argument = {sp_at(f->grid, 0)}, SP_VALUES(o));
+    }
 done:
     return status;
 }
@@ -979,41 +1069,53 @@ static void free_work(void *object)
     sp_phase_work_free(object);
 }
 
-static void free_stage(sp_crews *c)
+static void free_conformation(sp_conformation *f)
 {
-    sp_region **const of_stage[] = {&c->pair,     &c->autocorrelation, &c->density, &c->model,
-                                    &c->residual, &c->amplitude,       &c->start,   &c->outcome,
-                                    &c->work,     &c->phased,          &c->grid};
+    sp_region **const all[] = {&f->pair,  &f->autocorrelation, &f->density, &f->model,  &f->residual, &f->amplitude,
+                               &f->start, &f->outcome,         &f->work,    &f->phased, &f->grid};
 
-    for (size_t i = 0; i < sizeof of_stage / sizeof *of_stage; i++) {
-        sp_region_free(*of_stage[i]);
-        *of_stage[i] = NULL;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        sp_region_free(*all[i]);
+        *all[i] = NULL;
     }
+}
+
+static sp_status make_conformation(sp_loop *l, sp_space *densities, sp_space *each, sp_conformation *f)
+{
+    const ptrdiff_t cube = sp_loop_cube(l);
+    const order o = {.loop = l};
+    sp_run *run = l->crews.run;
+    sp_status status = SP_OK;
+
+    SP_TRY(single(run, "pair", sp_merger_pair_count(l->merger[0]), sizeof(float), &f->pair));
+    SP_TRY(single(run, "autocorrelation", cube, sizeof(float), &f->autocorrelation));
+    SP_TRY(single(run, "density", cube, sizeof(float), &f->density));
+    SP_TRY(single(run, "model", cube, sizeof(float), &f->model));
+    SP_TRY(single(run, "residual", 1, sizeof(double), &f->residual));
+    SP_TRY(single(run, "amplitude", sp_phase_amplitude_count(l->plan), sizeof(float), &f->amplitude));
+    SP_TRY(sp_region_new(densities, "start", sizeof(float), &f->start));
+    SP_TRY(sp_region_new(each, "outcome", sizeof(sp_phase_outcome), &f->outcome));
+    SP_TRY(sp_objects_new(each, "work space", free_work, &f->work));
+    SP_TRY(single(run, "phased", 1, sizeof(sp_phase_result), &f->phased));
+    SP_TRY(grouped(run, "grid", 1, sp_slicer_grid_count(l->slicer), 1, &f->grid));
+    sp_launch(run, .type = &work_task, .points = {l->phasing.starts}, .argument = {sp_by_i(f->work)}, SP_VALUES(o));
+done:
+    return status;
 }
 
 sp_status sp_crews_make_stage(sp_loop *l)
 {
-    const ptrdiff_t cube = l->state->edge * l->state->edge * l->state->edge, starts = l->phasing.starts;
-    const order o = {.loop = l};
+    const ptrdiff_t cube = sp_loop_cube(l), starts = l->phasing.starts;
     sp_crews *c = &l->crews;
     sp_space *densities = NULL, *each = NULL;
     sp_status status = SP_OK;
 
-    free_stage(c);
     SP_TRY(sp_space_new(c->run, starts * cube, cube, &densities));
     SP_TRY(sp_space_new(c->run, starts, 1, &each));
-    SP_TRY(single(c->run, "pair", sp_merger_pair_count(l->merger), sizeof(float), &c->pair));
-    SP_TRY(single(c->run, "autocorrelation", cube, sizeof(float), &c->autocorrelation));
-    SP_TRY(single(c->run, "density", cube, sizeof(float), &c->density));
-    SP_TRY(single(c->run, "model", cube, sizeof(float), &c->model));
-    SP_TRY(single(c->run, "residual", 1, sizeof(double), &c->residual));
-    SP_TRY(single(c->run, "amplitude", sp_phase_amplitude_count(l->plan), sizeof(float), &c->amplitude));
-    SP_TRY(sp_region_new(densities, "start", sizeof(float), &c->start));
-    SP_TRY(sp_region_new(each, "outcome", sizeof(sp_phase_outcome), &c->outcome));
-    SP_TRY(sp_objects_new(each, "work space", free_work, &c->work));
-    SP_TRY(single(c->run, "phased", 1, sizeof(sp_phase_result), &c->phased));
-    SP_TRY(grouped(c->run, "grid", 1, sp_slicer_grid_count(l->slicer), 1, &c->grid));
-    sp_launch(c->run, .type = &work_task, .points = {starts}, .argument = {sp_by_i(c->work)}, SP_VALUES(o));
+    for (int k = 0; k < l->conformations; k++) {
+        free_conformation(&c->of[k]);
+        SP_TRY(make_conformation(l, densities, each, &c->of[k]));
+    }
     SP_TRY(sp_run_fence(c->run));
 done:
     return status;
@@ -1022,11 +1124,13 @@ done:
 void sp_crews_close(sp_loop *l)
 {
     sp_crews *c = &l->crews;
-    sp_region *const lasting[] = {c->crew,        c->looked, c->mean,   c->sums, c->scale,   c->score,
-                                  c->orientation, c->best,   c->better, c->tile, c->scatter, c->peak};
+    sp_region *const lasting[] = {c->crew,   c->looked, c->mean,   c->sums, c->scale,   c->score,
+                                  c->winner, c->best,   c->better, c->tile, c->scatter, c->peak};
 
     sp_run_fence(c->run); /* tasks that nobody has waited for, after a failure: they use the loop */
-    free_stage(c);
+    for (int k = 0; k < l->conformations; k++) {
+        free_conformation(&c->of[k]);
+    }
     for (size_t i = 0; i < sizeof lasting / sizeof *lasting; i++) {
         sp_region_free(lasting[i]);
     }

@@ -20,6 +20,27 @@ typedef struct sp_crew {
     sp_polar_images *polar; /* NULL: dense */
 } sp_crew;
 
+/* What there is once for each conformation, on the grid of the present stage. */
+typedef struct sp_conformation {
+    sp_region *pair;            /* to spread images onto */
+    sp_region *autocorrelation; /* [edge^3], like the next ones */
+    sp_region *density, *model;
+    sp_region *residual;  /* [1] of the merge */
+    sp_region *amplitude; /* of the phasing */
+    sp_region *start;     /* densities of the starts */
+    sp_region *outcome;   /* of the starts */
+    sp_region *work;      /* objects, by start: work spaces */
+    sp_region *phased;    /* [1] sp_phase_result */
+    sp_region *grid;      /* that patterns are cut from, of each rank */
+} sp_conformation;
+
+/* The best that is known of an image while conformation after conformation is compared with it. */
+typedef struct sp_winner {
+    sp_quat orientation;
+    double fit; /* L (phases/match.h) */
+    int32_t label;
+} sp_winner;
+
 /* Regions, by what they have an element for. */
 typedef struct sp_crews {
     sp_run *run;
@@ -32,21 +53,13 @@ typedef struct sp_crews {
     sp_region *mean;     /* [pixels of the detector] sum of the images */
     sp_region *sums;     /* [shells + 3] for the profile: value, images with signal, bytes last */
     sp_region *scale;    /* by image, like the next ones */
-    sp_region *score, *orientation;
-    sp_region *best, *better;   /* shortlists of the search: of all so far; of the tiles under way */
-    sp_region *scatter;         /* [2 shells] */
-    sp_region *pair;            /* to spread images onto */
-    sp_region *autocorrelation; /* [edge^3], like the next ones */
-    sp_region *density, *model;
-    sp_region *residual;  /* [1] of the merge */
-    sp_region *amplitude; /* of the phasing */
-    sp_region *start;     /* densities of the starts */
-    sp_region *outcome;   /* of the starts */
-    sp_region *work;      /* objects, by start: work spaces */
-    sp_region *phased;    /* [1] sp_phase_result */
-    sp_region *grid;      /* that patterns are cut from, of each rank */
-    sp_region *tile;      /* features of directions, of each group of ranks that share them */
-    sp_region *peak;      /* by rank: the most memory that it has had */
+    sp_region *score;
+    sp_region *winner;        /* sp_winner */
+    sp_region *best, *better; /* shortlists of the search: of all so far; of the tiles under way */
+    sp_region *scatter;       /* [2 shells] */
+    sp_conformation of[SP_CONFORMATIONS];
+    sp_region *tile; /* features of directions, of each group of ranks that share them */
+    sp_region *peak; /* by rank: the most memory that it has had */
 } sp_crews;
 
 typedef struct sp_loop sp_loop;
@@ -82,23 +95,23 @@ sp_status sp_crews_equip(sp_loop *l);
 /* Everything whose size follows from the grid of the density and the number of starts. */
 sp_status sp_crews_make_stage(sp_loop *l);
 
-/* All images in the state's orientations -> autocorrelation. */
+/* Steps of a generation, each for all conformations. All images in the state's orientations, each for its conformation
+ * -> autocorrelations.
+ *   residual  out  [conformations] */
 sp_status sp_crews_merge(sp_loop *l, double *residual);
 
-/* Autocorrelation -> starts -> the best density, also in l->density. Then the mean of those that agree, in the state.
- */
+/* Autocorrelations -> starts -> the best densities, also in l->density. Then the means of those that agree, in the
+ * state.   result, entered  out  [conformations] */
 sp_status sp_crews_phase(sp_loop *l, sp_phase_result *result);
 sp_status sp_crews_average(sp_loop *l, int *entered);
 
-/* The density becomes the model, also in l->model. */
+/* The densities become the models, also in l->model. */
 sp_status sp_crews_load_model(sp_loop *l);
 
-/* The grid's best orientations of each image, as shortlists. Then the best of them, or what becomes of them by
- * refinement -> l->orientation. Scores and scales in given orientations -> l->score, l->scale. */
-sp_status sp_crews_search(sp_loop *l);
-sp_status sp_crews_take_best(sp_loop *l);
-sp_status sp_crews_refine(sp_loop *l);
-sp_status sp_crews_assess(sp_loop *l, const sp_quat *orientation, double *dispersion);
+/* The best orientation of each image, and the conformation that it belongs to -> l->orientation, l->label: by search on
+ * the grid, and refinement from what that finds. Scores and scales in given orientations -> l->score, l->scale. */
+sp_status sp_crews_match(sp_loop *l);
+sp_status sp_crews_assess(sp_loop *l, const sp_quat *orientation, const int32_t *label, double *dispersion);
 
 /* The scales of the state become those that images are compared and merged with. */
 sp_status sp_crews_adopt_scales(sp_loop *l);

@@ -25,6 +25,7 @@ const sp_field sp_setting_fields[] = {
     SETTING(orientations, "", SP_FIELD_INT),
     SETTING(generations, "", SP_FIELD_INT),
     SETTING(starts, "", SP_FIELD_INT),
+    SETTING(conformations, "", SP_FIELD_INT),
     SETTING(match, "", SP_FIELD_MATCH),
     SETTING(match_route, "", SP_FIELD_ROUTE),
     SETTING(refine, "", SP_FIELD_FLAG),

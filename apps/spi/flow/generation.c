@@ -48,15 +48,19 @@ double sp_loop_hidden_centre(const sp_loop *l)
 
 sp_status sp_loop_merge_and_phase(sp_loop *l)
 {
-    sp_phase_result phased;
+    sp_phase_result phased[SP_CONFORMATIONS];
+    double residual[SP_CONFORMATIONS];
     sp_status status = SP_OK;
 
-    SP_TRY(sp_crews_merge(l, &l->now.merge_residual));
+    SP_TRY(sp_crews_merge(l, residual));
     sp_loop_lap(l, SP_PHASE_MERGE);
     l->phasing.seed = l->state->settings.seed * 1000003u + (uint64_t)l->now.generation * 101u + (uint64_t)l->refused;
-    SP_TRY(sp_crews_phase(l, &phased));
-    l->now.phasing_residual = phased.residual;
-    l->now.support_volume = phased.volume * pow(l->state->voxel, 3.0);
+    SP_TRY(sp_crews_phase(l, phased));
+    for (int k = 0; k < l->conformations; k++) { /* of the worst */
+        l->now.merge_residual = fmax(l->now.merge_residual, residual[k]);
+        l->now.phasing_residual = fmax(l->now.phasing_residual, phased[k].residual);
+        l->now.support_volume = fmax(l->now.support_volume, phased[k].volume * pow(l->state->voxel, 3.0));
+    }
     SP_TRY(sp_crews_load_model(l));
     sp_loop_lap(l, SP_PHASE_PHASE);
 done:
@@ -69,15 +73,7 @@ sp_status sp_loop_match(sp_loop *l)
 
     l->now.orientations = l->grid.count;
     l->now.refined = l->refining;
-    SP_TRY(sp_crews_search(l));
-    if (l->now.refined) {
-        sp_loop_lap(l, SP_PHASE_SEARCH);
-        SP_TRY(sp_crews_refine(l));
-        sp_loop_lap(l, SP_PHASE_REFINE);
-    } else {
-        SP_TRY(sp_crews_take_best(l));
-        sp_loop_lap(l, SP_PHASE_SEARCH);
-    }
+    SP_TRY(sp_crews_match(l));
 done:
     return status;
 }
@@ -93,20 +89,25 @@ static double nearness(sp_quat a, sp_quat b)
 void sp_loop_measure_change(sp_loop *l)
 {
     const double near = cos(0.5 * (l->refining ? SETTLED : 1.5 * l->grid.typical));
-    const ptrdiff_t images = l->state->images, cube = l->state->edge * l->state->edge * l->state->edge;
+    const ptrdiff_t images = l->state->images, cube = sp_loop_cube(l);
     ptrdiff_t settled = 0, used = 0;
 
     for (ptrdiff_t n = 0; n < images; n++) {
         if (l->state->scale[n] > 0.0f) {
             l->nearness[used] = nearness(l->state->orientation[n], l->orientation[n]);
-            settled += l->nearness[used++] > near;
+            settled += l->nearness[used++] > near && l->label[n] == l->state->label[n];
         }
     }
     l->now.orientation_change = 2.0 * acos(fmin(sp_median(l->nearness, used), 1.0));
     l->now.settled = (double)settled / (double)used;
-    const double norm = sp_dot(l->model, l->model, cube) * sp_dot(l->last_model, l->last_model, cube);
+    l->now.density_change = 0.0;
+    for (int k = 0; k < l->conformations; k++) { /* of the worst */
+        const float *model = l->model + k * cube, *last = l->last_model + k * cube;
+        const double norm = sp_dot(model, model, cube) * sp_dot(last, last, cube);
 
-    l->now.density_change = norm > 0.0 ? 1.0 - sp_dot(l->model, l->last_model, cube) / sqrt(norm) : 1.0;
+        l->now.density_change =
+            fmax(l->now.density_change, norm > 0.0 ? 1.0 - sp_dot(model, last, cube) / sqrt(norm) : 1.0);
+    }
 }
 
 double sp_loop_mean_score(const sp_loop *l)
@@ -151,7 +152,7 @@ void sp_loop_keep_scores(sp_loop *l)
 
 sp_status sp_loop_accept_or_refuse(sp_loop *l)
 {
-    const ptrdiff_t images = l->state->images, cube = l->state->edge * l->state->edge * l->state->edge;
+    const ptrdiff_t images = l->state->images, all = l->conformations * sp_loop_cube(l);
     const bool worse = l->now.score < sp_loop_best_score(l) - WORSE;
     sp_status status = SP_OK;
 
@@ -165,9 +166,10 @@ sp_status sp_loop_accept_or_refuse(sp_loop *l)
     }
     l->refused = 0;
     l->refined += l->refining;
-    memcpy(l->state->density, l->density, (size_t)cube * sizeof *l->density);
-    memcpy(l->last_model, l->model, (size_t)cube * sizeof *l->model);
+    memcpy(l->state->density, l->density, (size_t)all * sizeof *l->density);
+    memcpy(l->last_model, l->model, (size_t)all * sizeof *l->model);
     memcpy(l->state->orientation, l->orientation, (size_t)images * sizeof *l->orientation);
+    memcpy(l->state->label, l->label, (size_t)images * sizeof *l->label);
     sp_loop_keep_scores(l);
     if (l->refining && l->state->settings.fit_scale) {
         memcpy(l->state->scale, l->scale, (size_t)images * sizeof *l->scale);

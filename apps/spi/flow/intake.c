@@ -94,6 +94,11 @@ double sp_loop_speckle(const sp_loop *l)
     return fmax(l->state->edge_resolution, 1.0 / l->reach) / l->state->settings.diameter;
 }
 
+ptrdiff_t sp_loop_cube(const sp_loop *l)
+{
+    return l->state->edge * l->state->edge * l->state->edge;
+}
+
 ptrdiff_t sp_loop_pixels(const sp_loop *l)
 {
     const sp_patterns *p = &l->patterns;

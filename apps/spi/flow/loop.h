@@ -40,7 +40,8 @@ struct sp_loop {
     double values;        /* [byte] that the images take */
     bool whole;           /* all values of good pixels are counts */
     sp_slicer *slicer;
-    sp_merger *merger;
+    sp_merger *merger[SP_CONFORMATIONS]; /* alike: each of them solves for one conformation */
+    int conformations;
     sp_phase_plan *plan;
     sp_polar *polar; /* NULL: the dense route */
     sp_match_settings matching;
@@ -48,30 +49,31 @@ struct sp_loop {
     bool grid_follows;     /* the reach; else the user chose its size */
     sp_phase_settings phasing;
     sp_reconstruction *state;
-    double box;             /* [m] edge of the density, on any grid */
-    int starts;             /* of phasing that there is room for */
-    double s_max;           /* [1/m] of the reconstruction */
-    double reach;           /* [1/m] of the present generation: the search begins with less */
-    float *autocorrelation; /* [edge^3] merged */
-    float *model;           /* [edge^3] autocorrelation of the phased density, scaled to the images' profile */
-    float *last_model;      /* [edge^3] of the generation before */
-    float *density;         /* [edge^3] of this generation, until it is accepted */
-    sp_quat *orientation;   /* [images] of this generation, until it is accepted */
-    float *score;           /* [images] */
-    float *scale;           /* [images] */
-    double *nearness;       /* [images] scratch */
-    double dispersion;      /* in use */
-    double measured;        /* dispersion that the images of this generation show */
-    bool refining;          /* the search has settled: refine each image */
-    int refined;            /* accepted generations with refinement */
-    int refused;            /* in a row */
-    int attempt;            /* 0 based */
-    int first;              /* generation of this attempt */
-    int scored_from;        /* the first generation whose score is a measure for the next */
-    double kept_score;      /* of the best attempt before this one; 0: none */
-    sp_quat *kept;          /* [images] its orientations */
-    double wall, cpu;       /* clocks at the last lap */
-    sp_generation now;      /* the generation being made */
+    double box;   /* [m] edge of the density, on any grid */
+    int starts;   /* of phasing that there is room for */
+    double s_max; /* [1/m] of the reconstruction */
+    double reach; /* [1/m] of the present generation: the search begins with less */
+    float *model; /* [conformations][edge^3] autocorrelation of the phased density, scaled to the images' profile */
+    float *last_model;    /* [conformations][edge^3] of the generation before */
+    float *density;       /* [conformations][edge^3] of this generation, until it is accepted */
+    sp_quat *orientation; /* [images] of this generation, until it is accepted */
+    int32_t *label;       /* [images] conformation, likewise */
+    float *score;         /* [images] */
+    float *scale;         /* [images] */
+    double *nearness;     /* [images] scratch */
+    double dispersion;    /* in use */
+    double measured;      /* dispersion that the images of this generation show */
+    bool refining;        /* the search has settled: refine each image */
+    int refined;          /* accepted generations with refinement */
+    int refused;          /* in a row */
+    int attempt;          /* 0 based */
+    int first;            /* generation of this attempt */
+    int scored_from;      /* the first generation whose score is a measure for the next */
+    double kept_score;    /* of the best attempt before this one; 0: none */
+    sp_quat *kept;        /* [images] its orientations */
+    int32_t *kept_label;  /* [images] */
+    double wall, cpu;     /* clocks at the last lap */
+    sp_generation now;    /* the generation being made */
 };
 
 /* SP_ERR_INTERRUPT if the user wants to stop, on any rank. */
@@ -91,6 +93,8 @@ double sp_loop_first_reach(const sp_loop *l);
 
 /* Angle of a speckle at the finest detail of this generation that the detector covers all round [rad]. */
 double sp_loop_speckle(const sp_loop *l);
+
+ptrdiff_t sp_loop_cube(const sp_loop *l); /* edge^3 */
 
 /* Bins within reach. */
 ptrdiff_t sp_loop_pixels(const sp_loop *l);

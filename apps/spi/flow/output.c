@@ -18,29 +18,69 @@
 #include "io/mrc.h"
 
 enum { CXI_VERSION = 160, NOTES_LENGTH = 400 };
+#define RESULT_NAME "result.h5"
 
-/* The files of a folder, in the order in which a new generation takes the place of the old one. */
-enum { FILE_CHECKPOINT, FILE_SETTINGS, FILE_DENSITY, FILE_PAGE, FILE_JSON, FILE_RESULT, FILES };
-static const char *const file_names[FILES] = {SP_CHECKPOINT_NAME, "settings.txt", "density.mrc",
-                                              "report.txt",       "report.json",  "result.h5"};
+/* The files of a folder, in the order in which a new generation takes the place of the old one: a map for each
+ * conformation, and the result behind the last one. */
+enum {
+    FILE_CHECKPOINT,
+    FILE_SETTINGS,
+    FILE_PAGE,
+    FILE_JSON,
+    FILE_DENSITY,
+    MOST_FILES = FILE_DENSITY + SP_CONFORMATIONS + 1
+};
+enum { NAME_LENGTH = 32 };
 
 struct sp_output {
     char *folder;
     char *input;
     char *settings;
     char *log_path;
-    char *path[FILES];
-    char *next[FILES]; /* where the next generation grows */
+    int conformations, files;
+    char name[MOST_FILES][NAME_LENGTH]; /* [files] */
+    char *path[MOST_FILES];
+    char *next[MOST_FILES]; /* where the next generation grows */
     sp_report_source source;
     int generations;
 };
 
 /* ---- the folder ---- */
 
+/* The name of the map of conformation k, of so many. */
+static void name_map(int k, int conformations, char *name)
+{
+    if (conformations == 1) {
+        snprintf(name, NAME_LENGTH, "density.mrc");
+    } else {
+        snprintf(name, NAME_LENGTH, "density-%d.mrc", k + 1);
+    }
+}
+
+static void name_files(sp_output *self, int conformations)
+{
+    static const char *const first[FILE_DENSITY] = {SP_CHECKPOINT_NAME, "settings.txt", "report.txt", "report.json"};
+
+    for (int i = 0; i < FILE_DENSITY; i++) {
+        snprintf(self->name[i], NAME_LENGTH, "%s", first[i]);
+    }
+    for (int k = 0; k < conformations; k++) {
+        name_map(k, conformations, self->name[FILE_DENSITY + k]);
+    }
+    snprintf(self->name[FILE_DENSITY + conformations], NAME_LENGTH, RESULT_NAME);
+    self->conformations = conformations;
+    self->files = FILE_DENSITY + conformations + 1;
+}
+
+static const char *next_result(const sp_output *self)
+{
+    return self->next[self->files - 1];
+}
+
 void sp_output_free(sp_output *output)
 {
     if (output) {
-        for (int i = 0; i < FILES; i++) {
+        for (int i = 0; i < output->files; i++) {
             sp_array_free(output->path[i]);
             sp_array_free(output->next[i]);
         }
@@ -54,7 +94,7 @@ void sp_output_free(sp_output *output)
 
 void sp_output_remove(const sp_output *output)
 {
-    for (int i = 0; i < FILES; i++) {
+    for (int i = 0; i < output->files; i++) {
         unlink(output->path[i]);
     }
     rmdir(output->folder);
@@ -71,11 +111,12 @@ static sp_status copy_plan(const sp_output_plan *plan, sp_output *self)
     SP_REQUIRE(self->folder && self->input && self->settings, SP_ERR_MEMORY, "%s: no memory for the names in it",
                plan->folder);
     SP_TRY(sp_path_join(plan->folder, "log.txt", &self->log_path));
-    for (int i = 0; i < FILES; i++) {
-        char name[32];
+    name_files(self, plan->asked.conformations);
+    for (int i = 0; i < self->files; i++) {
+        char name[NAME_LENGTH + 8];
 
-        snprintf(name, sizeof name, "%s.next", file_names[i]);
-        SP_TRY(sp_path_join(plan->folder, file_names[i], &self->path[i]));
+        snprintf(name, sizeof name, "%s.next", self->name[i]);
+        SP_TRY(sp_path_join(plan->folder, self->name[i], &self->path[i]));
         SP_TRY(sp_path_join(plan->folder, name, &self->next[i]));
     }
     stat(plan->input, &about); /* who cannot be asked has no size; reading it tells why */
@@ -89,10 +130,10 @@ static sp_status check_no_run(const sp_output *self)
 {
     sp_status status = SP_OK;
 
-    for (int i = 0; i < FILES; i++) {
+    for (int i = 0; i < self->files; i++) {
         SP_REQUIRE(!sp_file_exists(self->path[i]), SP_ERR_OUTPUT,
                    "%s holds a run already (%s); choose another --output, or --force to replace it", self->folder,
-                   file_names[i]);
+                   self->name[i]);
     }
 done:
     return status;
@@ -162,14 +203,14 @@ static void centre(ptrdiff_t n, const float *density, bool x_fastest, float *out
     }
 }
 
-static sp_status write_map(const sp_output *self, const sp_reconstruction *state, float *room)
+static sp_status write_map(const sp_output *self, const sp_reconstruction *state, int k, float *room)
 {
     char notes[NOTES_LENGTH];
 
     snprintf(notes, sizeof notes, "generation %d%s\nsharp to %.2f Angstrom\nhand not determined", state->generations,
              state->converged ? ", converged" : "", state->settings.resolution * 1e10);
-    centre(state->edge, state->density, false, room);
-    return sp_mrc_write(self->next[FILE_DENSITY], state->edge, state->voxel, room, notes);
+    centre(state->edge, state->density + k * state->edge * state->edge * state->edge, false, room);
+    return sp_mrc_write(self->next[FILE_DENSITY + k], state->edge, state->voxel, room, notes);
 }
 
 /* ---- result.h5 ---- */
@@ -230,26 +271,29 @@ done:
     return status;
 }
 
-/* Names of the CXI format (Maia, Nature Methods 9, 854 (2012)). */
-static sp_status put_image(const sp_reconstruction *state, float *room, sp_h5 *file)
+/* Names of the CXI format (Maia, Nature Methods 9, 854 (2012)); image k + 1 is conformation k. */
+static sp_status put_image(const sp_reconstruction *state, int k, float *room, sp_h5 *file)
 {
     sp_status status = SP_OK;
     const ptrdiff_t shape[3] = {state->edge, state->edge, state->edge}, three = 3;
     const double box = (double)state->edge * state->voxel, size[3] = {box, box, box}, middle[3] = {0};
+    char data[64], name[64];
 
-    centre(state->edge, state->density, true, room);
-    SP_TRY(sp_h5_write_float(file, "entry_1/image_1/data", 3, shape, room));
-    SP_TRY(sp_h5_write_attribute_string(file, "entry_1/image_1/data", "axes", "z:y:x"));
-    SP_TRY(sp_h5_write_string(file, "entry_1/image_1/data_space", "real"));
-    SP_TRY(sp_h5_write_string(file, "entry_1/image_1/data_type", "electron density"));
-    SP_TRY(put_integer(file, "entry_1/image_1/dimensionality", 3));
-    SP_TRY(sp_h5_write_double(file, "entry_1/image_1/image_size", 1, &three, size));
-    SP_TRY(sp_h5_write_attribute_string(file, "entry_1/image_1/image_size", "units", "m"));
-    SP_TRY(sp_h5_write_double(file, "entry_1/image_1/image_center", 1, &three, middle));
-    SP_TRY(sp_h5_write_attribute_string(file, "entry_1/image_1/image_center", "units", "m"));
-    SP_TRY(put_integer(file, "entry_1/image_1/is_fft_shifted", 0));
-    SP_TRY(put_number(file, "entry_1/image_1/resolution", "m", state->settings.resolution));
-    SP_TRY(sp_h5_write_string(file, "entry_1/program_name", "spica"));
+#define NAMED(field) (snprintf(name, sizeof name, "entry_1/image_%d/%s", k + 1, (field)), name)
+    snprintf(data, sizeof data, "%s", NAMED("data"));
+    centre(state->edge, state->density + k * state->edge * state->edge * state->edge, true, room);
+    SP_TRY(sp_h5_write_float(file, data, 3, shape, room));
+    SP_TRY(sp_h5_write_attribute_string(file, data, "axes", "z:y:x"));
+    SP_TRY(sp_h5_write_string(file, NAMED("data_space"), "real"));
+    SP_TRY(sp_h5_write_string(file, NAMED("data_type"), "electron density"));
+    SP_TRY(put_integer(file, NAMED("dimensionality"), 3));
+    SP_TRY(sp_h5_write_double(file, NAMED("image_size"), 1, &three, size));
+    SP_TRY(sp_h5_write_attribute_string(file, name, "units", "m"));
+    SP_TRY(sp_h5_write_double(file, NAMED("image_center"), 1, &three, middle));
+    SP_TRY(sp_h5_write_attribute_string(file, name, "units", "m"));
+    SP_TRY(put_integer(file, NAMED("is_fft_shifted"), 0));
+    SP_TRY(put_number(file, NAMED("resolution"), "m", state->settings.resolution));
+#undef NAMED
 done:
     return status;
 }
@@ -263,7 +307,7 @@ static sp_status put_images(const sp_reconstruction *state, sp_h5 *file)
     uint64_t *id = NULL;
 
     SP_TRY(SP_ARRAY(orientation, 4 * n));
-    SP_TRY(SP_ARRAY(conformation, n)); /* there is one */
+    SP_TRY(SP_ARRAY(conformation, n));
     SP_TRY(SP_ARRAY(id, n));
     for (ptrdiff_t i = 0; i < n; i++) {
         const sp_quat q = state->orientation[i];
@@ -272,6 +316,7 @@ static sp_status put_images(const sp_reconstruction *state, sp_h5 *file)
         orientation[4 * i + 1] = (float)q.x;
         orientation[4 * i + 2] = (float)q.y;
         orientation[4 * i + 3] = (float)q.z;
+        conformation[i] = (uint8_t)state->label[i];
         id[i] = (uint64_t)i;
     }
     SP_TRY(sp_h5_write_float(file, "result/orientations", 2, shape, orientation));
@@ -352,7 +397,10 @@ static sp_status put_all(const sp_output *self, const sp_reconstruction *state, 
 
     SP_TRY(put_run(self, state, file));
     SP_TRY(put_settings(state, file));
-    SP_TRY(put_image(state, room, file));
+    for (int k = 0; k < self->conformations; k++) {
+        SP_TRY(put_image(state, k, room, file));
+    }
+    SP_TRY(sp_h5_write_string(file, "entry_1/program_name", "spica"));
     SP_TRY(put_images(state, file));
     SP_TRY(put_history(state, file));
     SP_TRY(put_prtf(state, file));
@@ -395,7 +443,7 @@ static sp_status write_result(const sp_output *self, const sp_reconstruction *st
     sp_status status = SP_OK;
     sp_h5 *file = NULL;
 
-    SP_TRY(sp_h5_create(self->next[FILE_RESULT], &file));
+    SP_TRY(sp_h5_create(next_result(self), &file));
     SP_TRY(put_all(self, state, room, file));
     status = sp_h5_commit_take(file);
     file = NULL;
@@ -427,7 +475,9 @@ static sp_status write_state(const sp_output *self, const sp_reconstruction *sta
 
     SP_TRY(SP_ARRAY(room, state->edge * state->edge * state->edge));
     SP_TRY(write_result(self, state, room));
-    SP_TRY(write_map(self, state, room));
+    for (int k = 0; k < self->conformations; k++) {
+        SP_TRY(write_map(self, state, k, room));
+    }
     SP_TRY(write_reports(self, state));
 done:
     sp_array_free(room);
@@ -441,10 +491,29 @@ static sp_status replace_files(const sp_output *self, int first, int end)
 
     for (int i = first; i < end; i++) {
         SP_REQUIRE(rename(self->next[i], self->path[i]) == 0, SP_ERR_OUTPUT, "%s: cannot rename %s.next to it: %s",
-                   self->path[i], file_names[i], strerror(errno));
+                   self->path[i], self->name[i], strerror(errno));
     }
 done:
     return status;
+}
+
+/* Of a run with other conformations, which this one has replaced. */
+static void remove_older_maps(const sp_output *self)
+{
+    char name[NAME_LENGTH], *path = NULL;
+
+    for (int k = self->conformations > 1 ? self->conformations : 0; k < SP_CONFORMATIONS; k++) {
+        name_map(k, SP_CONFORMATIONS, name);
+        if (sp_path_join(self->folder, name, &path) == SP_OK) {
+            unlink(path);
+        }
+        sp_array_free(path);
+        path = NULL;
+    }
+    if (self->conformations > 1 && sp_path_join(self->folder, "density.mrc", &path) == SP_OK) {
+        unlink(path);
+    }
+    sp_array_free(path);
 }
 
 sp_status sp_output_write(void *output, const sp_reconstruction *state, const sp_loop *loop)
@@ -458,10 +527,14 @@ sp_status sp_output_write(void *output, const sp_reconstruction *state, const sp
     if (state) {
         SP_TRY(write_state(self, state));
     }
-    SP_TRY(replace_files(self, loop ? FILE_CHECKPOINT : FILE_CHECKPOINT + 1, state ? FILES : FILE_CHECKPOINT + 1));
+    SP_TRY(
+        replace_files(self, loop ? FILE_CHECKPOINT : FILE_CHECKPOINT + 1, state ? self->files : FILE_CHECKPOINT + 1));
+    if (state && self->generations == 0) {
+        remove_older_maps(self);
+    }
     self->generations = state ? state->generations : self->generations;
 done:
-    for (int i = 0; status != SP_OK && i < FILES; i++) {
+    for (int i = 0; status != SP_OK && i < self->files; i++) {
         unlink(self->next[i]); /* those that were reached */
     }
     return status;
@@ -477,7 +550,7 @@ sp_status sp_output_read_end(const char *folder, const char *config, sp_output_e
     uint8_t converged = 0;
 
     *end = (sp_output_end){0};
-    SP_TRY(sp_path_join(folder, file_names[FILE_RESULT], &path));
+    SP_TRY(sp_path_join(folder, RESULT_NAME, &path));
     if (sp_h5_open(path, &file) == SP_OK && sp_h5_read_string(file, "config", &settings) == SP_OK &&
         strcmp(settings, config) == 0 && sp_h5_read_uint8(file, "result/converged", 0, NULL, &converged) == SP_OK) {
         end->converged = converged != 0;

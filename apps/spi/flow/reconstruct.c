@@ -34,6 +34,7 @@ sp_reconstruct_settings sp_reconstruct_defaults(void)
     return (sp_reconstruct_settings){.seed = 1,
                                      .generations = 150,
                                      .starts = 4,
+                                     .conformations = 1,
                                      .match = SP_MATCH_LIKELIHOOD,
                                      .match_route = SP_MATCH_AUTO,
                                      .refine = true,
@@ -70,6 +71,7 @@ static void keep_attempt(sp_loop *l)
     if (l->kept_score == 0.0 || l->now.score > l->kept_score) {
         l->kept_score = l->now.score;
         memcpy(l->kept, l->state->orientation, (size_t)l->state->images * sizeof *l->kept);
+        memcpy(l->kept_label, l->state->label, (size_t)l->state->images * sizeof *l->kept_label);
     }
 }
 
@@ -158,7 +160,7 @@ static sp_status run_generation(sp_loop *l, sp_generation_hook *hook, void *cont
     SP_TRY(check_interrupt(l));
     SP_TRY(sp_loop_match(l));
     SP_TRY(check_interrupt(l));
-    SP_TRY(sp_crews_assess(l, l->orientation, &l->measured));
+    SP_TRY(sp_crews_assess(l, l->orientation, l->label, &l->measured));
     sp_log_write(l->log, SP_LOG_DETAIL, "dispersion in use %.2f, measured %.2f", l->dispersion, l->measured);
     l->now.score = sp_loop_mean_score(l);
     sp_loop_measure_change(l);
@@ -209,20 +211,21 @@ static sp_status restore_best_attempt(sp_loop *l)
     }
     sp_log_write(l->log, SP_LOG_INFO, "an earlier attempt explained the images better: its orientations are taken");
     memcpy(l->state->orientation, l->kept, (size_t)l->state->images * sizeof *l->kept);
+    memcpy(l->state->label, l->kept_label, (size_t)l->state->images * sizeof *l->kept_label);
     SP_TRY(sp_loop_make_stage(l));
     SP_TRY(sp_loop_merge_and_phase(l));
-    SP_TRY(sp_crews_assess(l, l->state->orientation, &dispersion));
+    SP_TRY(sp_crews_assess(l, l->state->orientation, l->state->label, &dispersion));
     sp_loop_keep_scores(l);
 done:
     return status;
 }
 
 /* Where the transfer function falls below 1/e for the first time [m], interpolated; 0: nowhere. */
-static double prtf_crossing(const sp_reconstruction *state, double box)
+static double prtf_crossing(const double *prtf, ptrdiff_t shells, double box)
 {
-    for (ptrdiff_t k = 1; k < state->prtf_shells; k++) {
-        if (state->prtf[k] < exp(-1.0)) {
-            return box / ((double)k - 1.0 + (state->prtf[k - 1] - exp(-1.0)) / (state->prtf[k - 1] - state->prtf[k]));
+    for (ptrdiff_t k = 1; k < shells; k++) {
+        if (prtf[k] < exp(-1.0)) {
+            return box / ((double)k - 1.0 + (prtf[k - 1] - exp(-1.0)) / (prtf[k - 1] - prtf[k]));
         }
     }
     return 0.0;
@@ -232,9 +235,9 @@ static double prtf_crossing(const sp_reconstruction *state, double box)
 static sp_status finish(sp_loop *l)
 {
     sp_reconstruction *state = l->state;
-    sp_phase_result phased;
-    double residual = 0.0;
-    int entered = 0;
+    sp_phase_result phased[SP_CONFORMATIONS];
+    double residual[SP_CONFORMATIONS];
+    int entered[SP_CONFORMATIONS];
     sp_status status = SP_OK;
 
     l->now = (sp_generation){.generation = state->generations};
@@ -244,20 +247,24 @@ static sp_status finish(sp_loop *l)
     l->phasing.seed = state->settings.seed;
     SP_TRY(sp_loop_make_stage(l));
     sp_loop_lap(l, SP_PHASE_OTHER);
-    SP_TRY(sp_crews_merge(l, &residual));
+    SP_TRY(sp_crews_merge(l, residual));
     sp_loop_lap(l, SP_PHASE_MERGE);
-    SP_TRY(sp_crews_phase(l, &phased));
+    SP_TRY(sp_crews_phase(l, phased));
     SP_TRY(sp_loop_check_interrupt(l, "the final phasing"));
-    SP_TRY(sp_crews_average(l, &entered));
+    SP_TRY(sp_crews_average(l, entered));
     SP_TRY(sp_crews_measure_memory(l));
 
-    sp_log_write(l->log, SP_LOG_INFO, "final phasing: residual %.4f, %d of %d starts agree", phased.residual, entered,
-                 l->phasing.starts);
     state->prtf_shells = state->edge / 2 + 1;
     for (ptrdiff_t k = 0; k < state->prtf_shells; k++) {
         state->prtf_s[k] = (double)k / l->box;
     }
-    state->prtf_resolution = prtf_crossing(state, l->box);
+    for (int k = 0; k < l->conformations; k++) {
+        const double crossing = prtf_crossing(state->prtf + k * state->prtf_shells, state->prtf_shells, l->box);
+
+        sp_log_write(l->log, SP_LOG_INFO, "final phasing: residual %.4f, %d of %d starts agree", phased[k].residual,
+                     entered[k], l->phasing.starts);
+        state->prtf_resolution = fmax(state->prtf_resolution, crossing);
+    }
     sp_loop_lap(l, SP_PHASE_PHASE);
 done:
     return status;
@@ -276,6 +283,7 @@ static sp_status new_state(sp_image_file *file, const sp_reconstruct_settings *s
     self->stop_reason = "";
     memcpy(self->corrections, map->corrections, sizeof self->corrections);
     SP_TRY(SP_ARRAY(self->orientation, self->images));
+    SP_TRY(SP_ARRAY(self->label, self->images));
     SP_TRY(SP_ARRAY(self->score, self->images));
     SP_TRY(SP_ARRAY(self->scale, self->images));
     *result = self;
@@ -289,7 +297,11 @@ sp_status sp_reconstruct(sp_run *run, sp_image_file *file, const sp_reconstruct_
                          const sp_checkpoint *from, sp_generation_hook *hook, void *context, sp_reconstruction **result)
 {
     sp_status status = SP_OK;
-    sp_loop l = {.file = file, .log = log, .dispersion = FIRST_DISPERSION, .crews.run = run};
+    sp_loop l = {.conformations = settings->conformations,
+                 .file = file,
+                 .log = log,
+                 .dispersion = FIRST_DISPERSION,
+                 .crews.run = run};
     bool ended = false;
 
     SP_TRY(new_state(file, settings, &l.state));
@@ -331,6 +343,7 @@ void sp_reconstruction_free(sp_reconstruction *result)
     }
     sp_array_free(result->density);
     sp_array_free(result->orientation);
+    sp_array_free(result->label);
     sp_array_free(result->score);
     sp_array_free(result->scale);
     sp_array_free(result->history);

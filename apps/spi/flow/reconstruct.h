@@ -26,6 +26,8 @@ typedef enum sp_slices_kind {
     SP_SLICES_DISTRIBUTED, /* all: each pattern is made once and sent round */
 } sp_slices_kind;
 
+enum { SP_CONFORMATIONS = 8 }; /* at most */
+
 typedef struct sp_reconstruct_settings {
     uint64_t seed;
     double resolution;     /* [m] finest detail to reconstruct; auto: the corner of the detector */
@@ -36,6 +38,7 @@ typedef struct sp_reconstruct_settings {
     int orientations;      /* grid of the search; auto: steps of two speckles, refinement covers the rest */
     int generations;       /* at most */
     int starts;            /* phasing starts side by side in each generation */
+    int conformations;     /* found together: 1 .. SP_CONFORMATIONS */
     sp_match_kind match;   /* likelihood (default) or euclidean */
     sp_match_route match_route; /* auto: polar where the pixels allow it */
     bool refine;                /* local refinement of each image's orientation */
@@ -84,10 +87,11 @@ typedef struct sp_reconstruction {
     char corrections[64];             /* divided out, from the file */
     ptrdiff_t edge;                   /* of the density [voxel] */
     double voxel;                     /* [m] */
-    float *density;                   /* [edge^3] FFT order, sharp to settings.resolution */
+    float *density;                   /* [settings.conformations][edge^3] FFT order, sharp to settings.resolution */
     double speckle;         /* [rad] angular size of a speckle at the edge: what orientations can be told apart by */
     double grid_spacing;    /* [rad] typical distance to the nearest orientation of the search grid */
     sp_quat *orientation;   /* [images] */
+    int32_t *label;         /* [images] conformation, 0 based */
     float *score;           /* [images] -1..1; NAN for an image without signal */
     float *scale;           /* [images] fluence relative to the mean; 0 without signal */
     int generations;        /* done */
@@ -95,10 +99,10 @@ typedef struct sp_reconstruction {
     bool converged;
     bool contradicted;       /* converged, in the last attempt, to amplitudes that no density explains */
     const char *stop_reason; /* one sentence */
-    double *prtf;            /* [shells] phase retrieval transfer function of the final phasing starts */
-    double *prtf_s;          /* [shells] [1/m] */
+    double *prtf;   /* [settings.conformations][shells] phase retrieval transfer function of the final phasing starts */
+    double *prtf_s; /* [shells] [1/m] */
     ptrdiff_t prtf_shells;
-    double prtf_resolution; /* [m] first down-crossing of 1/e; 0 if never */
+    double prtf_resolution; /* [m] of the worst conformation, first down-crossing of 1/e; 0 if never */
     double wall[SP_PHASES]; /* [s] totals */
     double cpu[SP_PHASES];  /* [s] */
     ptrdiff_t processes;

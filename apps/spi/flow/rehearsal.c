@@ -30,6 +30,7 @@ static void borrow(sp_rehearsal *self, const sp_loop *loop, sp_run *run, ptrdiff
     self->state.images = images;
     self->state.density = NULL;
     self->state.orientation = NULL;
+    self->state.label = NULL;
     self->state.score = NULL;
     self->state.scale = NULL;
     self->state.peak_memory = NULL;
@@ -38,21 +39,23 @@ static void borrow(sp_rehearsal *self, const sp_loop *loop, sp_run *run, ptrdiff
     l->log = NULL;
     l->crews = (sp_crews){.run = run};
     l->grid = (sp_rotation_grid){0};
-    l->autocorrelation = NULL;
     l->model = l->last_model = l->density = NULL;
     l->orientation = l->kept = NULL;
+    l->label = l->kept_label = NULL;
     l->score = l->scale = NULL;
     l->nearness = NULL;
 }
 
 static sp_status make_room(sp_rehearsal *self)
 {
-    const ptrdiff_t images = self->state.images, edge = self->state.settings.grid, cube = edge * edge * edge;
+    const ptrdiff_t images = self->state.images, edge = self->state.settings.grid;
+    const ptrdiff_t cube = self->loop.conformations * edge * edge * edge;
     sp_loop *l = &self->loop;
     sp_status status = SP_OK;
 
     SP_TRY(SP_ARRAY(self->state.density, cube));
     SP_TRY(SP_ARRAY(self->state.orientation, images));
+    SP_TRY(SP_ARRAY(self->state.label, images));
     SP_TRY(SP_ARRAY(self->state.score, images));
     SP_TRY(SP_ARRAY(self->state.scale, images));
     SP_TRY(SP_ARRAY(l->model, cube));
@@ -62,6 +65,8 @@ static sp_status make_room(sp_rehearsal *self)
     SP_TRY(SP_ARRAY(l->score, images));
     SP_TRY(SP_ARRAY(l->scale, images));
     SP_TRY(SP_ARRAY(l->kept, images));
+    SP_TRY(SP_ARRAY(l->label, images));
+    SP_TRY(SP_ARRAY(l->kept_label, images));
     SP_TRY(SP_ARRAY(l->nearness, images));
 done:
     return status;
@@ -74,6 +79,7 @@ static void repeat_images(sp_rehearsal *self, const sp_loop *from)
     sp_loop *l = &self->loop;
 
     repeat(self->state.orientation, from->state->orientation, there, images, sizeof *from->orientation);
+    repeat(self->state.label, from->state->label, there, images, sizeof *from->label);
     repeat(self->state.scale, from->state->scale, there, images, sizeof *from->scale);
     repeat(l->orientation, from->orientation, there, images, sizeof *l->orientation);
     repeat(l->score, from->score, there, images, sizeof *l->score);
@@ -109,7 +115,7 @@ sp_status sp_rehearsal_generation(sp_rehearsal *rehearsal, sp_generation_hook *h
     SP_TRY(sp_loop_make_stage(l));
     SP_TRY(sp_loop_merge_and_phase(l));
     SP_TRY(sp_loop_match(l));
-    SP_TRY(sp_crews_assess(l, l->orientation, &l->measured));
+    SP_TRY(sp_crews_assess(l, l->orientation, l->label, &l->measured));
     l->now.score = sp_loop_mean_score(l);
     sp_loop_measure_change(l);
     SP_TRY(sp_loop_accept_or_refuse(l));
@@ -141,6 +147,7 @@ void sp_rehearsal_free(sp_rehearsal *rehearsal)
     sp_rotation_grid_clear(&l->grid);
     sp_array_free(rehearsal->state.density);
     sp_array_free(rehearsal->state.orientation);
+    sp_array_free(rehearsal->state.label);
     sp_array_free(rehearsal->state.score);
     sp_array_free(rehearsal->state.scale);
     sp_array_free(rehearsal->state.peak_memory);
@@ -151,6 +158,8 @@ void sp_rehearsal_free(sp_rehearsal *rehearsal)
     sp_array_free(l->score);
     sp_array_free(l->scale);
     sp_array_free(l->kept);
+    sp_array_free(l->label);
+    sp_array_free(l->kept_label);
     sp_array_free(l->nearness);
     sp_array_free(rehearsal);
 }

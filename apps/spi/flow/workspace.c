@@ -9,6 +9,7 @@
 
 enum {
     RNG_ORIENTATION = 301, /* purpose of the random first orientations */
+    RNG_LABEL = 501,       /* purpose of the random first conformations */
     RNG_GRID = 401,        /* purpose of the turns of the search grid */
     GRID_SAMPLES = 1000,   /* that measure the spacing of the search grid */
     KERNEL_WIDTH = 4,      /* of both NUFFTs: 4e-4 of the local intensity, below the noise of any image */
@@ -63,9 +64,10 @@ static sp_memory_plan plan_memory(const sp_run *run, const sp_reconstruct_settin
     const sp_match_settings match = match_settings(s, s->resolution > 0.0 ? 1.0 / s->resolution : INFINITY);
     const ptrdiff_t share = sp_crews_share(run, d->images);
     const double block = threads * (double)sp_crews_reading_bytes(d->images, d->detector);
-    const double model = sp_slicer_bytes(d->edge) + (double)sp_merger_bytes(d->edge) +
-                         (double)sp_merge_lanes_bytes(d->edge, d->bins) +
-                         (double)sp_phaser_bytes(d->edge, own, threads) + (5.0 + starts - own) * 4.0 * cube;
+    const double model =
+        s->conformations *
+        (sp_slicer_bytes(d->edge) + (double)sp_merger_bytes(d->edge) + (double)sp_merge_lanes_bytes(d->edge, d->bins) +
+         (double)sp_phaser_bytes(d->edge, own, threads) + (5.0 + starts - own) * 4.0 * cube);
     const double search = sp_matcher_bytes(&match, share, d->bins, threads);
     const ptrdiff_t each = sp_crews_block(d->images);
     const double matchers = (double)(share / each) * each_matcher(match, each, d->bins, threads);
@@ -144,6 +146,8 @@ void sp_loop_begin_attempt(sp_loop *l)
         sp_rng rng = sp_rng_stream(s->seed, RNG_ORIENTATION + (uint32_t)l->attempt, (uint64_t)i);
 
         l->state->orientation[i] = sp_quat_random(&rng);
+        rng = sp_rng_stream(s->seed, RNG_LABEL + (uint32_t)l->attempt, (uint64_t)i);
+        l->state->label[i] = (int32_t)(sp_rng_u32(&rng) % (uint32_t)l->conformations);
     }
     l->first = l->scored_from = l->state->generations;
     l->reach = sp_loop_first_reach(l);
@@ -183,10 +187,12 @@ done:
 static void free_model(sp_loop *l)
 {
     sp_slicer_free(l->slicer);
-    sp_merger_free(l->merger);
+    for (int k = 0; k < l->conformations; k++) {
+        sp_merger_free(l->merger[k]);
+        l->merger[k] = NULL;
+    }
     sp_phase_plan_free(l->plan);
     l->slicer = NULL;
-    l->merger = NULL;
     l->plan = NULL;
 }
 
@@ -212,10 +218,13 @@ static sp_status make_model(sp_loop *l)
     }
     free_model(l);
     SP_TRY(sp_slicer_new(edge, voxel, KERNEL_WIDTH, &l->slicer));
-    SP_TRY(sp_merger_new(edge, voxel, AUTOCORRELATION_REACH * l->state->settings.diameter, KERNEL_WIDTH, &l->merger));
+    for (int k = 0; k < l->conformations; k++) {
+        SP_TRY(sp_merger_new(edge, voxel, AUTOCORRELATION_REACH * l->state->settings.diameter, KERNEL_WIDTH,
+                             &l->merger[k]));
+    }
     SP_TRY(sp_phase_plan_new(edge, voxel, &l->plan));
     if (edge != l->state->edge) { /* models of different edges do not compare */
-        memset(l->last_model, 0, (size_t)(edge * edge * edge) * sizeof *l->last_model);
+        memset(l->last_model, 0, (size_t)(l->conformations * edge * edge * edge) * sizeof *l->last_model);
     }
     l->starts = l->phasing.starts;
     l->state->edge = edge;
@@ -238,7 +247,7 @@ done:
 sp_status sp_loop_make_workspace(sp_loop *l)
 {
     const sp_reconstruct_settings *s = &l->state->settings;
-    const ptrdiff_t n = s->grid, cube = n * n * n, images = l->state->images;
+    const ptrdiff_t n = s->grid, all = l->conformations * n * n * n, images = l->state->images;
     sp_status status = SP_OK;
 
     SP_TRY(check_memory(l));
@@ -252,17 +261,18 @@ sp_status sp_loop_make_workspace(sp_loop *l)
     }
     SP_TRY(sp_crews_equip(l));
     l->phasing = phasing_schedule(s);
-    SP_TRY(SP_ARRAY(l->autocorrelation, cube));
-    SP_TRY(SP_ARRAY(l->model, cube));
-    SP_TRY(SP_ARRAY(l->last_model, cube));
-    SP_TRY(SP_ARRAY(l->density, cube));
-    SP_TRY(SP_ARRAY(l->state->density, cube));
+    SP_TRY(SP_ARRAY(l->model, all));
+    SP_TRY(SP_ARRAY(l->last_model, all));
+    SP_TRY(SP_ARRAY(l->density, all));
+    SP_TRY(SP_ARRAY(l->state->density, all));
     SP_TRY(SP_ARRAY(l->orientation, images));
+    SP_TRY(SP_ARRAY(l->label, images));
+    SP_TRY(SP_ARRAY(l->kept_label, images));
     SP_TRY(SP_ARRAY(l->score, images));
     SP_TRY(SP_ARRAY(l->nearness, images));
     SP_TRY(SP_ARRAY(l->kept, images));
     SP_TRY(SP_ARRAY(l->state->history, s->generations));
-    SP_TRY(SP_ARRAY(l->state->prtf, n / 2 + 1));
+    SP_TRY(SP_ARRAY(l->state->prtf, l->conformations * (n / 2 + 1)));
     SP_TRY(SP_ARRAY(l->state->prtf_s, n / 2 + 1));
     sp_loop_begin_attempt(l);
     SP_TRY(sp_loop_make_stage(l));
@@ -278,11 +288,12 @@ void sp_loop_clear(sp_loop *l)
     free_model(l);
     sp_polar_free(l->polar);
     sp_rotation_grid_clear(&l->grid);
-    sp_array_free(l->autocorrelation);
     sp_array_free(l->model);
     sp_array_free(l->last_model);
     sp_array_free(l->density);
     sp_array_free(l->orientation);
+    sp_array_free(l->label);
+    sp_array_free(l->kept_label);
     sp_array_free(l->score);
     sp_array_free(l->scale);
     sp_array_free(l->nearness);

@@ -397,7 +397,7 @@ static int compare_climbers(const void *a, const void *b)
     return (x->score < y->score) - (x->score > y->score);
 }
 
-static sp_quat refine_image(const sp_matcher *self, ptrdiff_t image, const sp_quat *candidates, int count, int steps,
+static climber refine_image(const sp_matcher *self, ptrdiff_t image, const sp_quat *candidates, int count, int steps,
                             double delta)
 {
     const sp_quat half_turn = {0.0, 0.0, 0.0, 1.0}; /* about the beam */
@@ -422,17 +422,23 @@ static sp_quat refine_image(const sp_matcher *self, ptrdiff_t image, const sp_qu
         climb(self, image, k, steps - 1, delta, &climbers[c]);
     }
     qsort(climbers, FINALISTS < first_round ? FINALISTS : (size_t)first_round, sizeof *climbers, compare_climbers);
-    return climbers[0].q;
+    return climbers[0];
 }
 
 void sp_matcher_refine(sp_matcher *matcher, const sp_quat *candidates, int count, int steps, double delta,
-                       sp_quat *orientation)
+                       sp_quat *orientation, double *fit)
 {
     assert(matcher->settings.kind == SP_MATCH_LIKELIHOOD && count <= SP_MATCH_CANDIDATES);
 #pragma omp parallel for schedule(dynamic, 8)
     for (ptrdiff_t n = 0; n < matcher->patterns->images; n++) {
-        orientation[n] = sp_interrupted() ? candidates[n * count]
-                                          : refine_image(matcher, n, candidates + n * count, count, steps, delta);
+        const sp_quat *from = candidates + n * count;
+        const climber best =
+            sp_interrupted() ? (climber){.q = from[0]} : refine_image(matcher, n, from, count, steps, delta);
+
+        orientation[n] = best.q;
+        if (fit) {
+            fit[n] = best.score;
+        }
     }
 }
 
@@ -516,29 +522,32 @@ double sp_match_dispersion(double *scatter, ptrdiff_t shells)
 }
 
 /* Images first .. first + count - 1, at most ASSESSED; their sums are added to those of all. */
-static void assess_images(sp_matcher *self, ptrdiff_t first, ptrdiff_t count, const sp_quat *orientation, float *score,
-                          float *scale, double *scatter)
+static void assess_images(sp_matcher *self, ptrdiff_t first, ptrdiff_t count, const sp_quat *orientation,
+                          const sp_selection *selection, float *score, float *scale, double *scatter)
 {
     const ptrdiff_t width = 2 * self->shells;
 
 #pragma omp parallel for schedule(dynamic, 8)
     for (ptrdiff_t n = first; n < first + count; n++) {
-        assess_image(self, n, orientation[n], &score[n], &scale[n], self->residue + (n - first) * width);
+        if (sp_is_selected(selection, n)) {
+            assess_image(self, n, orientation[n], &score[n], &scale[n], self->residue + (n - first) * width);
+        }
     }
     for (ptrdiff_t n = 0; n < count; n++) {
-        for (ptrdiff_t i = 0; i < width; i++) {
+        for (ptrdiff_t i = 0; i < width && sp_is_selected(selection, first + n); i++) {
             scatter[i] += self->residue[n * width + i];
         }
     }
 }
 
-void sp_matcher_assess_part(sp_matcher *matcher, const sp_quat *orientation, float *score, float *scale,
-                            double *scatter)
+void sp_matcher_assess_part(sp_matcher *matcher, const sp_quat *orientation, sp_selection selection, float *score,
+                            float *scale, double *scatter)
 {
     const ptrdiff_t images = matcher->patterns->images;
 
     for (ptrdiff_t n = 0; n < images; n += ASSESSED) {
-        assess_images(matcher, n, images - n < ASSESSED ? images - n : ASSESSED, orientation, score, scale, scatter);
+        assess_images(matcher, n, images - n < ASSESSED ? images - n : ASSESSED, orientation, &selection, score, scale,
+                      scatter);
     }
 }
 
@@ -561,7 +570,7 @@ void sp_matcher_assess(sp_matcher *matcher, const sp_quat *orientation, float *s
     double *all = matcher->residue + 2 * kept_apart(matcher->patterns->images) * matcher->shells;
 
     memset(all, 0, (size_t)(2 * matcher->shells) * sizeof *all);
-    sp_matcher_assess_part(matcher, orientation, score, scale, all);
+    sp_matcher_assess_part(matcher, orientation, (sp_selection){0}, score, scale, all);
     sp_match_relate_scales(scale, matcher->patterns->images);
     *dispersion = sp_match_dispersion(all, matcher->shells);
 }

@@ -88,9 +88,10 @@ void sp_matcher_search(sp_matcher *matcher, const sp_rotation_grid *grid, const 
  *   candidates   in   [images][count] where to start; the half turn about the beam of each is tried too
  *   steps        at most, for the best candidates; a step that does not improve ends the climb
  *   delta        [rad] a third of a speckle at the edge: steps are cut at three times that
- *   orientation  out  [images] the best orientation found */
+ *   orientation  out  [images] the best orientation found
+ *   fit          out  [images] its L (eq. 7), or NULL */
 void sp_matcher_refine(sp_matcher *matcher, const sp_quat *candidates, int count, int steps, double delta,
-                       sp_quat *orientation);
+                       sp_quat *orientation, double *fit);
 
 /* How well the model explains the images in these orientations (eq. 8).
  *   score       out  [images] correlation of image and model pattern about their shell means, whitened; -1 .. 1
@@ -100,8 +101,9 @@ void sp_matcher_assess(sp_matcher *matcher, const sp_quat *orientation, float *s
 
 /* The same in pieces, for images in several parts, each with a matcher: scores, scales that are not yet relative, and
  * what the dispersion follows from when all parts have been added up.
+ * Scores and scales of images that are not selected stay as they are.
  *   scatter  in, out  [shells of the patterns][2] sums, added to; returned sp_match_dispersion() uses them up */
-void sp_matcher_assess_part(sp_matcher *matcher, const sp_quat *orientation, float *score, float *scale,
-                            double *scatter);
+void sp_matcher_assess_part(sp_matcher *matcher, const sp_quat *orientation, sp_selection selection, float *score,
+                            float *scale, double *scatter);
 double sp_match_dispersion(double *scatter, ptrdiff_t shells);
 void sp_match_relate_scales(float *scale, ptrdiff_t images); /* to their mean over the images with signal */

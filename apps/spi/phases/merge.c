@@ -135,9 +135,10 @@ static void make_ramp(const sp_patterns *patterns, ptrdiff_t pixels, float *ramp
     }
 }
 
-/* Images first, first + step, ... before `end`. */
+/* Images first, first + step, ... before `end`, of those that are selected. */
 typedef struct every {
     ptrdiff_t first, end, step;
+    sp_selection selection;
 } every;
 
 /* Adds them to the pair. */
@@ -153,7 +154,7 @@ static void spread(const sp_merger *self, const sp_patterns *patterns, const sp_
         const float scale = patterns->scale[n];
         const sp_mat3 rotation = sp_quat_to_matrix(orientation[n]);
 
-        if (!(scale > 0.0f)) {
+        if (!(scale > 0.0f) || !sp_is_selected(&images.selection, n)) {
             continue;
         }
         sp_patterns_read(&reader, pixels, 1.0f, value);
@@ -166,10 +167,10 @@ static void spread(const sp_merger *self, const sp_patterns *patterns, const sp_
     }
 }
 
-void sp_merger_spread(const sp_merger *merger, const sp_patterns *patterns, const sp_quat *orientation, double s_max,
-                      float *scratch, float *pair)
+void sp_merger_spread(const sp_merger *merger, const sp_patterns *patterns, const sp_quat *orientation,
+                      sp_selection selection, double s_max, float *scratch, float *pair)
 {
-    spread(merger, patterns, orientation, (every){0, patterns->images, 1}, s_max, scratch, pair);
+    spread(merger, patterns, orientation, (every){0, patterns->images, 1, selection}, s_max, scratch, pair);
 }
 
 /* ---- a pair into an autocorrelation ---- */
@@ -277,7 +278,7 @@ static void spread_all(const sp_merger *self, sp_merge_lanes *lanes, const sp_pa
 #pragma omp parallel for schedule(dynamic, 1)
         for (int lane = 0; lane < LANES; lane++) {
             memset(lanes->pair[lane], 0, bytes);
-            spread(self, patterns, orientation, (every){first + lane, end, LANES}, s_max, lanes->scratch[lane],
+            spread(self, patterns, orientation, (every){first + lane, end, LANES, {0}}, s_max, lanes->scratch[lane],
                    lanes->pair[lane]);
         }
         sp_nufft_add_pairs(self->nufft, (const float *const *)lanes->pair, LANES, lanes->total);

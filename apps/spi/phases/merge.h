@@ -35,7 +35,7 @@ size_t sp_merger_bytes(ptrdiff_t edge); /* memory it will take, for planning ahe
 ptrdiff_t sp_merger_pair_count(const sp_merger *merger);
 ptrdiff_t sp_merger_scratch_count(const sp_patterns *patterns);
 
-/* Adds every image with scale > 0 to a pair, one after the other.
+/* Adds every image with scale > 0 to a pair, one after the other, of those that are selected.
  *   orientation  in      [images]
  *   s_max        bins beyond it [1/m] are left out; at least one must lie within
  *   scratch      scratch [sp_merger_scratch_count()]
@@ -44,8 +44,8 @@ ptrdiff_t sp_merger_scratch_count(const sp_patterns *patterns);
  * pair round its data by 1e-6, 1024 by 5e-6, 4096 by 4e-5, of bins half as far apart a quarter as many images; how many
  * bins a pattern has makes no difference. Any number of threads may call with one merger, each with a scratch and a
  * pair of its own. Ends early when the user interrupts: the pair is then not to be used. Cannot fail. */
-void sp_merger_spread(const sp_merger *merger, const sp_patterns *patterns, const sp_quat *orientation, double s_max,
-                      float *scratch, float *pair);
+void sp_merger_spread(const sp_merger *merger, const sp_patterns *patterns, const sp_quat *orientation,
+                      sp_selection selection, double s_max, float *scratch, float *pair);
 
 /* The outermost bin within s_max, |s| [1/m]. */
 double sp_merger_outermost(const sp_patterns *patterns, double s_max);

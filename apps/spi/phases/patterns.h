@@ -81,6 +81,17 @@ sp_pattern_reader sp_patterns_open(const sp_patterns *patterns, ptrdiff_t image)
 /* The next `count` bins, times `factor`.   value  out  [count] */
 void sp_patterns_read(sp_pattern_reader *reader, ptrdiff_t count, float factor, float *value);
 
+/* Some of the images: those with a label. */
+typedef struct sp_selection {
+    const int32_t *label; /* [images]; NULL: all images */
+    int32_t wanted;
+} sp_selection;
+
+static inline bool sp_is_selected(const sp_selection *selection, ptrdiff_t image)
+{
+    return !selection->label || selection->label[image] == selection->wanted;
+}
+
 /* When all images are in: measures scale and profile. An image without signal gets scale 0; the mean of the others
  * is 1. Fails with SP_ERR_INPUT if all are empty, SP_ERR_MEMORY. */
 sp_status sp_patterns_measure(sp_patterns *patterns);

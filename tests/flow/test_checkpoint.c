@@ -7,14 +7,15 @@
 #include "flow/loop.h"
 #include "io/scratch.h"
 
-enum { EDGE = 4, GRID = 6, IMAGES = 6, GENERATIONS = 3, LIMIT = 9 };
+enum { EDGE = 4, GRID = 6, IMAGES = 6, GENERATIONS = 3, LIMIT = 9, STATES = 2 };
 
 /* A loop with room for a run of these sizes, and nothing in it. */
 typedef struct sample {
     sp_loop loop;
     sp_reconstruction state;
     sp_quat orientation[IMAGES], kept[IMAGES];
-    float score[IMAGES], scale[IMAGES], last_model[GRID * GRID * GRID];
+    int32_t label[IMAGES], kept_label[IMAGES];
+    float score[IMAGES], scale[IMAGES], last_model[STATES * GRID * GRID * GRID];
     sp_generation history[LIMIT];
 } sample;
 
@@ -23,16 +24,21 @@ static sample *sample_new(void)
     sample *self = calloc(1, sizeof *self);
 
     assert_non_null(self);
-    self->state = (sp_reconstruction){.settings = {.grid = GRID, .generations = LIMIT},
+    self->state = (sp_reconstruction){.settings = {.grid = GRID, .generations = LIMIT, .conformations = STATES},
                                       .images = IMAGES,
                                       .pixels_used = 900,
                                       .edge = GRID,
                                       .orientation = self->orientation,
+                                      .label = self->label,
                                       .score = self->score,
                                       .scale = self->scale,
                                       .history = self->history};
-    self->loop = (sp_loop){
-        .state = &self->state, .fingerprint = 0x1fffffffffffffu, .kept = self->kept, .last_model = self->last_model};
+    self->loop = (sp_loop){.state = &self->state,
+                           .fingerprint = 0x1fffffffffffffu,
+                           .conformations = STATES,
+                           .kept = self->kept,
+                           .kept_label = self->kept_label,
+                           .last_model = self->last_model};
     return self;
 }
 
@@ -57,10 +63,12 @@ static sample *sample_of_run(void)
     for (int i = 0; i < IMAGES; i++) {
         self->orientation[i] = (sp_quat){0.1 * i, 0.2, 0.3, 1.0 / 3.0};
         self->kept[i] = (sp_quat){0.4, 0.5, 0.1 * i, 1.0 / 7.0};
+        self->label[i] = i % STATES;
+        self->kept_label[i] = (i + 1) % STATES;
         self->score[i] = i == 2 ? NAN : 0.1F * (float)i;
         self->scale[i] = i == 2 ? 0.0F : 1.0F + 0.1F * (float)i;
     }
-    for (int i = 0; i < EDGE * EDGE * EDGE; i++) {
+    for (int i = 0; i < STATES * EDGE * EDGE * EDGE; i++) {
         self->last_model[i] = 1.0F / (float)(i + 1);
     }
     for (int g = 0; g < GENERATIONS; g++) {
@@ -103,11 +111,13 @@ static void a_loop_comes_back_bit_by_bit(void **state)
 
     /* all but the addresses */
     now->state.orientation = then->state.orientation;
+    now->state.label = then->state.label;
     now->state.score = then->state.score;
     now->state.scale = then->state.scale;
     now->state.history = then->state.history;
     now->loop.state = then->loop.state;
     now->loop.kept = then->loop.kept;
+    now->loop.kept_label = then->loop.kept_label;
     now->loop.last_model = then->loop.last_model;
     assert_memory_equal(now, then, sizeof *now);
     sp_checkpoint_free(checkpoint);
@@ -179,8 +189,8 @@ static sp_status copy_dataset(void *context, const char *name, const sp_h5_info 
 {
     const copying *c = context;
     const bool damaged = strcmp(name, c->damaged) == 0;
-    double value[EDGE * EDGE * EDGE];
-    int32_t whole = 0;
+    double value[STATES * EDGE * EDGE * EDGE];
+    int32_t whole[IMAGES];
 
     if (damaged && c->fault == MISSING) {
         return SP_OK;
@@ -188,16 +198,17 @@ static sp_status copy_dataset(void *context, const char *name, const sp_h5_info 
     if (info->kind == SP_H5_STRING) {
         return sp_h5_write_string(c->to, name, "seed = 1\n");
     }
-    if (info->kind == SP_H5_INTEGER) {
-        assert_int_equal(sp_h5_read_int32(c->from, name, 0, NULL, &whole), SP_OK);
-        whole += damaged && c->fault == HIGHER;
-        return sp_h5_write_int32(c->to, name, 0, NULL, &whole);
-    }
-    assert_in_range(info->count, 1, EDGE * EDGE * EDGE);
-    assert_int_equal(sp_h5_read_double(c->from, name, info->rank, info->shape, value), SP_OK);
-    value[0] += damaged && c->fault == HIGHER;
     const ptrdiff_t count = info->count - (damaged && c->fault == SHORTER);
 
+    if (info->kind == SP_H5_INTEGER) {
+        assert_in_range(info->count, 1, IMAGES);
+        assert_int_equal(sp_h5_read_int32(c->from, name, info->rank, info->shape, whole), SP_OK);
+        whole[0] += damaged && c->fault == HIGHER ? STATES : 0;
+        return sp_h5_write_int32(c->to, name, info->rank, &count, whole);
+    }
+    assert_in_range(info->count, 1, STATES * EDGE * EDGE * EDGE);
+    assert_int_equal(sp_h5_read_double(c->from, name, info->rank, info->shape, value), SP_OK);
+    value[0] += damaged && c->fault == HIGHER;
     return sp_h5_write_double(c->to, name, 1, &count, value);
 }
 
@@ -227,12 +238,14 @@ static void wrong_shapes_and_versions_are_refused(void **state)
     write_run(run);
     assert_int_equal(rename(SP_CHECKPOINT_NAME, "good.h5"), 0);
     assert_damage_refused("", MISSING, NULL); /* the copy is a good one */
-    assert_damage_refused("checkpoint_version", HIGHER, "version 2");
+    assert_damage_refused("checkpoint_version", HIGHER, "version 4");
     assert_damage_refused("checkpoint_version", MISSING, "checkpoint_version");
     assert_damage_refused("config", MISSING, "config");
     assert_damage_refused("orientation", SHORTER, "orientation holds 23 numbers, not 24");
-    assert_damage_refused("last_model", SHORTER, "last_model holds 63 numbers, not 64");
+    assert_damage_refused("last_model", SHORTER, "last_model holds 127 numbers, not 128");
     assert_damage_refused("kept", MISSING, "kept");
+    assert_damage_refused("label", HIGHER, "a conformation that is not there");
+    assert_damage_refused("state/settings.conformations", HIGHER, "last_model holds 128 numbers, not 192");
     assert_damage_refused("state/images", HIGHER, "orientation holds 24 numbers, not 28");
     assert_damage_refused("state/generations", HIGHER, "history/generation");
     assert_damage_refused("history/score", SHORTER, "history/score");

@@ -16,6 +16,7 @@ static const double VOXEL = 5e-10; /* [m] */
 typedef struct sample {
     float density[EDGE * EDGE * EDGE];
     sp_quat orientation[IMAGES];
+    int32_t label[IMAGES];
     float score[IMAGES], scale[IMAGES];
     sp_generation history[GENERATIONS];
     double prtf[SHELLS], prtf_s[SHELLS];
@@ -77,6 +78,7 @@ static sample *sample_new(void)
                                       .speckle = 2.0, /* [rad]: so large that few images are enough */
                                       .grid_spacing = 0.1,
                                       .orientation = self->orientation,
+                                      .label = self->label,
                                       .score = self->score,
                                       .scale = self->scale,
                                       .generations = GENERATIONS,

@@ -13,6 +13,7 @@
 #include "io/mrc.h"
 #include "io/pdb.h"
 #include "io/truth.h"
+#include "num/assignment.h"
 #include "num/fft.h"
 #include "num/point_group.h"
 #include "num/radial.h"
@@ -206,42 +207,34 @@ static void show_score(const char *label, const char *key, const sp_orientation_
     sp_json_end(&out->found.json);
 }
 
-/* Conformations have no names: each found one stands for the structure that most of its images show, the largest
- * groups choosing first and no structure being chosen twice. Shows the fraction of images that agree; nothing where
- * there is one structure and one conformation. */
+/* Conformations have no names: the permutation counts that most images agree with. Shows the fraction of images that
+ * do; nothing where there is one structure and one conformation. */
 static sp_status show_conformations(const orientations *set, report *out)
 {
     sp_status status = SP_OK;
-    ptrdiff_t *shared = NULL, agree = 0; /* images of found state a that show structure b, at a * STATES + b */
+    double *shared = NULL, right = 0.0; /* images of found state a that show structure b, at a * STATES + b */
+    ptrdiff_t *structure = NULL;
     bool several = false;
 
     SP_TRY(SP_ARRAY(shared, STATES * STATES));
+    SP_TRY(SP_ARRAY(structure, STATES));
     for (ptrdiff_t i = 0; i < set->count; i++) {
         several = several || set->state[i] > 0 || set->origin[i] > 0;
         if (set->origin[i] < STATES) {
-            shared[set->state[i] * STATES + set->origin[i]]++;
-        }
-    }
-    for (ptrdiff_t most = 1; most > 0;) {
-        ptrdiff_t best = 0;
-
-        for (ptrdiff_t i = 0; i < (ptrdiff_t)STATES * STATES; i++) {
-            best = shared[i] > shared[best] ? i : best;
-        }
-        most = shared[best];
-        agree += most;
-        for (ptrdiff_t i = 0; i < STATES && most > 0; i++) {
-            shared[best / STATES * STATES + i] = 0;
-            shared[i * STATES + best % STATES] = 0;
+            shared[set->state[i] * STATES + set->origin[i]] += 1.0 / (double)set->count;
         }
     }
     if (several) {
-        sp_findings_line(&out->found, "right conformation", "%.1f %% of the images",
-                         100.0 * (double)agree / (double)set->count);
-        sp_json_real(&out->found.json, "conformation_agreement", (double)agree / (double)set->count);
+        SP_TRY(sp_assign(STATES, shared, structure));
+        for (ptrdiff_t a = 0; a < STATES; a++) {
+            right += shared[a * STATES + structure[a]];
+        }
+        sp_findings_line(&out->found, "right conformation", "%.1f %% of the images", 100.0 * right);
+        sp_json_real(&out->found.json, "labels_right", right);
     }
 done:
     sp_array_free(shared);
+    sp_array_free(structure);
     return status;
 }
 

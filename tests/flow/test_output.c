@@ -396,6 +396,7 @@ static void every_fault_has_its_warning(void **state)
     FAULT(speckle, 0.001, "orientations still moved");
     FAULT(speckle, 0.2, "too few images: 6 see each speckle at the edge only 0.6 times");
     FAULT(images, 2 * IMAGES, "6 of 12 images hold no signal");
+    FAULT(settings.conformations, 2, "1 conformation is enough: of 2 conformations 1 hold less than 3 %");
     FAULT(photons_per_image, 80, "few photons: 80 ");
     FAULT(quantum, 10, "few photons: 500 ");
     FAULT(grid_spacing, 3.2, "orientation grid too coarse");

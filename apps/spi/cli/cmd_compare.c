@@ -221,7 +221,7 @@ static sp_status show_conformations(const orientations *set, report *out)
     for (ptrdiff_t i = 0; i < set->count; i++) {
         several = several || set->state[i] > 0 || set->origin[i] > 0;
         if (set->origin[i] < STATES) {
-            shared[set->state[i] * STATES + set->origin[i]] += 1.0 / (double)set->count;
+            shared[set->state[i] * STATES + set->origin[i]] += 1.0;
         }
     }
     if (several) {
@@ -229,6 +229,7 @@ static sp_status show_conformations(const orientations *set, report *out)
         for (ptrdiff_t a = 0; a < STATES; a++) {
             right += shared[a * STATES + structure[a]];
         }
+        right /= (double)set->count;
         sp_findings_line(&out->found, "right conformation", "%.1f %% of the images", 100.0 * right);
         sp_json_real(&out->found.json, "labels_right", right);
     }

@@ -131,7 +131,13 @@ static void log_summary(const sp_reconstruction *result, const char *folder, sp_
         sp_log_info(log, "independent phasing starts agree down to %.1f Angstrom (PRTF 1/e)",
                     result->prtf_resolution / ANGSTROM);
     }
-    sp_log_info(log, "the map is %s/density.mrc; how far to trust it stands in %s/report.txt", folder, folder);
+    if (result->settings.conformations == 1) {
+        sp_log_info(log, "the map is %s/density.mrc; how far to trust it stands in %s/report.txt", folder, folder);
+    } else {
+        sp_log_info(log,
+                    "the maps are %s/density-1.mrc to density-%d.mrc; how far to trust them stands in %s/report.txt",
+                    folder, result->settings.conformations, folder);
+    }
 }
 
 /* After a failure: what of the work can be used. */
@@ -140,7 +146,7 @@ static void log_leftovers(const sp_output *output, const char *folder, sp_log *l
     const int generations = sp_output_generations(output);
 
     if (generations > 0) {
-        sp_log_info(log, "%s holds generation %d, complete: density.mrc, result.h5, report.txt", folder, generations);
+        sp_log_info(log, "%s holds generation %d, complete: map, result.h5, report.txt", folder, generations);
         sp_log_info(log, "spica reconstruct --resume %s goes on from there", folder);
     } else {
         sp_log_info(log, "no generation was complete: nothing but the log was written to %s", folder);

@@ -990,24 +990,22 @@ sp_status sp_crews_average(sp_loop *l, int *entered)
     const ptrdiff_t shells = l->state->edge / 2 + 1, cube = sp_loop_cube(l);
     const size_t each = sizeof(sp_phase_outcome) + sizeof(float *);
     sp_crews *c = &l->crews;
-    sp_space *all = NULL;
-    sp_region *region = NULL;
+    sp_region *region[SP_CONFORMATIONS] = {NULL};
     sp_status status = SP_OK;
     double *prtf = NULL;
 
     SP_TRY(SP_ARRAY(prtf, shells + 1));
-    SP_TRY(sp_space_new(c->run, l->conformations * (shells + 1), shells + 1, &all));
-    SP_TRY(sp_region_new(all, "prtf", sizeof(double), &region));
     for (int k = 0; k < l->conformations; k++) {
         const sp_conformation *f = &c->of[k];
 
+        SP_TRY(single(c->run, "prtf", shells + 1, sizeof(double), &region[k]));
         sp_launch(c->run, .type = &average_task,
-                  .argument = {sp_whole(f->outcome), sp_whole(f->start), sp_at(f->density, 0), sp_at(region, k)},
+                  .argument = {sp_whole(f->outcome), sp_whole(f->start), sp_at(f->density, 0), sp_at(region[k], 0)},
                   SP_VALUES(o), .scratch = (size_t)l->phasing.starts * each);
     }
     for (int k = 0; k < l->conformations; k++) {
         SP_TRY(sp_run_get(c->run, c->of[k].density, 0, l->state->density + k * cube));
-        SP_TRY(sp_run_get(c->run, region, k, prtf));
+        SP_TRY(sp_run_get(c->run, region[k], 0, prtf));
         entered[k] = (int)prtf[0];
         memcpy(l->state->prtf + k * shells, prtf + 1, (size_t)shells * sizeof *prtf);
     }

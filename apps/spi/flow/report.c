@@ -10,7 +10,8 @@
 #include "base/manual.h"
 #include "flow/fields.h"
 
-static const double ANGSTROM = 1e-10; /* [m] */
+static const double LEAST_SHARE = 0.03; /* of the images: fewer make no conformation */
+static const double ANGSTROM = 1e-10;   /* [m] */
 static const double DEGREE = 0.017453292519943295;
 static const double MANY_EMPTY = 0.1; /* share of images without signal that is worth a warning */
 
@@ -150,6 +151,38 @@ static void warn_of_grids(const sp_reconstruction *state, sp_text *text)
     }
 }
 
+/* Images with signal that belong to each conformation.   count  out  [SP_CONFORMATIONS] */
+static void count_conformations(const sp_reconstruction *state, ptrdiff_t *count)
+{
+    memset(count, 0, SP_CONFORMATIONS * sizeof *count);
+    for (ptrdiff_t n = 0; n < state->images; n++) {
+        count[state->label[n]] += state->scale[n] > 0.0f;
+    }
+}
+
+static void warn_of_conformations(const sp_reconstruction *state, sp_text *text)
+{
+    const int conformations = state->settings.conformations;
+    ptrdiff_t count[SP_CONFORMATIONS];
+    int filled = 0;
+
+    if (conformations == 1) {
+        return;
+    }
+    count_conformations(state, count);
+    for (int k = 0; k < conformations; k++) {
+        filled += (double)count[k] >= LEAST_SHARE * (double)state->used;
+    }
+    if (filled < conformations) {
+        sp_text_append(
+            text,
+            "%d %s enough: of %d conformations %d hold less than %.0f %% of the images each; their maps mean "
+            "nothing, and --conformations %d makes better ones of the others\n",
+            filled, filled == 1 ? "conformation is" : "conformations are", conformations, conformations - filled,
+            100.0 * LEAST_SHARE, filled > 0 ? filled : 1);
+    }
+}
+
 static void append_warnings(const sp_reconstruction *state, sp_text *text)
 {
     static const double much_coarser = 1.25;
@@ -157,6 +190,7 @@ static void append_warnings(const sp_reconstruction *state, sp_text *text)
     warn_of_end(state, text);
     warn_of_images(state, text);
     warn_of_grids(state, text);
+    warn_of_conformations(state, text);
     if (state->prtf_resolution > much_coarser * state->settings.resolution) {
         sp_text_append(text,
                        "detail finer than %.1f Angstrom differs from one phasing start to the next: do not interpret "
@@ -239,6 +273,27 @@ static void page_orientations(const sp_reconstruction *state, sp_text *text)
         last->orientation_change / DEGREE, 100.0 * last->settled, state->speckle / DEGREE);
 }
 
+static const char *map_names(const sp_reconstruction *state)
+{
+    return state->settings.conformations > 1 ? "density-1.mrc, density-2.mrc ..." : "density.mrc";
+}
+
+static void page_conformations(const sp_reconstruction *state, sp_text *text)
+{
+    ptrdiff_t count[SP_CONFORMATIONS];
+    sp_text list = {0};
+
+    if (state->settings.conformations == 1) {
+        return;
+    }
+    count_conformations(state, count);
+    for (int k = 0; k < state->settings.conformations; k++) {
+        sp_text_append(&list, "%s%d: %.1f %%", k ? ", " : "", k + 1, 100.0 * (double)count[k] / (double)state->used);
+    }
+    row(text, "conformations", "%s of %td images", sp_text_string(&list), state->used);
+    sp_text_clear(&list);
+}
+
 static void page_summary(const sp_reconstruction *state, sp_text *text)
 {
     title(text, "IN SHORT");
@@ -258,8 +313,10 @@ static void page_summary(const sp_reconstruction *state, sp_text *text)
     }
     page_prtf(state, text);
     page_orientations(state, text);
-    row(text, "the map", "density.mrc: %td voxels of %.2f Angstrom along each edge, sharp to %.1f Angstrom",
-        state->edge, state->voxel / ANGSTROM, state->settings.resolution / ANGSTROM);
+    page_conformations(state, text);
+    row(text, state->settings.conformations > 1 ? "the maps" : "the map",
+        "%s: %td voxels of %.2f Angstrom along each edge, sharp to %.1f Angstrom", map_names(state), state->edge,
+        state->voxel / ANGSTROM, state->settings.resolution / ANGSTROM);
     row(text, "cannot be known",
         "the hand: the map may be the mirror image of the molecule, the images are the same for both");
 }
@@ -379,7 +436,7 @@ void sp_report_page(const sp_report_source *source, const sp_reconstruction *sta
     page_history(state, text);
     page_time(state, text);
     sp_text_append(text, "\nFILES\n\n");
-    row(text, "density.mrc", "the map, for ChimeraX, PyMOL, Mol* and others");
+    row(text, map_names(state), "the map, for ChimeraX, PyMOL, Mol* and others");
     row(text, "result.h5", "map, orientations, scores, history: for programs");
     row(text, "settings.txt", "repeats this run: spica reconstruct --settings settings.txt -o OTHER");
     row(text, "report.json", "this page for programs");

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# reconstruct --conformations: a mixture of two molecules is sorted, without being told which is which; one that is
+# not there is named; to the same bits when killed, and by any number of processes.
+set -eu
+spica=$1
+export OMP_WAIT_POLICY=passive OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+
+fail() {
+    echo "reconstruct --conformations: $*"
+    exit 1
+}
+
+# field FILE NAME: the number behind "NAME"
+field() {
+    tr -d '\n' <"$1" | tr ',{' '\n\n' | sed -n "s/^ *\"$2\": *\([-0-9.e+]*\).*/\1/p" | sed -n 1p
+}
+
+# the whole molecule, and the first of its two halves
+gzip -dc "$SPICA_EXAMPLES/2cex.pdb.gz" | awk '/^ATOM/ && substr($0, 23, 4) + 0 <= 180' >half.pdb
+"$spica" simulate --quiet --structure "$SPICA_EXAMPLES/2cex.pdb.gz" --structure half.pdb --images 200 --pixels 48 \
+    --photons 1e6 --seed 2 -o images.h5
+run="reconstruct --quiet --conformations 2 --starts 1 images.h5"
+"$spica" $run -o two
+[ -s two/density-1.mrc ] && [ -s two/density-2.mrc ] && [ ! -e two/density.mrc ] || fail "maps are missing"
+"$spica" compare --json two/result.h5 images.h5 >labels.json
+awk "BEGIN { exit !($(field labels.json labels_right) >= 0.95) }" || { cat labels.json; fail "wrong conformations"; }
+grep -q '^  conformations  *1: ' two/report.txt || fail "the report does not count images"
+
+# going on after a kill, and a run with one conformation in its place
+"$spica" reconstruct --quiet --conformations 2 --starts 1 images.h5 --generations 3 -o short
+"$spica" reconstruct --quiet --resume short --generations 5
+"$spica" reconstruct --quiet --conformations 2 --starts 1 images.h5 --generations 5 -o whole
+cmp short/density-2.mrc whole/density-2.mrc || fail "a run that was stopped gives other bits"
+"$spica" reconstruct --quiet --force --starts 1 images.h5 --generations 2 -o short
+[ -s short/density.mrc ] && [ ! -e short/density-1.mrc ] && [ ! -e short/density-2.mrc ] || fail "older maps are left"
+
+# one molecule needs one conformation
+"$spica" simulate --quiet --structure half.pdb --images 150 --pixels 48 --photons 1e6 --seed 3 -o one.h5
+"$spica" reconstruct --quiet --conformations 2 --starts 1 one.h5 -o one
+grep -q '1 conformation is enough' one/report.txt ||
+    { cat one/report.txt; fail "does not say that one conformation is enough"; }
+
+[ "$SPICA_RUN_ENGINES" = all ] && command -v mpirun >/dev/null || { echo "left out: several processes"; exit 0; }
+mpirun --oversubscribe --bind-to none -n 2 "$spica" $run --engine starpu --generations 5 -o ranks 2>why || {
+    cat why
+    grep -q "built without StarPU" why && exit 0
+    fail "two processes fail"
+}
+cmp whole/density-1.mrc ranks/density-1.mrc && cmp whole/density-2.mrc ranks/density-2.mrc ||
+    fail "two processes give other bits"

@@ -284,9 +284,10 @@ done:
     return status;
 }
 
-/* Not in MPI_Wait() from the beginning: it would take a processor from the workers. Where the program has one of its
- * own it stays awake for a while: if all ranks are there it is over soon, and a nap would be the longer part of it. */
-static void wait_for(const starpu_state *self, MPI_Request *request)
+/* Until the request is done. Not in MPI_Wait(): it would take a processor from the workers.
+ * Where the program has one of its own it stays awake for a while: if all ranks are there it is over soon, and a nap
+ * would be the longer part of it. */
+static void nap_until(const starpu_state *self, MPI_Request *request)
 {
     const struct timespec nap = {.tv_nsec = NAP};
     const double begin = sp_clock_wall();
@@ -297,7 +298,6 @@ static void wait_for(const starpu_state *self, MPI_Request *request)
             nanosleep(&nap, NULL);
         }
     }
-    MPI_Wait(request, MPI_STATUS_IGNORE); /* at once */
 }
 
 /* Nobody begins a message to all before all are there, since MPI spins in it. */
@@ -306,7 +306,7 @@ static void meet(const starpu_state *self)
     MPI_Request request;
 
     MPI_Ibarrier(self->comm, &request);
-    wait_for(self, &request);
+    nap_until(self, &request);
 }
 
 /* From the owner of a block to all ranks. */
@@ -321,7 +321,8 @@ static void broadcast(const starpu_state *self, const sp_block *block, char *out
             MPI_Request request;
 
             MPI_Ibcast(out + from, (int)count, MPI_BYTE, block->owner, self->comm, &request);
-            wait_for(self, &request);
+            nap_until(self, &request);
+            MPI_Wait(&request, MPI_STATUS_IGNORE);
         }
     }
 }
@@ -368,7 +369,7 @@ static sp_status gather(const sp_run *run, sp_block *const *block, ptrdiff_t blo
         MPI_Request request;
 
         MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, packed, count, at, MPI_BYTE, self->comm, &request);
-        wait_for(self, &request);
+        nap_until(self, &request);
     }
     for (ptrdiff_t b = 0; b < blocks; out += block[b++]->bytes) {
         memcpy(out, packed + at[block[b]->owner], block[b]->bytes);
@@ -593,7 +594,8 @@ static bool all_equal(sp_run *run, uint64_t mine)
     MPI_Request request;
 
     MPI_Iallreduce(both, most, 2, MPI_UINT64_T, MPI_MAX, self->comm, &request);
-    wait_for(self, &request);
+    nap_until(self, &request);
+    MPI_Wait(&request, MPI_STATUS_IGNORE);
     return most[0] == ~most[1]; /* the largest is the smallest */
 }
 
@@ -607,7 +609,8 @@ static void exchange(sp_run *run, const void *mine, size_t bytes, void *all)
         return;
     }
     MPI_Iallgather(mine, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, self->comm, &request);
-    wait_for(self, &request);
+    nap_until(self, &request);
+    MPI_Wait(&request, MPI_STATUS_IGNORE);
 }
 
 static void give_up(sp_run *run)

@@ -14,6 +14,7 @@
 #include "phases/orientation_score.h"
 #include "phases/resolve.h"
 
+enum { FOR_SYMMETRY = 50 }; /* images of each half tell agreement from chance; axes of large groups take long to fit */
 enum { STREAM_HALVES = 0x4a1f }; /* name of the random stream */
 
 static const double SEVENTH = 0.143; /* Rosenthal and Henderson, J. Mol. Biol. 333, 721 (2003) */
@@ -209,9 +210,9 @@ done:
     return status;
 }
 
-/* Median turn of the images of both halves, as they are, and where each is taken for its neighbour. */
-static sp_status measure_turns(const pairs both[2], const sp_point_group *group, double *room, double *turn,
-                               double *chance)
+/* Median turn of the images of both halves, `most` of each, as they are, and where each is taken for its neighbour. */
+static sp_status measure_turns(const pairs both[2], const sp_point_group *group, ptrdiff_t most, double *room,
+                               double *turn, double *chance)
 {
     sp_quat *other = NULL;
     sp_status status = SP_OK;
@@ -219,16 +220,17 @@ static sp_status measure_turns(const pairs both[2], const sp_point_group *group,
     *turn = *chance = 0.0;
     for (int h = 0; h < 2; h++) {
         const pairs *p = &both[h];
+        const ptrdiff_t count = p->count < most ? p->count : most;
 
         sp_array_free(other);
-        SP_TRY(SP_ARRAY(other, p->count));
-        for (ptrdiff_t i = 0; i < p->count; i++) {
-            other[i] = p->whole[(i + 1) % p->count];
+        SP_TRY(SP_ARRAY(other, count));
+        for (ptrdiff_t i = 0; i < count; i++) {
+            other[i] = p->whole[(i + 1) % count];
         }
-        SP_TRY(sp_orientation_errors(p->count, p->half, p->whole, group, room, NULL));
-        *turn += 0.5 * sp_median(room, p->count);
-        SP_TRY(sp_orientation_errors(p->count, p->half, other, group, room, NULL));
-        *chance += 0.5 * sp_median(room, p->count);
+        SP_TRY(sp_orientation_errors(count, p->half, p->whole, group, room, NULL));
+        *turn += 0.5 * sp_median(room, count);
+        SP_TRY(sp_orientation_errors(count, p->half, other, group, room, NULL));
+        *chance += 0.5 * sp_median(room, count);
     }
 done:
     sp_array_free(other);
@@ -236,11 +238,11 @@ done:
 }
 
 /* Do halves and whole tell of the same turns? Modulo no symmetry, or else the first that says yes: images of a
- * symmetric particle choose one of its equivalents each. */
+ * symmetric particle choose one of its equivalents each. Larger groups take minutes to fit. */
 static sp_status compare_orientations(const part both[2], const sp_reconstruction *whole, sp_half_sets *h)
 {
-    static const char *const groups[] = {"C1", "C2", "C3", "C4", "C5", "C6", "C7", "D2", "D3",
-                                         "D4", "D5", "D6", "D7", "T",  "O",  "I",  NULL};
+    static const char *const groups[] = {"C1", "C2", "C3", "C4", "C5", "C6", "C7",
+                                         "D2", "D3", "D4", "D5", "D6", "D7", NULL};
     pairs pair[2] = {{0}, {0}};
     double *room = NULL;
     sp_status status = SP_OK;
@@ -253,7 +255,7 @@ static sp_status compare_orientations(const part both[2], const sp_reconstructio
         double turn, chance;
 
         SP_TRY(sp_point_group_init(groups[g], &group));
-        SP_TRY(measure_turns(pair, &group, room, &turn, &chance));
+        SP_TRY(measure_turns(pair, &group, g == 0 ? whole->images : FOR_SYMMETRY, room, &turn, &chance));
         h->agree = turn < AGREEMENT * chance;
         if (g == 0 || h->agree) {
             h->turn = turn;

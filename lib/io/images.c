@@ -24,7 +24,9 @@ enum { MAX_PLACE = 1 << 16 }; /* [pixel] edge of the largest assembled picture *
 struct sp_image_file {
     sp_h5 *h5;
     const char *dataset; /* "intensities" or "photons" */
-    ptrdiff_t count;
+    ptrdiff_t count;     /* in the whole file */
+    ptrdiff_t *selected; /* [chosen] NULL: all */
+    ptrdiff_t chosen;
     sp_detector_map map;
 };
 
@@ -308,13 +310,14 @@ void sp_image_file_close(sp_image_file *file)
     if (file) {
         sp_h5_close(file->h5);
         sp_detector_map_clear(&file->map);
+        sp_array_free(file->selected);
         free(file);
     }
 }
 
 ptrdiff_t sp_image_file_count(const sp_image_file *file)
 {
-    return file->count;
+    return file->selected ? file->chosen : file->count;
 }
 
 const sp_detector_map *sp_image_file_map(const sp_image_file *file)
@@ -353,7 +356,33 @@ static sp_status name_unusable_pixel(const sp_image_file *file, ptrdiff_t image,
                         sp_h5_path(file->h5), file->dataset, (double)intensity[i], image, at.panel, at.row, at.column);
 }
 
-sp_status sp_image_file_read(sp_image_file *file, ptrdiff_t first, ptrdiff_t count, float *intensity)
+sp_status sp_image_file_select(sp_image_file *file, ptrdiff_t count, const ptrdiff_t *index)
+{
+    ptrdiff_t *selected = NULL;
+    sp_status status = SP_OK;
+
+    for (ptrdiff_t i = 0; index && i < count; i++) {
+        SP_REQUIRE(index[i] >= 0 && index[i] < file->count, SP_ERR_USAGE, "%s: there is no image %td in it, only %td",
+                   sp_h5_path(file->h5), index[i], file->count);
+    }
+    if (index) {
+        SP_TRY(SP_ARRAY(selected, count));
+        memcpy(selected, index, (size_t)count * sizeof *index);
+    }
+    sp_array_free(file->selected);
+    file->selected = selected;
+    file->chosen = count;
+done:
+    return status;
+}
+
+ptrdiff_t sp_image_file_number(const sp_image_file *file, ptrdiff_t image)
+{
+    return file->selected ? file->selected[image] : image;
+}
+
+/* Images first .. first+count-1 of the whole file. */
+static sp_status read_run(sp_image_file *file, ptrdiff_t first, ptrdiff_t count, float *intensity)
 {
     sp_status status = SP_OK;
 
@@ -364,6 +393,24 @@ sp_status sp_image_file_read(sp_image_file *file, ptrdiff_t first, ptrdiff_t cou
         if (!clean_image(&file->map, image)) {
             return name_unusable_pixel(file, first + n, image);
         }
+    }
+done:
+    return status;
+}
+
+sp_status sp_image_file_read(sp_image_file *file, ptrdiff_t first, ptrdiff_t count, float *intensity)
+{
+    const ptrdiff_t images = sp_image_file_count(file);
+    sp_status status = SP_OK;
+
+    if (!file->selected) {
+        return read_run(file, first, count, intensity);
+    }
+    SP_REQUIRE(first >= 0 && count >= 0 && first <= images - count, SP_ERR_USAGE,
+               "%s: images %td .. %td are asked for, %td are selected", sp_h5_path(file->h5), first, first + count - 1,
+               images);
+    for (ptrdiff_t n = 0; n < count; n++) {
+        SP_TRY(read_run(file, file->selected[first + n], 1, intensity + n * file->map.pixels));
     }
 done:
     return status;

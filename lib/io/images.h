@@ -43,6 +43,14 @@ void sp_image_file_close(sp_image_file *file); /* NULL is fine */
 ptrdiff_t sp_image_file_count(const sp_image_file *file);            /* number of images */
 const sp_detector_map *sp_image_file_map(const sp_image_file *file); /* borrowed, lives as long as the file */
 
+/* From now on the file has these images only, in this order, each under its place in the list; what is counted and read
+ * is counted and read in it.
+ *   index  in  [count] numbers of images in the whole file; copied.   NULL: all of them again
+ * Fails with SP_ERR_USAGE (no such image), SP_ERR_MEMORY; the file then has the images it had. */
+sp_status sp_image_file_select(sp_image_file *file, ptrdiff_t count, const ptrdiff_t *index);
+
+ptrdiff_t sp_image_file_number(const sp_image_file *file, ptrdiff_t image); /* its number in the whole file */
+
 /* Read images first .. first+count-1.
  *   intensity  out  [count][pixels]  unit of the file; masked pixels are set to 0
  * Fails with SP_ERR_INPUT: truncated data; NaN, infinity or negative values in good pixels (the reason gives image,

@@ -41,7 +41,7 @@ static void fill_curves(sample *self)
         self->history[i] = (sp_generation){.generation = i,
                                            .accepted = i != 1,
                                            .score = 0.8 + 0.05 * i,
-                                           .support_volume = 6e-26,
+                                           .support_volume = 2e-27,
                                            .orientation_change = i ? 0.01 / i : NAN,
                                            .settled = 0.5 * i,
                                            .resolution = 1e-9,
@@ -316,6 +316,7 @@ static void the_page_tells_how_the_run_ended(void **state)
     write_once(self);
     assert_holds("report.txt", "yes, after 3 generations: nothing changes any more");
     assert_holds("report.txt", "10.0 Angstrom by PRTF");
+    assert_holds("report.txt", "not measured: it takes half sets");
     assert_holds("report.txt", "turned by 0.29 degrees");
     assert_holds("report.json", "\"finished\": true");
     assert_holds("report.json", "\"warnings\": []");
@@ -400,10 +401,96 @@ static void every_fault_has_its_warning(void **state)
     FAULT(photons_per_image, 80, "few photons: 80 ");
     FAULT(quantum, 10, "few photons: 500 ");
     FAULT(grid_spacing, 3.2, "orientation grid too coarse");
+    FAULT(background, 0.6, "60 % of the photons beyond the innermost speckles");
+    FAULT(settings.null, 1, "there is no structure in these images");
     FAULT(settings.resolution, 9e-10, "density grid too coarse");
     FAULT(settings.diameter, 3e-9, "box too small");
     FAULT(prtf_resolution, 2e-9, "finer than 20.0 Angstrom");
 #undef FAULT
+    free(self);
+}
+
+static void the_support_that_never_closed_is_named(void **state)
+{
+    (void)state;
+    sample *self = sample_new();
+
+    self->history[GENERATIONS - 1].support_volume = 0.9 * M_PI / 6.0 * 8e-27;
+    assert_warns(&self->state, "the support never closed: the density fills 90 %");
+    free(self);
+}
+
+/* Names of the causes, each with a blank behind it. */
+static void assert_causes(const sp_reconstruction *state, const char *names)
+{
+    bool present[SP_CAUSES];
+    char got[200] = "";
+
+    sp_report_causes(state, present);
+    for (int i = 0; i < SP_CAUSES; i++) {
+        if (present[i]) {
+            const size_t used = strlen(got);
+
+            snprintf(got + used, sizeof got - used, "%s ", sp_cause_names[i]);
+        }
+    }
+    assert_string_equal(got, names);
+}
+
+static void a_failure_has_the_cause_that_was_measured_or_else_several_states(void **state)
+{
+    (void)state;
+    sample *self = sample_new();
+    sp_reconstruction *s = &self->state;
+
+    assert_causes(s, "");
+    s->contradicted = true;
+    assert_causes(s, "states ");
+    s->background = 0.9;
+    assert_causes(s, "background ");
+    s->photons_per_image = 20;
+    assert_causes(s, "photons background ");
+    s->speckle = 0.05;
+    assert_causes(s, "images photons orientations background ");
+    write_once(self);
+    assert_holds("report.txt", "likely reason               too few images; too few photons; too coarse");
+    assert_holds("report.json", "\"failed\": true");
+    free(self);
+}
+
+static void a_resolution_is_claimed_only_where_half_sets_agree(void **state)
+{
+    (void)state;
+    sample *self = sample_new();
+    double s[3] = {0.0, 5e8, 1e9}, curve[3] = {1.0, 0.5, 0.2};
+    sp_half_sets half = {.used = {3, 3},
+                         .converged = {true, true},
+                         .correlation = 0.9,
+                         .turn = 0.02,
+                         .chance = 1.8,
+                         .group = "C1",
+                         .agree = true,
+                         .shells = 3,
+                         .s = s,
+                         .fsc = curve,
+                         .shape = curve,
+                         .half_bit = curve,
+                         .resolution = 1.25e-9,
+                         .half_bit_resolution = 1.5e-9};
+
+    self->state.halves = &half;
+    write_once(self);
+    assert_holds("report.txt", "12.5 Angstrom by half sets (FSC 0.143), 15.0 by");
+    assert_holds("report.json", "\"fsc_resolution\": 1.25");
+    assert_causes(&self->state, "");
+    half.agree = false;
+    half.turn = 1.7;
+    write_once(self);
+    assert_holds("report.txt", "NONE: half sets of the images do not agree");
+    assert_holds("report.txt", "FSC 0.143                   no resolution");
+    assert_holds("report.json", "\"fsc_resolution\": null");
+    assert_warns(&self->state, "nothing was resolved: half sets turn the images by 97 degrees");
+    assert_causes(&self->state, "states ");
     free(self);
 }
 
@@ -422,6 +509,9 @@ int main(void)
         scratch_test(the_baseline_is_called_by_its_name),
         cmocka_unit_test(a_faultless_run_has_no_warning),
         cmocka_unit_test(every_fault_has_its_warning),
+        cmocka_unit_test(the_support_that_never_closed_is_named),
+        scratch_test(a_failure_has_the_cause_that_was_measured_or_else_several_states),
+        scratch_test(a_resolution_is_claimed_only_where_half_sets_agree),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

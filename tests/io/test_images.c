@@ -622,6 +622,48 @@ static void truncated_files_are_refused(void **state)
     }
 }
 
+static void selected_images_are_counted_and_read_as_if_they_were_all(void **state)
+{
+    (void)state;
+    const ptrdiff_t list[] = {2, 0};
+    float intensity[N * PIXELS], got[2 * PIXELS];
+    sp_h5 *h5 = create("a.h5");
+    sp_image_file *file = NULL;
+
+    make_intensities(intensity);
+    put_positions(h5);
+    put_intensities(h5);
+    commit(h5);
+    file = open_images();
+    assert_int_equal(sp_image_file_select(file, 2, list), SP_OK);
+    assert_int_equal(sp_image_file_count(file), 2);
+    assert_int_equal(sp_image_file_number(file, 0), 2);
+    assert_int_equal(sp_image_file_read(file, 0, 2, got), SP_OK);
+    assert_memory_equal(got, intensity + (ptrdiff_t)2 * PIXELS, PIXELS * sizeof *got);
+    assert_memory_equal(got + PIXELS, intensity, PIXELS * sizeof *got);
+    assert_refused(sp_image_file_read(file, 1, 2, got), SP_ERR_USAGE, "images 1 .. 2", "2 are selected");
+    assert_int_equal(sp_image_file_select(file, 0, NULL), SP_OK);
+    assert_int_equal(sp_image_file_count(file), N);
+    assert_int_equal(sp_image_file_number(file, 1), 1);
+    sp_image_file_close(file);
+}
+
+static void an_image_that_is_not_there_cannot_be_selected(void **state)
+{
+    (void)state;
+    const ptrdiff_t list[] = {1, N};
+    sp_h5 *h5 = create("a.h5");
+    sp_image_file *file = NULL;
+
+    put_positions(h5);
+    put_intensities(h5);
+    commit(h5);
+    file = open_images();
+    assert_refused(sp_image_file_select(file, 2, list), SP_ERR_USAGE, "no image 3", "only 3");
+    assert_int_equal(sp_image_file_count(file), N);
+    sp_image_file_close(file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -645,6 +687,8 @@ int main(void)
         scratch_test(unusable_corrections_are_refused),
         scratch_test(unusable_masks_and_indices_are_refused),
         scratch_test(truncated_files_are_refused),
+        scratch_test(selected_images_are_counted_and_read_as_if_they_were_all),
+        scratch_test(an_image_that_is_not_there_cannot_be_selected),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

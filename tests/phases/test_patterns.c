@@ -442,6 +442,119 @@ static void noise_free_values_have_no_quantum(void **state)
     assert_true(quantum < 1e-3 * mean);
 }
 
+/* sum over shell k of value / exposure of image n, or of its square */
+static double shell_rate(const scene *s, int n, ptrdiff_t k, bool square)
+{
+    double sum = 0.0;
+
+    for (ptrdiff_t p = s->patterns.shell_start[k]; p < s->patterns.shell_start[k + 1]; p++) {
+        const double rate = (double)s->patterns.count[n * s->patterns.pixels + p] / (double)s->patterns.exposure[p];
+
+        sum += square ? rate * rate : rate;
+    }
+    return sum;
+}
+
+static void a_null_keeps_the_rates_of_each_shell_and_not_their_places(void **state)
+{
+    (void)state;
+    scene s = make_scene(0.0, INFINITY, -1);
+    ptrdiff_t moved = 0;
+
+    for (ptrdiff_t p = 0; p < PIXELS; p++) { /* no counts: nothing is rounded */
+        s.value[0][p] += 0.25f;
+    }
+    assert_int_equal(sp_patterns_add(&s.patterns, 0, s.value[0]), SP_OK);
+    assert_int_equal(sp_patterns_add_null(&s.patterns, 1, s.value[0], 7, 0), SP_OK);
+    assert_int_equal(sp_patterns_add_null(&s.patterns, 2, s.value[0], 7, 0), SP_OK);
+    assert_int_equal(sp_patterns_add_null(&s.patterns, 3, s.value[0], 7, 1), SP_OK);
+    for (ptrdiff_t k = 0; k < s.patterns.shells; k++) {
+        const double rate = shell_rate(&s, 0, k, false), square = shell_rate(&s, 0, k, true);
+
+        assert_true(fabs(shell_rate(&s, 1, k, false) - rate) <= 1e-5 * rate);
+        assert_true(fabs(shell_rate(&s, 1, k, true) - square) <= 1e-5 * square);
+    }
+    const float *image = s.patterns.count, *null = image + s.patterns.pixels, *again = null + s.patterns.pixels;
+
+    assert_memory_equal(null, again, (size_t)s.patterns.pixels * sizeof *null);
+    assert_memory_not_equal(null, again + s.patterns.pixels, (size_t)s.patterns.pixels * sizeof *null);
+    for (ptrdiff_t p = 0; p < s.patterns.pixels; p++) {
+        moved += fabsf(null[p] - image[p]) > 1e-3f * image[p];
+    }
+    assert_true(2 * moved > s.patterns.pixels);
+    clear_scene(&s);
+}
+
+static void a_null_of_counts_is_of_counts(void **state)
+{
+    (void)state;
+    scene s = make_scene(0.0, INFINITY, -1);
+    double before = 0.0, after = 0.0;
+
+    for (int n = 0; n < IMAGES; n++) {
+        for (ptrdiff_t p = 0; p < s.patterns.pixels; p++) {
+            before += (double)s.patterns.count[n * s.patterns.pixels + p];
+        }
+        assert_int_equal(sp_patterns_add_null(&s.patterns, n, s.value[n], 7, (uint64_t)n), SP_OK);
+        assert_true(sp_photons_are_whole(s.patterns.count + n * s.patterns.pixels, s.patterns.pixels));
+        for (ptrdiff_t p = 0; p < s.patterns.pixels; p++) {
+            after += (double)s.patterns.count[n * s.patterns.pixels + p];
+        }
+    }
+    assert_true(fabs(after - before) < 0.1 * before);
+    clear_scene(&s);
+}
+
+/* Speckle of mean 1, exponentially distributed, on `smooth`, in counts of `quantum` (0: no noise). */
+static double measured_background(double smooth, double quantum)
+{
+    enum { EDGE = 48, MANY = 20 };
+    bench detector = bench_new(1, EDGE, EDGE, STEP, WAVELENGTH);
+    sp_rng rng = sp_rng_stream(5, 2, 0);
+    sp_patterns patterns;
+    float *value = NULL;
+    double *shell = NULL, *sums = NULL, found = 0.0;
+    sp_pattern_totals totals = {0};
+
+    assert_int_equal(sp_patterns_init(&detector.pixels, MANY, 1, 0.0, INFINITY, false, &patterns), SP_OK);
+    assert_int_equal(SP_ARRAY(value, EDGE * EDGE), SP_OK);
+    assert_int_equal(SP_ARRAY(shell, patterns.shells), SP_OK);
+    assert_int_equal(SP_ARRAY(sums, 3 * patterns.shells), SP_OK);
+    for (int n = 0; n < MANY; n++) {
+        for (int p = 0; p < EDGE * EDGE; p++) {
+            const double mean = (smooth - log(sp_rng_uniform(&rng))) * (double)detector.correction[p];
+
+            value[p] = (float)(quantum > 0.0 ? quantum * (double)sp_rng_poisson(&rng, mean / quantum) : mean);
+        }
+        assert_int_equal(sp_patterns_add(&patterns, n, value), SP_OK);
+    }
+    sp_patterns_add_up(&patterns, shell, &totals);
+    sp_patterns_set_profile(&patterns, shell, &totals);
+    sp_patterns_add_contrast(&patterns, sums);
+    found = sp_patterns_background(&patterns, sums, quantum, 3.0 * STEP);
+    sp_array_free(sums);
+    sp_array_free(shell);
+    sp_array_free(value);
+    sp_patterns_clear(&patterns);
+    bench_clear(&detector);
+    return found;
+}
+
+static void a_smooth_background_is_told_from_speckle_by_its_contrast(void **state)
+{
+    (void)state;
+    assert_true(measured_background(0.0, 0.0) < 0.03);
+    assert_true(fabs(measured_background(1.0, 0.0) - 0.5) < 0.03);
+    assert_true(fabs(measured_background(3.0, 0.0) - 0.75) < 0.03);
+}
+
+static void photon_noise_is_no_contrast(void **state)
+{
+    (void)state;
+    assert_true(fabs(measured_background(1.0, 1.0) - 0.5) < 0.05);
+    assert_true(measured_background(1.0, 100.0) == 0.0); /* 50 times the mean: nothing can be told */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -463,6 +576,10 @@ int main(void)
         cmocka_unit_test(photon_counts_have_quantum_1),
         cmocka_unit_test(a_gain_of_3_is_a_quantum_of_3),
         cmocka_unit_test(noise_free_values_have_no_quantum),
+        cmocka_unit_test(a_null_keeps_the_rates_of_each_shell_and_not_their_places),
+        cmocka_unit_test(a_null_of_counts_is_of_counts),
+        cmocka_unit_test(a_smooth_background_is_told_from_speckle_by_its_contrast),
+        cmocka_unit_test(photon_noise_is_no_contrast),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -112,6 +112,92 @@ static void a_curve_that_starts_low_crosses_before_its_first_shell(void **state)
     assert_true(found.crossed && fabs(found.s - 0.5 / 1.2) < 1e-12);
 }
 
+static void the_half_bit_threshold_is_that_of_its_equation(void **state)
+{
+    (void)state;
+    double threshold[201], loose[201];
+
+    sp_fsc_half_bit(201, 2.0 / 3.0, threshold);
+    sp_fsc_half_bit(201, 1.0 / 3.0, loose);
+    /* shell 10: 1257.7 voxels, half of them independent: root 25.076 */
+    assert_true(fabs(threshold[10] - (0.2071 + 1.9102 / 25.0763) / (1.2071 + 0.9102 / 25.0763)) < 1e-5);
+    /* a particle half as wide: half the root */
+    assert_true(fabs(loose[10] - (0.2071 + 1.9102 / 12.53815) / (1.2071 + 0.9102 / 12.53815)) < 1e-5);
+    for (int k = 1; k < 201; k++) { /* falls to SNR 0.2071: half a bit, log2(1 + 2 SNR) = 1/2 in the full map */
+        assert_true(threshold[k] < threshold[k - 1] && threshold[k] > 0.2071 / 1.2071);
+    }
+    assert_true(threshold[200] < 0.1764);
+}
+
+static void a_curve_of_thresholds_is_crossed_where_it_lies(void **state)
+{
+    (void)state;
+    const double curve[] = {1.0, 0.9, 0.5, 0.1}, threshold[] = {1.0, 0.8, 0.6, 0.4}, flat[] = {0.5, 0.5, 0.5, 0.5};
+    const sp_resolution found = sp_fsc_resolution_along(curve, threshold, 4, 2e8);
+    const sp_resolution half = sp_fsc_resolution_along(curve, flat, 3, 2e8);
+
+    assert_true(found.crossed && fabs(found.s - 1.5 * 2e8) < 1.0); /* 0.1 above, then 0.1 below */
+    assert_true(!half.crossed && fabs(half.s - sp_fsc_resolution(curve, 3, 2e8, 0.5).s) < 1.0);
+}
+
+/* A ball of Gaussian density about voxel n/2, plus a little of something else. */
+static float *ball(ptrdiff_t n, double other, uint64_t seed)
+{
+    float *map = white_noise(n, seed);
+
+    for (ptrdiff_t x = 0; x < n; x++) {
+        for (ptrdiff_t y = 0; y < n; y++) {
+            for (ptrdiff_t z = 0; z < n; z++) {
+                const ptrdiff_t h = x - n / 2, k = y - n / 2, l = z - n / 2, i = (x * n + y) * n + z;
+
+                map[i] = (float)(100.0 * exp(-0.5 * (double)(h * h + k * k + l * l)) + other * (double)map[i]);
+            }
+        }
+    }
+    return map;
+}
+
+static void balls_correlate_as_maps_and_not_as_shapes(void **state)
+{
+    (void)state;
+    enum { N = 32 };
+    float *a = ball(N, 0.1, 4), *b = ball(N, 0.1, 5);
+    sp_fft *plan = NULL;
+    double maps[N / 2 + 1], shapes[N / 2 + 1], same[N / 2 + 1];
+
+    assert_int_equal(sp_fft_new(N, &plan), SP_OK);
+    assert_int_equal(sp_fsc_maps(plan, a, b, maps), SP_OK);
+    assert_int_equal(sp_fsc_shapes(plan, a, b, shapes), SP_OK);
+    assert_int_equal(sp_fsc_shapes(plan, a, a, same), SP_OK);
+    for (int k = 1; k <= 6; k++) {
+        assert_true(maps[k] > 0.99);
+        assert_true(fabs(same[k] - 1.0) < 1e-5);
+    }
+    for (int k = 3; k <= N / 2; k++) { /* what is left are independent numbers, 2 pi k^2 in a shell */
+        assert_true(fabs(shapes[k]) < 5.0 / sqrt(2.0 * M_PI * k * k));
+    }
+    sp_fft_free(plan);
+    sp_array_free(b);
+    sp_array_free(a);
+}
+
+static void shapes_of_perfect_balls_have_nothing_to_correlate(void **state)
+{
+    (void)state;
+    enum { N = 16 };
+    float *a = ball(N, 0.0, 6);
+    sp_fft *plan = NULL;
+    double shapes[N / 2 + 1];
+
+    assert_int_equal(sp_fft_new(N, &plan), SP_OK);
+    assert_int_equal(sp_fsc_shapes(plan, a, a, shapes), SP_OK);
+    for (int k = 0; k <= 3; k++) {
+        assert_true(shapes[k] == 0.0);
+    }
+    sp_fft_free(plan);
+    sp_array_free(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -121,6 +207,10 @@ int main(void)
         cmocka_unit_test(resolution_is_interpolated_at_the_first_crossing),
         cmocka_unit_test(a_curve_that_never_falls_ends_at_its_last_shell),
         cmocka_unit_test(a_curve_that_starts_low_crosses_before_its_first_shell),
+        cmocka_unit_test(the_half_bit_threshold_is_that_of_its_equation),
+        cmocka_unit_test(a_curve_of_thresholds_is_crossed_where_it_lies),
+        cmocka_unit_test(balls_correlate_as_maps_and_not_as_shapes),
+        cmocka_unit_test(shapes_of_perfect_balls_have_nothing_to_correlate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "cli/commands.h"
 #include "flow/checkpoint.h"
+#include "flow/halves.h"
 #include "flow/output.h"
 #include "flow/reconstruct.h"
 #include "flow/report.h"
@@ -27,6 +28,7 @@ static sp_reconstruct_settings read_settings(const sp_arguments *args)
     sp_reconstruct_settings settings = sp_reconstruct_defaults();
 
     settings.seed = (uint64_t)sp_arguments_integer(args, "seed");
+    settings.null = (uint64_t)sp_arguments_integer(args, "null");
     settings.resolution = length_of(args, "resolution");
     settings.low_resolution = length_of(args, "low-resolution");
     settings.diameter = length_of(args, "diameter");
@@ -45,7 +47,7 @@ static sp_reconstruct_settings read_settings(const sp_arguments *args)
     return settings;
 }
 
-static sp_status check_settings(const sp_reconstruct_settings *settings)
+static sp_status check_settings(const sp_reconstruct_settings *settings, bool half_sets)
 {
     sp_status status = SP_OK;
 
@@ -54,6 +56,8 @@ static sp_status check_settings(const sp_reconstruct_settings *settings)
     SP_REQUIRE(settings->low_resolution == 0.0 || settings->low_resolution > settings->resolution, SP_ERR_USAGE,
                "--low-resolution: %g Angstrom is no coarser than --resolution %g: no pixel would be left",
                settings->low_resolution / ANGSTROM, settings->resolution / ANGSTROM);
+    SP_REQUIRE(settings->conformations == 1 || !half_sets, SP_ERR_USAGE,
+               "--half-sets: compares one conformation; leave --conformations out, or sort the images first");
     SP_REQUIRE(settings->match != SP_MATCH_EUCLIDEAN || settings->match_route != SP_MATCH_POLAR, SP_ERR_USAGE,
                "--match-route: polar compares likelihoods; with --match euclidean leave it out");
 done:
@@ -62,7 +66,7 @@ done:
 
 /* ---- what is refused before the work begins ---- */
 
-static sp_status check_images(const char *path, const sp_image_file *file)
+static sp_status check_images(const char *path, const sp_image_file *file, bool half_sets)
 {
     sp_status status = SP_OK;
     const ptrdiff_t count = sp_image_file_count(file);
@@ -70,6 +74,8 @@ static sp_status check_images(const char *path, const sp_image_file *file)
     SP_REQUIRE(count >= LEAST_IMAGES, SP_ERR_INPUT,
                "%s: %td image%s; at least %td are needed, and some hundreds for a map worth looking at", path, count,
                count == 1 ? "" : "s", LEAST_IMAGES);
+    SP_REQUIRE(!half_sets || count / 2 >= LEAST_IMAGES, SP_ERR_INPUT,
+               "%s: %td images make no two halves of %td; leave --half-sets out", path, count, LEAST_IMAGES);
 done:
     return status;
 }
@@ -127,10 +133,6 @@ static void log_summary(const sp_reconstruction *result, const char *folder, sp_
 {
     sp_log_info(log, "%s after %d generations: %s", result->converged ? "converged" : "stopped", result->generations,
                 result->stop_reason);
-    if (result->prtf_resolution > 0.0) {
-        sp_log_info(log, "independent phasing starts agree down to %.1f Angstrom (PRTF 1/e)",
-                    result->prtf_resolution / ANGSTROM);
-    }
     if (result->settings.conformations == 1) {
         sp_log_info(log, "the map is %s/density.mrc; how far to trust it stands in %s/report.txt", folder, folder);
     } else {
@@ -159,7 +161,8 @@ static void log_leftovers(const sp_output *output, const char *folder, sp_log *l
 static bool may_change(const char *name)
 {
     return strcmp(name, "resume") == 0 || strcmp(name, "generations") == 0 || strcmp(name, "engine") == 0 ||
-           strcmp(name, "slices") == 0 || strcmp(name, "trace") == 0 || strcmp(name, "patience") == 0;
+           strcmp(name, "slices") == 0 || strcmp(name, "half-sets") == 0 || strcmp(name, "trace") == 0 ||
+           strcmp(name, "patience") == 0;
 }
 
 static sp_status refuse_changes(const sp_arguments *args, const sp_option *option)
@@ -171,8 +174,8 @@ static sp_status refuse_changes(const sp_arguments *args, const sp_option *optio
     for (; option->name; option++) {
         SP_REQUIRE(
             !sp_arguments_is_set(args, option->name) || may_change(option->name), SP_ERR_USAGE,
-            "--%s: a run goes on as it began; with --resume only --generations, --threads, --engine, --patience, "
-            "--trace and the images' new place may be given",
+            "--%s: a run goes on as it began; with --resume only --generations, --half-sets, --threads, --engine, "
+            "--patience, --trace and the images' new place may be given",
             option->name);
     }
 done:
@@ -200,7 +203,8 @@ done:
     return status;
 }
 
-/* Says so if there is nothing to go on with: the run has converged, or was given no more generations. */
+/* Says so if there is nothing to go on with: the run has converged, or was given no more generations, and has the half
+ * sets that are asked for. */
 static sp_status check_end(const sp_arguments *args, const sp_checkpoint *from, sp_log *log, bool *ended)
 {
     const char *folder = folder_of(args);
@@ -211,7 +215,8 @@ static sp_status check_end(const sp_arguments *args, const sp_checkpoint *from, 
     SP_REQUIRE(wanted >= limit, SP_ERR_USAGE, "--generations: %d is less than the %d that the run in %s was given",
                wanted, limit, folder);
     SP_TRY(sp_output_read_end(folder, sp_checkpoint_config(from), &end));
-    *ended = end.stop_reason && (end.converged || wanted == limit);
+    *ended = end.stop_reason && (end.converged || wanted == limit) &&
+             (end.half_sets || !sp_arguments_flag(args, "half-sets"));
     if (*ended) {
         sp_log_info(log, "%s: the run has ended after %d generations: %s%s", folder, sp_checkpoint_generations(from),
                     end.stop_reason, end.converged ? "" : "; give more --generations to go on");
@@ -223,21 +228,44 @@ done:
 
 /* ---- the run ---- */
 
-/* Rank 0 alone has an output. */
-static sp_status reconstruct(sp_run *run, const sp_reconstruct_settings *settings, sp_image_file *file,
-                             const sp_checkpoint *from, sp_output *output, const char *folder, sp_log *log)
+/* What the user wants of a run. */
+typedef struct wish {
+    const sp_reconstruct_settings *settings;
+    const sp_checkpoint *from; /* NULL: begin */
+    bool half_sets;
+    const char *folder;
+} wish;
+
+/* All images, then, where wanted, their halves. Rank 0 alone has an output. */
+static sp_status run_all(sp_run *run, const wish *w, sp_image_file *file, sp_output *output, sp_log *log,
+                         sp_reconstruction **result)
+{
+    sp_status status = SP_OK;
+
+    SP_TRY(sp_reconstruct(run, file, w->settings, log, w->from, output ? sp_output_write : NULL, output, result));
+    if (w->half_sets) {
+        SP_TRY(sp_halves_measure(run, file, w->settings, log, *result));
+        status = output ? sp_output_write(output, *result, NULL) : SP_OK;
+        SP_TRY(sp_run_agree(run, status));
+    }
+done:
+    return status;
+}
+
+static sp_status reconstruct(sp_run *run, const wish *w, sp_image_file *file, sp_output *output, sp_log *log)
 {
     sp_status status = SP_OK;
     sp_reconstruction *result = NULL;
+    const char *folder = w->folder;
 
     if (!output) {
-        SP_TRY(sp_reconstruct(run, file, settings, log, from, NULL, NULL, &result));
+        SP_TRY(run_all(run, w, file, NULL, log, &result));
         goto done;
     }
     SP_TRY(sp_log_file_open(log, sp_output_log_path(output)));
     sp_log_info(log, "spica " SPICA_VERSION " reconstruct: %td images, results go to %s", sp_image_file_count(file),
                 folder);
-    SP_TRY(sp_reconstruct(run, file, settings, log, from, sp_output_write, output, &result));
+    SP_TRY(run_all(run, w, file, output, log, &result));
     SP_TRY(sp_report_warnings(result, log_warning, log));
     log_summary(result, folder, log);
     SP_TRY(sp_log_file_close(log));
@@ -261,7 +289,7 @@ static sp_status open_images(const sp_run *run, const sp_checkpoint *from, const
                "IMAGES",
                path, folder_of(args));
     SP_TRY(sp_image_file_open(path, file));
-    SP_TRY(check_images(path, *file));
+    SP_TRY(check_images(path, *file, sp_arguments_flag(args, "half-sets")));
     SP_TRY(check_memory(run, *file, settings));
 done:
     return status;
@@ -272,14 +300,17 @@ static sp_status run_from(sp_run *run, const sp_checkpoint *from, const sp_recon
                           const sp_arguments *args, sp_log *log)
 {
     sp_status status = SP_OK;
-    const char *folder = folder_of(args);
+    const wish w = {.settings = settings,
+                    .from = from,
+                    .half_sets = sp_arguments_flag(args, "half-sets"),
+                    .folder = folder_of(args)};
     sp_image_file *file = NULL;
     sp_output *output = NULL;
 
     SP_TRY(sp_run_agree(run, open_images(run, from, settings, args, &file)));
     status = sp_run_rank(run) == 0 ? prepare_output(args, settings, from, &output) : SP_OK;
     SP_TRY(sp_run_agree(run, status));
-    SP_TRY(reconstruct(run, settings, file, from, output, folder, log));
+    SP_TRY(reconstruct(run, &w, file, output, log));
 done:
     sp_output_free(output);
     sp_image_file_close(file);
@@ -335,7 +366,7 @@ static sp_status run_command(const sp_arguments *args, sp_log *log)
     sp_text advice = {0};
     bool ended = false;
 
-    SP_TRY(check_settings(&settings));
+    SP_TRY(check_settings(&settings, sp_arguments_flag(args, "half-sets")));
     sp_text_append(&advice, "spica reconstruct --resume %s goes on from the last complete generation, if there is one",
                    folder_of(args));
     SP_TRY(sp_text_check(&advice));
@@ -381,6 +412,12 @@ static const sp_option options[] = {
      .help = "go on with the run in this folder, stopped or killed, from its last complete generation: the result has "
              "the same bits as if it had not been stopped. Images and options are known there; give IMAGES only where "
              "they have moved, and --generations only for more of them"},
+    {.name = "half-sets",
+     .type = SP_OPTION_FLAG,
+     .one_call = true,
+     .help = "then part the images into two halves, reconstruct each alone, and report what their maps have in common: "
+             "a resolution that needs no truth (FSC). Takes about as long again; with --resume, for a run that has "
+             "ended"},
     {.name = "engine",
      .type = SP_OPTION_CHOICE,
      .choices = "local|starpu",
@@ -415,6 +452,15 @@ static const sp_option options[] = {
      .maximum = 9007199254740992.0,
      .fallback = "1",
      .help = "of the random numbers; the same seed gives the same result on any number of threads"},
+    {.name = "null",
+     .type = SP_OPTION_INTEGER,
+     .minimum = 0,
+     .maximum = 9007199254740992.0,
+     .fallback = "0",
+     .help =
+         "reconstruct from nulls: the bins of each image are shuffled within rings of equal resolution, by random "
+         "numbers of this seed, so that nothing is left of a structure but its size; what the report claims all the "
+         "same is what this program sees in anything. 0: the images as they are"},
     {.name = "resolution",
      .type = SP_OPTION_REAL,
      .unit = "Angstrom",
@@ -521,6 +567,7 @@ const sp_command sp_command_reconstruct = {
     .positionals = positionals,
     .examples = "spica reconstruct images.h5 -o run1\n"
                 "spica reconstruct images.h5 -o run2 --resolution 12 --seed 2\n"
+                "spica reconstruct images.h5 -o run3 --half-sets\n"
                 "spica reconstruct --settings run1/settings.txt -o repeated\n"
                 "spica reconstruct --resume run1\n",
     .complete = complete,

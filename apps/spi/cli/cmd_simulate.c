@@ -157,6 +157,17 @@ done:
     return status;
 }
 
+/* Spread over the good pixels by their solid angle. */
+static void set_background(job *self)
+{
+    double solid_angle = 0.0; /* [sr] */
+
+    for (ptrdiff_t p = 0; p < self->map.pixels; p++) {
+        solid_angle += self->map.bad[p] ? 0.0 : self->map.solid_angle[p];
+    }
+    self->simulation.background = sp_arguments_real(self->args, "background") / solid_angle;
+}
+
 static sp_status make_simulation(job *self)
 {
     sp_status status = SP_OK;
@@ -174,6 +185,7 @@ static sp_status make_simulation(job *self)
                                        .poisson = counted || sp_arguments_flag(self->args, "poisson"),
                                        .seed = (uint64_t)sp_arguments_integer(self->args, "seed")};
     SP_TRY(set_fluence(self));
+    set_background(self);
 done:
     return status;
 }
@@ -351,6 +363,13 @@ static const sp_option options[] = {
      .maximum = 10,
      .fallback = "0",
      .help = "relative standard deviation of the fluence from shot to shot (log-normal)"},
+    {.name = "background",
+     .type = SP_OPTION_REAL,
+     .unit = "photons",
+     .minimum = 0,
+     .maximum = 1e9,
+     .fallback = "0",
+     .help = "mean number of photons per image that do not come from the molecule, the same in all directions"},
     {.name = "poisson",
      .type = SP_OPTION_FLAG,
      .help = "draw photon counts (always with --photons); otherwise images hold the expected number of photons"},

@@ -162,6 +162,9 @@ done:
 
 /* ---- intake ---- */
 
+/* Speckles from the centre at which the statistics of many speckles begin: nearer, all orientations look alike. */
+static const double WILSON = 2.0;
+
 /* How many images of a block a worker reads at a time. */
 static ptrdiff_t images_at_once(ptrdiff_t per_block, ptrdiff_t pixels)
 {
@@ -269,6 +272,17 @@ done:
     return status;
 }
 
+/* Image `number` of the run, or a null made from it, becomes image i of a block. */
+static sp_status add_image(const sp_loop *l, sp_patterns *patterns, ptrdiff_t number, ptrdiff_t i, const float *value)
+{
+    const uint64_t seed = l->state->settings.null;
+
+    if (seed == 0) {
+        return sp_patterns_add(patterns, i, value);
+    }
+    return sp_patterns_add_null(patterns, i, value, seed, (uint64_t)sp_image_file_number(l->file, number));
+}
+
 static void take(sp_task *t)
 {
     const sp_loop *l = order_of(t)->loop;
@@ -289,12 +303,13 @@ static void take(sp_task *t)
         if (i % at_once == 0 && !read_images(t, l, first + i, count - i < at_once ? count - i : at_once, value)) {
             return;
         }
-        SP_TRY(sp_patterns_add(&crew->patterns, i, value + i % at_once * pixels));
+        SP_TRY(add_image(l, &crew->patterns, first + i, i, value + i % at_once * pixels));
     }
     sp_patterns_add_up(&crew->patterns, sums, &totals);
     sums[l->patterns.shells] += totals.value;
     sums[l->patterns.shells + 1] += totals.filled;
     sums[l->patterns.shells + 2] += sp_patterns_bytes(&crew->patterns);
+    sp_patterns_add_contrast(&crew->patterns, sums + l->patterns.shells + 3);
     sp_progress_add(order_of(t)->progress, count);
 done:
     if (status != SP_OK) {
@@ -325,7 +340,7 @@ sp_status sp_crews_take(sp_loop *l, sp_progress *progress)
     sp_crews *c = &l->crews;
     sp_status status = SP_OK;
 
-    SP_TRY(single(c->run, "sums", shells + 3, sizeof(double), &c->sums));
+    SP_TRY(single(c->run, "sums", 4 * shells + 3, sizeof(double), &c->sums));
     SP_TRY(single(c->run, "scatter", 2 * shells, sizeof(double), &c->scatter));
     sp_launch(c->run, .type = &take_task, .points = {blocks_of(l)},
               .argument = {sp_by_i(c->crew), sp_into(sp_at(c->sums, 0), &sp_sum_double)}, SP_VALUES(o),
@@ -343,7 +358,7 @@ sp_status sp_crews_read(sp_loop *l)
     sp_status status = SP_OK;
     double *sums = NULL;
 
-    SP_TRY(SP_ARRAY(sums, shells + 3));
+    SP_TRY(SP_ARRAY(sums, 4 * shells + 3));
     SP_TRY(sp_progress_new(l->log, "reading images", l->state->images, &progress));
     SP_TRY(sp_crews_take(l, progress));
     SP_TRY(sp_run_get(c->run, c->sums, 0, sums));
@@ -351,6 +366,8 @@ sp_status sp_crews_read(sp_loop *l)
     l->values = sums[shells + 2];
     SP_REQUIRE(totals.filled > 0.0, SP_ERR_INPUT, "all images are empty: there is not one photon in any good pixel");
     sp_patterns_set_profile(&l->patterns, sums, &totals);
+    l->state->background = sp_patterns_background(&l->patterns, sums + shells + 3, l->state->quantum,
+                                                  WILSON / l->state->settings.diameter);
 done:
     sp_progress_free(progress);
     sp_array_free(sums);

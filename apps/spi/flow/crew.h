@@ -51,7 +51,7 @@ typedef struct sp_crews {
     sp_region *crew;     /* objects, by block of images */
     sp_region *looked;   /* by block: what a first look tells */
     sp_region *mean;     /* [pixels of the detector] sum of the images */
-    sp_region *sums;     /* [shells + 3] for the profile: value, images with signal, bytes last */
+    sp_region *sums;     /* [4 shells + 3] for the profile: value, images with signal, bytes; for the contrast */
     sp_region *scale;    /* by image, like the next ones */
     sp_region *score;
     sp_region *winner;        /* sp_winner */

@@ -17,6 +17,7 @@
 
 const sp_field sp_setting_fields[] = {
     SETTING(seed, "", SP_FIELD_SEED),
+    SETTING(null, "", SP_FIELD_SEED),
     SETTING(resolution, "m", SP_FIELD_REAL),
     SETTING(low_resolution, "m", SP_FIELD_REAL),
     SETTING(diameter, "m", SP_FIELD_REAL),

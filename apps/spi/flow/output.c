@@ -378,6 +378,27 @@ done:
     return status;
 }
 
+static sp_status put_half_sets(const sp_half_sets *h, sp_h5 *file)
+{
+    sp_status status = SP_OK;
+
+    if (h) {
+        SP_TRY(sp_h5_write_double(file, "half_sets/s", 1, &h->shells, h->s));
+        SP_TRY(sp_h5_write_attribute_string(file, "half_sets/s", "units", "1/m"));
+        SP_TRY(sp_h5_write_double(file, "half_sets/fsc", 1, &h->shells, h->fsc));
+        SP_TRY(sp_h5_write_double(file, "half_sets/shape", 1, &h->shells, h->shape));
+        SP_TRY(sp_h5_write_double(file, "half_sets/half_bit", 1, &h->shells, h->half_bit));
+        SP_TRY(put_number(file, "half_sets/resolution", "m", h->resolution));
+        SP_TRY(put_number(file, "half_sets/half_bit_resolution", "m", h->half_bit_resolution));
+        SP_TRY(put_number(file, "half_sets/correlation", "", h->correlation));
+        SP_TRY(put_number(file, "half_sets/turn", "rad", h->turn));
+        SP_TRY(put_number(file, "half_sets/chance", "rad", h->chance));
+        SP_TRY(put_integer(file, "half_sets/agree", h->agree));
+    }
+done:
+    return status;
+}
+
 /* The last act of a run; whoever wants to go on asks for it. */
 static sp_status put_end(const sp_reconstruction *state, sp_h5 *file)
 {
@@ -404,6 +425,7 @@ static sp_status put_all(const sp_output *self, const sp_reconstruction *state, 
     SP_TRY(put_images(state, file));
     SP_TRY(put_history(state, file));
     SP_TRY(put_prtf(state, file));
+    SP_TRY(put_half_sets(state->halves, file));
     SP_TRY(put_end(state, file));
 done:
     return status;
@@ -554,6 +576,7 @@ sp_status sp_output_read_end(const char *folder, const char *config, sp_output_e
     if (sp_h5_open(path, &file) == SP_OK && sp_h5_read_string(file, "config", &settings) == SP_OK &&
         strcmp(settings, config) == 0 && sp_h5_read_uint8(file, "result/converged", 0, NULL, &converged) == SP_OK) {
         end->converged = converged != 0;
+        end->half_sets = sp_h5_exists(file, "half_sets/fsc");
         (void)sp_h5_read_string(file, "result/stop_reason", &end->stop_reason);
     }
 done:

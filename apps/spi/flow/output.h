@@ -14,6 +14,8 @@
  *       /result/{score, scale, conformation, image_id}  [N]
  *       /history/<name>                           [generations], members of sp_generation
  *       /prtf/{s, value}                          [shells], s in 1/m; absent where nothing was measured
+ *       /half_sets/{s, fsc, shape, half_bit}      [shells], s in 1/m; absent without --half-sets, like the next ones
+ *       /half_sets/{resolution, half_bit_resolution, correlation, turn, chance, agree}
  *   report.txt, report.json   what was read, chosen and found; when, how long, how much memory
  *   settings.txt  the text of /config: `spica reconstruct --settings settings.txt -o OTHER` repeats the run
  *   checkpoint.h5 where the run stands: `spica reconstruct --resume FOLDER` goes on from it (flow/checkpoint.h)
@@ -62,6 +64,7 @@ int sp_output_generations(const sp_output *output); /* in the folder now; 0: not
  * Fails with SP_ERR_MEMORY; a result that cannot be read is no end. */
 typedef struct sp_output_end {
     bool converged;
+    bool half_sets; /* are in it */
     char *stop_reason;
 } sp_output_end;
 sp_status sp_output_read_end(const char *folder, const char *config, sp_output_end *end);

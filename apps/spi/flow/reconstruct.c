@@ -336,6 +336,17 @@ done:
     return status;
 }
 
+void sp_half_sets_free(sp_half_sets *halves)
+{
+    if (halves) {
+        sp_array_free(halves->s);
+        sp_array_free(halves->fsc);
+        sp_array_free(halves->shape);
+        sp_array_free(halves->half_bit);
+        sp_array_free(halves);
+    }
+}
+
 void sp_reconstruction_free(sp_reconstruction *result)
 {
     if (!result) {
@@ -350,5 +361,6 @@ void sp_reconstruction_free(sp_reconstruction *result)
     sp_array_free(result->prtf);
     sp_array_free(result->prtf_s);
     sp_array_free(result->peak_memory);
+    sp_half_sets_free(result->halves);
     sp_array_free(result);
 }

@@ -30,6 +30,7 @@ enum { SP_CONFORMATIONS = 8 }; /* at most */
 
 typedef struct sp_reconstruct_settings {
     uint64_t seed;
+    uint64_t null;         /* seed of nulls made from the images (phases/patterns.h); 0: the images as they are */
     double resolution;     /* [m] finest detail to reconstruct; auto: the corner of the detector */
     double low_resolution; /* [m] pixels of coarser detail are ignored; auto: none, all good pixels are used */
     double diameter;       /* [m] largest extent of the particle; auto: from the pair distances of the mean image */
@@ -73,6 +74,25 @@ typedef struct sp_generation {
     double cpu[SP_PHASES];     /* [s] */
 } sp_generation;
 
+/* What two reconstructions of half of the images each have in common (flow/halves.h). */
+typedef struct sp_half_sets {
+    ptrdiff_t used[2];  /* images with signal */
+    bool converged[2];  /* and to no contradiction */
+    double correlation; /* of the maps, one laid on the other */
+    double turn;        /* [rad] median of images between their half and the whole, half turn folded */
+    double chance;      /* [rad] the same with every image taken for another */
+    const char *group;  /* modulo which turns are told */
+    bool agree;         /* turn is well below chance: else the maps say nothing, and no resolution may be claimed */
+    ptrdiff_t shells;   /* within the band of the run */
+    double *s;          /* [shells] [1/m] */
+    double *fsc;        /* [shells] of the maps */
+    double *shape;      /* [shells] of what is not alike in all directions: see sp_fsc_shapes(), phases/resolve.h */
+    double *half_bit;   /* [shells] threshold, see phases/resolve.h */
+    double resolution;  /* [m] where that of the shapes crosses 0.143, or the last shell; 0: nowhere above */
+    double half_bit_resolution; /* [m] where that of the maps crosses the half-bit curve, likewise */
+} sp_half_sets;
+void sp_half_sets_free(sp_half_sets *halves); /* NULL is fine */
+
 /* Everything that is known after a generation; the outcome when the loop ends. Arrays are owned by it. */
 typedef struct sp_reconstruction {
     sp_reconstruct_settings settings; /* every value in effect */
@@ -80,6 +100,7 @@ typedef struct sp_reconstruction {
     ptrdiff_t used;                   /* with signal in them */
     ptrdiff_t pixels_used;            /* bins per image */
     double wavelength;                /* [m]; 0 unknown */
+    double background;                /* share of the photons that seem to belong to a smooth background */
     double edge_resolution;           /* [m] largest circle that the detector covers all round */
     double corner_resolution;         /* [m] farthest good pixel */
     double photons_per_image;         /* mean value per image over good pixels, unit of the file */
@@ -103,6 +124,7 @@ typedef struct sp_reconstruction {
     double *prtf_s; /* [shells] [1/m] */
     ptrdiff_t prtf_shells;
     double prtf_resolution; /* [m] of the worst conformation, first down-crossing of 1/e; 0 if never */
+    sp_half_sets *halves;   /* NULL: not measured */
     double wall[SP_PHASES]; /* [s] totals */
     double cpu[SP_PHASES];  /* [s] */
     ptrdiff_t processes;

@@ -25,6 +25,13 @@ static const double FEW_PHOTONS = 1000.0;
 /* Of a speckle, from an orientation to the nearest point of the grid: the refinement climbs that far, not farther. */
 static const double COARSE_GRID = 1.5;
 
+/* Share of the photons beyond the innermost speckles. Simulated proteins without background come to 0.1 to 0.25, as few
+ * speckles share a shell; a background as strong as the whole signal to 0.9. */
+static const double MUCH_BACKGROUND = 0.5;
+
+/* Of the ball of the particle's diameter. Proteins fill 0.2 to 0.5 of it; the phasing begins with the whole ball. */
+static const double OPEN_SUPPORT = 0.8;
+
 enum { ROW_LENGTH = 1024, NAME_LENGTH = 64 };
 
 /* ---- facts that both forms tell ---- */
@@ -51,6 +58,54 @@ static double coverage(const sp_reconstruction *state)
 static double photons(const sp_reconstruction *state)
 {
     return state->quantum > 0.0 ? state->photons_per_image / state->quantum : 0.0;
+}
+
+/* Detail of a structure that half sets without an image in common agree on [m]; 0: none, or not measured. */
+static double supported_resolution(const sp_reconstruction *state)
+{
+    return state->halves && state->halves->agree ? state->halves->resolution : 0.0;
+}
+
+/* Did the run itself find that it has not found the structure? */
+static bool failed(const sp_reconstruction *state)
+{
+    return finished(state) && (!state->converged || state->contradicted || (state->halves && !state->halves->agree));
+}
+
+/* ---- causes ---- */
+
+const char *const sp_cause_names[SP_CAUSES] = {"images", "photons", "orientations", "background", "support", "states"};
+
+static bool grid_too_coarse(const sp_reconstruction *state)
+{
+    const bool all_detail = state->generations == 0 || /* the grid grows with the detail in use */
+                            last_generation(state)->resolution <= 1.001 * state->settings.resolution;
+
+    return all_detail && state->speckle > 0.0 && state->grid_spacing > COARSE_GRID * state->speckle;
+}
+
+/* Share of the ball of its diameter that the particle fills. */
+static double filling(const sp_reconstruction *state)
+{
+    const sp_generation *last = last_generation(state);
+
+    return last ? last->support_volume / (M_PI / 6.0 * pow(state->settings.diameter, 3.0)) : 0.0;
+}
+
+void sp_report_causes(const sp_reconstruction *state, bool *present)
+{
+    bool any = false;
+
+    present[SP_CAUSE_IMAGES] = state->speckle > 0.0 && coverage(state) < LEAST_COVERAGE;
+    present[SP_CAUSE_PHOTONS] = photons(state) > 0.0 && photons(state) < FEW_PHOTONS;
+    present[SP_CAUSE_ORIENTATIONS] = grid_too_coarse(state);
+    present[SP_CAUSE_BACKGROUND] = state->background > MUCH_BACKGROUND;
+    present[SP_CAUSE_SUPPORT] = filling(state) > OPEN_SUPPORT;
+    for (int i = 0; i < SP_CAUSE_STATES; i++) {
+        any = any || present[i];
+    }
+    present[SP_CAUSE_STATES] =
+        !any && failed(state) && state->settings.match != SP_MATCH_EUCLIDEAN && state->settings.null == 0;
 }
 
 /* How a setting got its value. */
@@ -102,11 +157,11 @@ static void warn_of_end(const sp_reconstruction *state, sp_text *text)
     }
 }
 
-static void warn_of_images(const sp_reconstruction *state, sp_text *text)
+static void warn_of_images(const sp_reconstruction *state, const bool *cause, sp_text *text)
 {
     const ptrdiff_t empty = state->images - state->used;
 
-    if (coverage(state) < LEAST_COVERAGE && state->speckle > 0.0) {
+    if (cause[SP_CAUSE_IMAGES]) {
         sp_text_append(text,
                        "too few images: %td see each speckle at the edge only %.1f times on average, so %.0f %% of the "
                        "directions were never seen; collect at least %.0f images, or ask for a coarser --resolution\n",
@@ -117,22 +172,27 @@ static void warn_of_images(const sp_reconstruction *state, sp_text *text)
         sp_text_append(text, "%td of %td images hold no signal and were left out; is the hit finding right?\n", empty,
                        state->images);
     }
-    if (photons(state) > 0.0 && photons(state) < FEW_PHOTONS) {
+    if (cause[SP_CAUSE_PHOTONS]) {
         sp_text_append(text,
                        "few photons: %.3g in a mean image; orientations from fewer than %.0f are uncertain, however "
                        "sharp the map looks\n",
                        photons(state), FEW_PHOTONS);
     }
+    if (cause[SP_CAUSE_BACKGROUND]) {
+        sp_text_append(text,
+                       "background: by their low contrast, %.0f %% of the photons beyond the innermost speckles lie "
+                       "smoothly over the detector; subtract what the detector shows without particles, mask stray "
+                       "light, or ask for a coarser --resolution\n",
+                       100.0 * state->background);
+    }
 }
 
-static void warn_of_grids(const sp_reconstruction *state, sp_text *text)
+static void warn_of_grids(const sp_reconstruction *state, const bool *cause, sp_text *text)
 {
     const sp_reconstruct_settings *chosen = &state->settings;
     const double box = state->voxel * (double)state->edge;
-    const bool all_detail = state->generations == 0 || /* the grid grows with the detail in use */
-                            state->history[state->generations - 1].resolution <= 1.001 * chosen->resolution;
 
-    if (all_detail && state->grid_spacing > COARSE_GRID * state->speckle && state->speckle > 0.0) {
+    if (cause[SP_CAUSE_ORIENTATIONS]) {
         sp_text_append(
             text,
             "orientation grid too coarse: its nearest point is typically %.1f degrees away, a speckle at the edge "
@@ -183,13 +243,48 @@ static void warn_of_conformations(const sp_reconstruction *state, sp_text *text)
     }
 }
 
+static void warn_of_density(const sp_reconstruction *state, const bool *cause, sp_text *text)
+{
+    if (cause[SP_CAUSE_SUPPORT]) {
+        sp_text_append(text,
+                       "the support never closed: the density fills %.0f %% of a ball of the particle's diameter; is "
+                       "the --diameter too small, or is there background?\n",
+                       100.0 * filling(state));
+    }
+    if (cause[SP_CAUSE_STATES]) {
+        sp_text_append(text,
+                       "images, photons, grids and background look right, and still no one density explains the "
+                       "images: do they show several states, more than one particle at once, or other things? Sort "
+                       "them, and try another --seed\n");
+    }
+}
+
+static void warn_of_validation(const sp_reconstruction *state, sp_text *text)
+{
+    const sp_half_sets *h = state->halves;
+
+    if (state->settings.null != 0) {
+        sp_text_append(text, "made from nulls (--null): there is no structure in these images, and none in the map\n");
+    }
+    if (h && !h->agree) {
+        sp_text_append(text,
+                       "nothing was resolved: half sets turn the images by %.0f degrees against the whole, images "
+                       "taken for one another lie %.0f apart; do not interpret the map\n",
+                       h->turn / DEGREE, h->chance / DEGREE);
+    }
+}
+
 static void append_warnings(const sp_reconstruction *state, sp_text *text)
 {
     static const double much_coarser = 1.25;
+    bool cause[SP_CAUSES];
 
+    sp_report_causes(state, cause);
     warn_of_end(state, text);
-    warn_of_images(state, text);
-    warn_of_grids(state, text);
+    warn_of_validation(state, text);
+    warn_of_images(state, cause, text);
+    warn_of_grids(state, cause, text);
+    warn_of_density(state, cause, text);
     warn_of_conformations(state, text);
     if (state->prtf_resolution > much_coarser * state->settings.resolution) {
         sp_text_append(text,
@@ -240,20 +335,41 @@ static void title(sp_text *text, const char *words)
 
 static void page_prtf(const sp_reconstruction *state, sp_text *text)
 {
-    const char *label = "detail";
+    const char *label = "phasing";
 
     if (state->prtf_shells == 0) {
         row(text, label, "not known yet: the final phasing at the end of the run tells it");
-    } else if (state->prtf_resolution > 0.0) {
+        return;
+    }
+
+    const bool crossed = state->prtf_resolution > 0.0;
+    const double reached = crossed ? state->prtf_resolution
+                                   : fmax(1.0 / state->prtf_s[state->prtf_shells - 1], state->settings.resolution);
+
+    row(text, label,
+        "%.1f Angstrom%s by PRTF 1/e: down to here, independent phasing starts agree. It says how well the map follows "
+        "from the merged intensities, not whether these are right: starts agree on noise, too",
+        reached / ANGSTROM, crossed ? "" : " or finer");
+}
+
+/* What may be claimed. */
+static void page_resolution(const sp_reconstruction *state, sp_text *text)
+{
+    const sp_half_sets *h = state->halves;
+    const char *label = "resolution";
+
+    if (!h) {
         row(text, label,
-            "%.1f Angstrom by PRTF 1/e: down to here, independent phasing starts agree. It says how well the map "
-            "follows from the merged intensities, not whether the orientations are right",
-            state->prtf_resolution / ANGSTROM);
+            "not measured: it takes half sets (spica reconstruct --resume DIR --half-sets). The map holds numbers to "
+            "%.1f Angstrom, which says nothing",
+            state->settings.resolution / ANGSTROM);
+    } else if (!h->agree) {
+        row(text, label, "NONE: half sets of the images do not agree on how the images lie");
     } else {
         row(text, label,
-            "%.1f Angstrom or finer by PRTF 1/e: independent phasing starts agree all the way. It says how well the "
-            "map follows from the merged intensities, not whether the orientations are right",
-            fmax(1.0 / state->prtf_s[state->prtf_shells - 1], state->settings.resolution) / ANGSTROM);
+            "%.1f Angstrom by half sets (FSC 0.143), %.1f by the half-bit curve; the maps of the halves correlate by "
+            "%.3f",
+            h->resolution / ANGSTROM, h->half_bit_resolution / ANGSTROM, h->correlation);
     }
 }
 
@@ -294,6 +410,32 @@ static void page_conformations(const sp_reconstruction *state, sp_text *text)
     sp_text_clear(&list);
 }
 
+/* A run that failed says why, as far as it can be measured. */
+static void page_causes(const sp_reconstruction *state, sp_text *text)
+{
+    static const char *const words[SP_CAUSES] = {
+        "too few images",
+        "too few photons",
+        "too coarse a grid of orientations",
+        "background",
+        "a support that never closed",
+        "several states or particles in the images, as far as the rest looks right"};
+    bool present[SP_CAUSES];
+    char list[ROW_LENGTH] = "";
+
+    sp_report_causes(state, present);
+    for (int i = 0; i < SP_CAUSES; i++) {
+        if (present[i]) {
+            const size_t used = strlen(list);
+
+            snprintf(list + used, sizeof list - used, "%s%s", used > 0 ? "; " : "", words[i]);
+        }
+    }
+    if (failed(state) && *list) {
+        row(text, "likely reason", "%s", list);
+    }
+}
+
 static void page_summary(const sp_reconstruction *state, sp_text *text)
 {
     title(text, "IN SHORT");
@@ -311,6 +453,8 @@ static void page_summary(const sp_reconstruction *state, sp_text *text)
             "the published baseline: plain Euclidean distance of intensities (--match euclidean), as SpiniFEL compares "
             "them; the figures here are what the baseline reached");
     }
+    page_causes(state, text);
+    page_resolution(state, text);
     page_prtf(state, text);
     page_orientations(state, text);
     page_conformations(state, text);
@@ -366,6 +510,87 @@ static void option_name(const char *name, size_t size, char *option)
     for (char *c = strchr(option, '_'); c; c = strchr(c, '_')) {
         *c = '-';
     }
+}
+
+/* ---- the table of a publication ---- */
+
+/* Mean of the finite values and their deviation. */
+static void spread(const float *value, const float *scale, ptrdiff_t count, double *mean, double *deviation)
+{
+    double sum = 0.0, square = 0.0, used = 0.0;
+
+    for (ptrdiff_t i = 0; i < count; i++) {
+        if (scale[i] > 0.0f && isfinite(value[i])) {
+            sum += value[i];
+            square += (double)value[i] * value[i];
+            used++;
+        }
+    }
+    *mean = used > 0.0 ? sum / used : 0.0;
+    *deviation = used > 0.0 ? sqrt(fmax(square / used - *mean * *mean, 0.0)) : 0.0;
+}
+
+/* Speckles of the finest shell that randomly oriented images have seen at least once. */
+static double completeness(const sp_reconstruction *state)
+{
+    return 1.0 - exp(-coverage(state));
+}
+
+static void page_table(const sp_reconstruction *state, sp_text *text)
+{
+    const sp_half_sets *h = state->halves;
+    double mean, deviation;
+
+    title(text, "TABLE 1");
+    row(text, "images", "%td used, %td rejected (no signal)", state->used, state->images - state->used);
+    if (photons(state) > 0.0) {
+        row(text, "photons per image", "%.4g", photons(state));
+    } else {
+        row(text, "photons per image", "no counts: values without noise");
+    }
+    spread(state->scale, state->scale, state->images, &mean, &deviation);
+    row(text, "fluence", "varies by %.1f %%", 100.0 * deviation / (mean > 0.0 ? mean : 1.0));
+    spread(state->score, state->scale, state->images, &mean, &deviation);
+    row(text, "score", "%.4f, varies by %.4f from image to image", mean, deviation);
+    row(text, "background", "%.0f %% of the photons beyond the innermost speckles, by their contrast",
+        100.0 * state->background);
+    row(text, "completeness", "%.1f %% of the speckles at %.1f Angstrom, each seen by %.1f images",
+        100.0 * completeness(state), fmax(state->edge_resolution, state->settings.resolution) / ANGSTROM,
+        coverage(state));
+    row(text, "classes", "1");
+    if (h) {
+        row(text, "half sets", "%td and %td images, %s and %s", h->used[0], h->used[1],
+            h->converged[0] ? "converged" : "not converged", h->converged[1] ? "converged" : "not converged");
+        row(text, "orientation spread",
+            "%.2f degrees between halves and whole in the median image, %.0f between images taken for one another "
+            "(modulo %s)",
+            h->turn / DEGREE, h->chance / DEGREE, h->group);
+        row(text, "FSC 0.143", h->agree ? "%.1f Angstrom" : "no resolution", h->resolution / ANGSTROM);
+        row(text, "FSC half-bit", h->agree ? "%.1f Angstrom" : "no resolution", h->half_bit_resolution / ANGSTROM);
+    } else {
+        row(text, "half sets", "none (--half-sets)");
+    }
+    if (state->prtf_resolution > 0.0) {
+        row(text, "PRTF 1/e", "%.1f Angstrom", state->prtf_resolution / ANGSTROM);
+    } else {
+        row(text, "PRTF 1/e", "%s", state->prtf_shells > 0 ? "not reached" : "not known yet");
+    }
+}
+
+static void page_fsc(const sp_reconstruction *state, sp_text *text)
+{
+    const sp_half_sets *h = state->halves;
+
+    if (!h) {
+        return;
+    }
+    title(text, "HALF SETS");
+    sp_text_append(text, "  Angstrom     FSC   shape  half-bit\n");
+    for (ptrdiff_t k = 1; k < h->shells; k++) {
+        sp_text_append(text, "  %8.2f  %6.3f  %6.3f    %6.3f\n", 1.0 / h->s[k] / ANGSTROM, h->fsc[k], h->shape[k],
+                       h->half_bit[k]);
+    }
+    sp_text_append(text, "\n  shape: FSC of what is not alike in all directions; 0.143 is looked for in it.\n");
 }
 
 static void page_settings(const sp_report_source *source, const sp_reconstruction *state, sp_text *text)
@@ -431,6 +656,8 @@ void sp_report_page(const sp_report_source *source, const sp_reconstruction *sta
                    stamp, total(state->wall));
     page_summary(state, text);
     page_warnings(state, text);
+    page_table(state, text);
+    page_fsc(state, text);
     page_input(source, state, text);
     page_settings(source, state, text);
     page_history(state, text);
@@ -484,6 +711,7 @@ static void json_result(const sp_reconstruction *state, sp_json *json)
     sp_json_object(json, "result");
     sp_json_flag(json, "finished", finished(state));
     sp_json_flag(json, "converged", state->converged);
+    sp_json_flag(json, "failed", failed(state));
     sp_json_text(json, "stop_reason", state->stop_reason);
     sp_json_flag(json, "published_baseline", state->settings.match == SP_MATCH_EUCLIDEAN);
     sp_json_integer(json, "generations", state->generations);
@@ -495,6 +723,66 @@ static void json_result(const sp_reconstruction *state, sp_json *json)
     sp_json_real(json, "score", last ? last->score : NAN);
     sp_json_real(json, "speckle", state->speckle);
     sp_json_real(json, "grid_spacing", state->grid_spacing);
+    sp_json_end(json);
+}
+
+static void json_table(const sp_reconstruction *state, sp_json *json)
+{
+    const sp_half_sets *h = state->halves;
+    double mean, deviation;
+
+    sp_json_object(json, "table_1");
+    sp_json_integer(json, "used", state->used);
+    sp_json_integer(json, "rejected", state->images - state->used);
+    sp_json_real(json, "photons", photons(state));
+    spread(state->scale, state->scale, state->images, &mean, &deviation);
+    sp_json_real(json, "fluence_spread", mean > 0.0 ? deviation / mean : NAN);
+    spread(state->score, state->scale, state->images, &mean, &deviation);
+    sp_json_real(json, "score", mean);
+    sp_json_real(json, "score_spread", deviation);
+    sp_json_real(json, "background", state->background);
+    sp_json_real(json, "coverage", coverage(state));
+    sp_json_real(json, "completeness", completeness(state));
+    sp_json_integer(json, "classes", 1);
+    sp_json_real(json, "fsc_resolution", supported_resolution(state) > 0.0 ? h->resolution : NAN);
+    sp_json_real(json, "half_bit_resolution", supported_resolution(state) > 0.0 ? h->half_bit_resolution : NAN);
+    sp_json_real(json, "orientation_spread", h ? h->turn : NAN);
+    sp_json_end(json);
+}
+
+static void json_half_sets(const sp_half_sets *h, sp_json *json)
+{
+    if (!h) {
+        return;
+    }
+    sp_json_object(json, "half_sets");
+    sp_json_flag(json, "agree", h->agree);
+    sp_json_integer(json, "used_1", h->used[0]);
+    sp_json_integer(json, "used_2", h->used[1]);
+    sp_json_flag(json, "converged_1", h->converged[0]);
+    sp_json_flag(json, "converged_2", h->converged[1]);
+    sp_json_real(json, "correlation", h->correlation);
+    sp_json_real(json, "turn", h->turn);
+    sp_json_real(json, "chance", h->chance);
+    sp_json_text(json, "group", h->group);
+    sp_json_reals(json, "s", h->s, h->shells);
+    sp_json_reals(json, "fsc", h->fsc, h->shells);
+    sp_json_reals(json, "shape", h->shape, h->shells);
+    sp_json_reals(json, "half_bit", h->half_bit, h->shells);
+    sp_json_end(json);
+}
+
+static void json_causes(const sp_reconstruction *state, sp_json *json)
+{
+    bool present[SP_CAUSES];
+
+    sp_report_causes(state, present);
+    sp_json_array(json, "causes");
+    for (int i = 0; i < SP_CAUSES; i++) {
+        if (present[i]) {
+            sp_json_text(json, NULL, sp_cause_names[i]);
+        }
+    }
     sp_json_end(json);
 }
 
@@ -568,6 +856,9 @@ void sp_report_json(const sp_report_source *source, const sp_reconstruction *sta
     sp_json_array(&json, "warnings");
     text->failed |= sp_report_warnings(state, show_json, &json) != SP_OK;
     sp_json_end(&json);
+    json_causes(state, &json);
+    json_table(state, &json);
+    json_half_sets(state->halves, &json);
     json_input(source, state, &json);
     json_settings(source, state, &json);
     json_history(state, &json);

@@ -8,6 +8,13 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/rng.h"
+
+/* Where the photons' own variance is more than so many times the square of the mean, an error of some per cent in the
+ * quantum is as large as the contrast. */
+static const double MOST_NOISE = 3.0;
+
+enum { STREAM_NULL = 0x4011 }; /* name of the random stream */
 
 /* A bin while the list is made: position and exposure summed over its good pixels. */
 typedef struct bin {
@@ -270,18 +277,27 @@ void sp_patterns_clear(sp_patterns *patterns)
     *patterns = (sp_patterns){0};
 }
 
-sp_status sp_patterns_add(sp_patterns *patterns, ptrdiff_t image, const float *value)
+/* Where the bins of an image go: to its place, or to be packed. */
+static float *room_for(sp_patterns *patterns, ptrdiff_t image)
 {
-    float *row = patterns->row + omp_get_thread_num() * patterns->pixels;
-    float *count = patterns->count ? patterns->count + image * patterns->pixels : row;
-    sp_status status = SP_OK;
+    return patterns->count ? patterns->count + image * patterns->pixels
+                           : patterns->row + omp_get_thread_num() * patterns->pixels;
+}
 
+static void sum_into_bins(const sp_patterns *patterns, const float *value, float *count)
+{
     memset(count, 0, (size_t)patterns->pixels * sizeof *count);
     for (ptrdiff_t p = 0; p < patterns->source_count; p++) {
         if (patterns->source[p] >= 0) {
             count[patterns->source[p]] += value[p];
         }
     }
+}
+
+static sp_status pack(sp_patterns *patterns, ptrdiff_t image, const float *count)
+{
+    sp_status status = SP_OK;
+
     if (patterns->photons) {
         SP_REQUIRE(sp_photons_are_whole(count, patterns->pixels), SP_ERR_INPUT,
                    "image %td holds values that are no photon counts", image);
@@ -289,6 +305,50 @@ sp_status sp_patterns_add(sp_patterns *patterns, ptrdiff_t image, const float *v
     }
 done:
     return status;
+}
+
+sp_status sp_patterns_add(sp_patterns *patterns, ptrdiff_t image, const float *value)
+{
+    float *count = room_for(patterns, image);
+
+    sum_into_bins(patterns, value, count);
+    return pack(patterns, image, count);
+}
+
+/* Fisher and Yates' shuffle of the bins of a shell. */
+static void shuffle(sp_rng *rng, ptrdiff_t first, ptrdiff_t end, float *rate)
+{
+    for (ptrdiff_t last = end - 1; last > first; last--) {
+        const ptrdiff_t other = first + (ptrdiff_t)(sp_rng_uniform(rng) * (double)(last - first + 1));
+        const float kept = rate[last];
+
+        rate[last] = rate[other];
+        rate[other] = kept;
+    }
+}
+
+sp_status sp_patterns_add_null(sp_patterns *patterns, ptrdiff_t image, const float *value, uint64_t seed,
+                               uint64_t number)
+{
+    sp_rng rng = sp_rng_stream(seed, STREAM_NULL, number);
+    float *count = room_for(patterns, image);
+
+    sum_into_bins(patterns, value, count);
+    const bool whole = sp_photons_are_whole(count, patterns->pixels);
+
+    for (ptrdiff_t p = 0; p < patterns->pixels; p++) {
+        count[p] /= patterns->exposure[p];
+    }
+    for (ptrdiff_t k = 0; k < patterns->shells; k++) {
+        shuffle(&rng, patterns->shell_start[k], patterns->shell_start[k + 1], count);
+    }
+    for (ptrdiff_t p = 0; p < patterns->pixels; p++) {
+        count[p] *= patterns->exposure[p];
+        if (whole) {
+            count[p] = floorf(count[p] + (float)sp_rng_uniform(&rng));
+        }
+    }
+    return pack(patterns, image, count);
 }
 
 double sp_patterns_bytes(const sp_patterns *patterns)
@@ -332,6 +392,56 @@ void sp_patterns_add_up(sp_patterns *patterns, double *shell, sp_pattern_totals 
         totals->value += sum;
         totals->filled += sum > 0.0;
     }
+}
+
+void sp_patterns_add_contrast(sp_patterns *patterns, double *sums)
+{
+    const ptrdiff_t shells = patterns->shells;
+
+    for (ptrdiff_t n = 0; n < patterns->images; n++) {
+        sp_pattern_reader reader = sp_patterns_open(patterns, n);
+
+        sp_patterns_read(&reader, patterns->pixels, 1.0f, patterns->row);
+        for (ptrdiff_t k = 0; k < shells; k++) {
+            const ptrdiff_t first = patterns->shell_start[k], bins = patterns->shell_start[k + 1] - first;
+            double sum = 0.0, square = 0.0, noise = 0.0;
+
+            for (ptrdiff_t p = first; p < first + bins; p++) {
+                const double exposure = patterns->exposure[p], rate = patterns->row[p] / exposure;
+
+                sum += rate;
+                square += rate * rate;
+                noise += rate / exposure;
+            }
+            if (bins > 1) {
+                const double mean = sum / (double)bins, part = (double)bins / (double)(bins - 1);
+
+                sums[k] += part * (square / (double)bins - mean * mean);
+                sums[shells + k] += noise / (double)bins;
+                sums[2 * shells + k] += mean * mean;
+            }
+        }
+    }
+}
+
+double sp_patterns_background(const sp_patterns *patterns, const double *sums, double quantum, double s_min)
+{
+    const double *variance = sums, *noise = sums + patterns->shells, *square = noise + patterns->shells;
+    double smooth = 0.0, all = 0.0;
+
+    for (ptrdiff_t k = 0; k < patterns->shells; k++) {
+        const ptrdiff_t bins = patterns->shell_start[k + 1] - patterns->shell_start[k];
+        const double photons = patterns->profile[k] * (double)bins;
+
+        if (((double)k + 0.5) * patterns->shell_width > s_min && square[k] > 0.0 &&
+            quantum * noise[k] < MOST_NOISE * square[k]) {
+            const double contrast = (variance[k] - quantum * noise[k]) / square[k];
+
+            smooth += photons * (1.0 - sqrt(fmin(fmax(contrast, 0.0), 1.0)));
+            all += photons;
+        }
+    }
+    return all > 0.0 ? smooth / all : 0.0;
 }
 
 void sp_patterns_set_profile(sp_patterns *patterns, const double *shell, const sp_pattern_totals *totals)

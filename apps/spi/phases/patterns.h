@@ -68,6 +68,14 @@ double sp_patterns_along(const sp_patterns *patterns, const double *value, doubl
  * packed, with SP_ERR_INPUT (not whole), SP_ERR_MEMORY. */
 sp_status sp_patterns_add(sp_patterns *patterns, ptrdiff_t image, const float *value);
 
+/* Adds a null in the image's place: its bins in random order within each shell, as rates, value / exposure, so that
+ * what the detector does to them stays behind. Every shell keeps its values, and loses what places them: no structure
+ * but the profile is left. Whole numbers stay whole: they are rounded at random, up as often as their fraction says.
+ *   seed, number  name the random numbers: of the null, of the image
+ * Fails like sp_patterns_add(). */
+sp_status sp_patterns_add_null(sp_patterns *patterns, ptrdiff_t image, const float *value, uint64_t seed,
+                               uint64_t number);
+
 double sp_patterns_bytes(const sp_patterns *patterns); /* memory of the images' values */
 
 /* Reads one image, bin after bin. */
@@ -107,6 +115,16 @@ typedef struct sp_pattern_totals {
 void sp_patterns_add_up(sp_patterns *patterns, double *shell, sp_pattern_totals *totals);
 void sp_patterns_set_profile(sp_patterns *patterns, const double *shell, const sp_pattern_totals *totals);
 void sp_patterns_set_scales(sp_patterns *patterns, const sp_pattern_totals *totals);
+
+/* Contrast of a shell = variance / mean^2 of the intensity along the shell of an image, photon noise taken off. Speckle
+ * of many atoms has contrast 1 (Wilson, Acta Cryst. 2, 318 (1949)); a smooth b beside a speckle of mean a leaves
+ * (a / (a + b))^2, which tells b.
+ *   sums  in, out  [3][shells]  of this part's images are added: variance, noise per quantum, squared mean */
+void sp_patterns_add_contrast(sp_patterns *patterns, double *sums);
+
+/* Share of the photons beyond s_min [1/m] that is smooth, 0 .. 1: b / (a + b) by the contrast of each shell, by
+ * photons. Shells in which photon noise hides the contrast do not count; 0 if it does everywhere. Cannot fail. */
+double sp_patterns_background(const sp_patterns *patterns, const double *sums, double quantum, double s_min);
 
 /* Noise variance / mean of the raw values of some images, from differences between neighbouring pixels: speckle is
  * smooth over a pixel, noise is not. Per brightness class, mean square of the mixed difference (a-b-c+d)/2 over 2 x 2

@@ -56,7 +56,7 @@ static void expect(const sp_simulation *sim, int structure, sp_quat orientation,
 
     sp_particle_pattern(sim->species[structure].particle, map, orientation, intensity);
     for (ptrdiff_t p = 0; p < map->pixels; p++) {
-        const double photons = scale * map->polarization[p] * map->solid_angle[p] * intensity[p];
+        const double photons = map->solid_angle[p] * (scale * map->polarization[p] * intensity[p] + sim->background);
 
         intensity[p] = map->bad[p] ? 0.0f : (float)photons;
     }

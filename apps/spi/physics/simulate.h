@@ -25,9 +25,10 @@ typedef struct sp_simulation {
     const sp_detector_map *map;
     const sp_species *species; /* [structures] */
     int structures;
-    double fluence; /* mean over the shots [photons/m^2] */
-    double spread;  /* relative deviation of the fluence from shot to shot (log-normal), 0 = none */
-    bool poisson;   /* draw photon counts; else expected values */
+    double fluence;    /* mean over the shots [photons/m^2] */
+    double spread;     /* relative deviation of the fluence from shot to shot (log-normal), 0 = none */
+    double background; /* of every shot, the same in all directions [photons/sr] */
+    bool poisson;      /* draw photon counts; else expected values */
     uint64_t seed;
 } sp_simulation;
 

@@ -16,6 +16,10 @@ static const double SPECKLES_PER_BIN = 0.34;
  * right or wrong; it comes in with refinement, once the coarse orientation is right. */
 static const double SEARCH_REACH = 5.0;
 static const double GRID_STEP = 2.0; /* speckles: the climb covers the rest */
+/* Images with fewer photons than this for each speckle within SEARCH_REACH do not tell their orientation from coarse
+ * detail alone: they take a finer grid and, from the orientations that coarse detail gave, more of the radius. */
+static const double SPARSE = 10.0;
+static const double SPARSE_REACH = 8.0, SPARSE_STEP = 1.5; /* in place of SEARCH_REACH, GRID_STEP */
 static const double MIN_ORIENTATIONS = 2000.0, MAX_ORIENTATIONS = 2e5;
 
 sp_status sp_loop_check_interrupt(const sp_loop *l, const char *where)
@@ -82,11 +86,25 @@ bool sp_loop_climbs(const sp_reconstruct_settings *s)
     return s->refine && s->match == SP_MATCH_LIKELIHOOD;
 }
 
+bool sp_loop_is_sparse(const sp_loop *l)
+{
+    const sp_reconstruct_settings *s = &l->state->settings;
+    const double speckles = M_PI * SEARCH_REACH * SEARCH_REACH;
+
+    return sp_loop_climbs(s) && s->noise != SP_NOISE_NONE &&
+           l->state->photons_per_image < SPARSE * speckles * l->state->quantum; /* never with a quantum of 0 */
+}
+
 double sp_loop_first_reach(const sp_loop *l)
 {
     const sp_reconstruct_settings *s = &l->state->settings;
 
     return sp_loop_climbs(s) ? fmin(l->s_max, SEARCH_REACH / s->diameter) : l->s_max;
+}
+
+double sp_loop_search_reach(const sp_loop *l)
+{
+    return sp_loop_is_sparse(l) ? fmin(l->s_max, SPARSE_REACH / l->state->settings.diameter) : sp_loop_first_reach(l);
 }
 
 double sp_loop_speckle(const sp_loop *l)
@@ -107,10 +125,11 @@ ptrdiff_t sp_loop_pixels(const sp_loop *l)
     return within > 0 ? p->shell_start[p->shell[within - 1] + 1] : 0; /* whole shells */
 }
 
-int sp_loop_orientations(double speckle)
+int sp_loop_orientations(const sp_loop *l, double speckle)
 {
-    return (int)fmin(fmax((double)sp_rotation_grid_count_for_step(GRID_STEP * speckle), MIN_ORIENTATIONS),
-                     MAX_ORIENTATIONS);
+    const double step = (sp_loop_is_sparse(l) ? SPARSE_STEP : GRID_STEP) * speckle;
+
+    return (int)fmin(fmax((double)sp_rotation_grid_count_for_step(step), MIN_ORIENTATIONS), MAX_ORIENTATIONS);
 }
 
 /* Diameter, resolution, grid, binning, orientations: what the user left open, from the data. */
@@ -151,7 +170,7 @@ static sp_status choose_settings(sp_loop *l, const double *mean)
     l->reach = sp_loop_first_reach(l);
     l->grid_follows = s->orientations == 0;
     if (l->grid_follows) {
-        s->orientations = sp_loop_orientations(l->state->speckle);
+        s->orientations = sp_loop_orientations(l, l->state->speckle);
     }
 done:
     return status;

@@ -88,8 +88,13 @@ sp_status sp_loop_read(sp_loop *l);
 /* Are orientations refined? The Euclidean baseline has none, as published. */
 bool sp_loop_climbs(const sp_reconstruct_settings *s);
 
-/* What the search compares [1/m]; only refinement lets in more. */
+/* Are photons so few that coarse detail alone does not tell orientations? */
+bool sp_loop_is_sparse(const sp_loop *l);
+
+/* What the search compares [1/m], at first and in the end; only refinement lets in more. They differ for sparse images.
+ */
 double sp_loop_first_reach(const sp_loop *l);
+double sp_loop_search_reach(const sp_loop *l);
 
 /* Angle of a speckle at the finest detail of this generation that the detector covers all round [rad]. */
 double sp_loop_speckle(const sp_loop *l);
@@ -100,7 +105,7 @@ ptrdiff_t sp_loop_cube(const sp_loop *l); /* edge^3 */
 ptrdiff_t sp_loop_pixels(const sp_loop *l);
 
 /* Orientations of a search that tells speckles of this angle [rad] apart. */
-int sp_loop_orientations(double speckle);
+int sp_loop_orientations(const sp_loop *l, double speckle);
 
 /* ---- workspace ---- */
 

@@ -14,10 +14,11 @@
 const char *const sp_phase_names[SP_PHASES] = {"read", "merge", "phase", "search", "refine", "other"};
 
 enum {
-    MIN_REFINED = 4,   /* refined generations before convergence is believed */
-    MAX_SEARCHED = 20, /* generations of search only */
-    MAX_ATTEMPTS = 5,  /* from other random orientations, where the outcome contradicts itself */
-    SCAN_SPAN = 3,     /* generations over which the score must have stopped rising */
+    MIN_REFINED = 4,      /* refined generations before convergence is believed */
+    MAX_SEARCHED = 20,    /* generations of search only */
+    SPARSE_SEARCHED = 15, /* the same for each reach of sparse images, whose scores are mostly noise and tell no end */
+    MAX_ATTEMPTS = 5,     /* from other random orientations, where the outcome contradicts itself */
+    SCAN_SPAN = 3,        /* generations over which the score must have stopped rising */
 };
 
 static const double LAST_DISPERSION = 10.0; /* more does not sharpen the orientations any more */
@@ -98,6 +99,32 @@ static bool again(sp_loop *l)
     return true;
 }
 
+/* Generations of the present stage, in this attempt. */
+static int generations_of_stage(const sp_loop *l)
+{
+    int count = 0;
+
+    for (int g = l->first; g < l->state->generations; g++) {
+        count += sp_loop_same_stage(l, &l->state->history[g]);
+    }
+    return count;
+}
+
+/* From coarse to finer search, from search to refinement. */
+static void search_on(sp_loop *l)
+{
+    const bool sparse = sp_loop_is_sparse(l);
+    const bool over = l->now.settled > 0.5 || (!sparse && score_stands(l, SEARCH_RISE)) ||
+                      generations_of_stage(l) >= (sparse ? SPARSE_SEARCHED : MAX_SEARCHED);
+    const double last = sp_loop_search_reach(l);
+
+    if (over && l->reach < last) {
+        l->reach = fmin(l->reach * MARCH, last);
+    } else if (over) {
+        l->refining = true;
+    }
+}
+
 /* From search to refinement, from small to large dispersion, from loop to end. Returns true at the end. */
 static bool next_stage(sp_loop *l)
 {
@@ -105,7 +132,7 @@ static bool next_stage(sp_loop *l)
     const bool stands = score_stands(l, l->refining ? RISE : SEARCH_RISE);
 
     if (sp_loop_climbs(&state->settings) && !l->refining) {
-        l->refining = l->now.settled > 0.5 || stands || state->generations - l->first >= MAX_SEARCHED;
+        search_on(l);
     } else if (l->refining && l->now.accepted) {
         l->dispersion = fmin(fmax(l->measured, FIRST_DISPERSION), LAST_DISPERSION);
         state->converged = l->reach == l->s_max && l->refined >= MIN_REFINED && stands && l->now.settled > 0.5;

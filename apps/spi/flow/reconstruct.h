@@ -36,7 +36,7 @@ typedef struct sp_reconstruct_settings {
     double diameter;       /* [m] largest extent of the particle; auto: from the pair distances of the mean image */
     int grid;              /* [voxel] edge of the density, even; auto: 2.3 diameters at resolution / 2 */
     int binning;           /* [pixel] auto: largest that keeps a bin below a third of a speckle */
-    int orientations;      /* grid of the search; auto: steps of two speckles, refinement covers the rest */
+    int orientations;      /* grid of the search; auto: steps of two speckles or less, refinement covers the rest */
     int generations;       /* at most */
     int starts;            /* phasing starts side by side in each generation */
     int conformations;     /* found together: 1 .. SP_CONFORMATIONS */

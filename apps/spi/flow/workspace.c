@@ -160,7 +160,7 @@ void sp_loop_begin_attempt(sp_loop *l)
 static sp_status make_grid(sp_loop *l)
 {
     const int wanted = l->state->settings.orientations;
-    const int count = l->grid_follows ? sp_loop_orientations(sp_loop_speckle(l)) : wanted;
+    const int count = l->grid_follows ? sp_loop_orientations(l, sp_loop_speckle(l)) : wanted;
     const int turns = l->refining ? l->attempt : l->state->generations;
     sp_rng rng = sp_rng_stream(l->state->settings.seed, RNG_GRID, (uint64_t)turns);
     const sp_quat turn = sp_loop_climbs(&l->state->settings) ? sp_quat_random(&rng) : sp_quat_identity();

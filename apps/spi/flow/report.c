@@ -25,8 +25,8 @@ static const double FEW_PHOTONS = 1000.0;
 /* Of a speckle, from an orientation to the nearest point of the grid: the refinement climbs that far, not farther. */
 static const double COARSE_GRID = 1.5;
 
-/* Share of the photons beyond the innermost speckles. Simulated proteins without background come to 0.1 to 0.25, as few
- * speckles share a shell; a background as strong as the whole signal to 0.9. */
+/* Share of the photons beyond the innermost speckles. Simulated proteins without background come to 0.00 to 0.26, as
+ * few speckles share a shell; a background as strong as the whole signal to 0.9. */
 static const double MUCH_BACKGROUND = 0.5;
 
 /* Of the ball of the particle's diameter. Proteins fill 0.2 to 0.5 of it; the phasing begins with the whole ball. */
@@ -104,8 +104,9 @@ void sp_report_causes(const sp_reconstruction *state, bool *present)
     for (int i = 0; i < SP_CAUSE_STATES; i++) {
         any = any || present[i];
     }
-    present[SP_CAUSE_STATES] =
-        !any && failed(state) && state->settings.match != SP_MATCH_EUCLIDEAN && state->settings.null == 0;
+    /* a run that was given too few generations says so by not having converged */
+    present[SP_CAUSE_STATES] = !any && state->converged && failed(state) &&
+                               state->settings.match != SP_MATCH_EUCLIDEAN && state->settings.null == 0;
 }
 
 /* How a setting got its value. */

@@ -19,7 +19,7 @@ static const double GRID_STEP = 2.0; /* speckles: the climb covers the rest */
 /* Images with fewer photons than this for each speckle within SEARCH_REACH do not tell their orientation from coarse
  * detail alone: they take a finer grid and, from the orientations that coarse detail gave, more of the radius. */
 static const double SPARSE = 10.0;
-static const double SPARSE_REACH = 8.0, SPARSE_STEP = 1.5; /* in place of SEARCH_REACH, GRID_STEP */
+static const double SPARSE_REACH = 7.8, SPARSE_STEP = 1.5; /* in place of SEARCH_REACH, GRID_STEP */
 static const double MIN_ORIENTATIONS = 2000.0, MAX_ORIENTATIONS = 2e5;
 
 sp_status sp_loop_check_interrupt(const sp_loop *l, const char *where)

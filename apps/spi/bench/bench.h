@@ -12,8 +12,8 @@
 #include <stddef.h>
 
 #include "base/error.h"
-#include "base/json.h"
 #include "base/log.h"
+#include "base/text.h"
 
 typedef struct sp_bench_settings {
     const char *const *part; /* [parts] names, see sp_bench_part_names(); none: all but those that take minutes */
@@ -41,4 +41,4 @@ bool sp_bench_speaks(const sp_bench *bench);
 
 /* What was measured, for people and for programs. Memory failures are remembered by the text. */
 void sp_bench_table(const sp_bench *bench, sp_text *text);
-void sp_bench_json(const sp_bench *bench, sp_json *json); /* into an open object */
+void sp_bench_json(const sp_bench *bench, sp_text *text);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/memory.h"
 #include "bench/layer.h"
 #include "flow/output.h"
@@ -428,28 +429,32 @@ void sp_scale_table(const sp_scale *scale, sp_text *text)
     }
 }
 
-void sp_scale_json(const sp_scale *scale, sp_json *json)
+void sp_scale_json(const sp_scale *scale, sp_text *text)
 {
-    sp_json_integer(json, "images_per_rank", scale->per_rank);
-    sp_json_real(json, "measured_seconds", scale->checked ? scale->measured : NAN);
-    sp_json_array(json, "rows");
+    sp_json json = sp_json_start(text);
+
+    sp_json_object(&json, NULL);
+    sp_json_integer(&json, "images_per_rank", scale->per_rank);
+    sp_json_real(&json, "measured_seconds", scale->checked ? scale->measured : NAN);
+    sp_json_array(&json, "rows");
     for (int r = 0; r < scale->rows; r++) {
         const sp_scale_row *row = &scale->row[r];
 
-        sp_json_object(json, NULL);
-        sp_json_integer(json, "ranks", row->ranks);
-        sp_json_integer(json, "images", row->images);
-        sp_json_real(json, "seconds", row->seconds);
-        sp_json_real(json, "efficiency", sp_scale_efficiency(scale, r));
-        sp_json_real(json, "busy_seconds", row->busy);
-        sp_json_integer(json, "messages", row->messages);
-        sp_json_object(json, "phases");
+        sp_json_object(&json, NULL);
+        sp_json_integer(&json, "ranks", row->ranks);
+        sp_json_integer(&json, "images", row->images);
+        sp_json_real(&json, "seconds", row->seconds);
+        sp_json_real(&json, "efficiency", sp_scale_efficiency(scale, r));
+        sp_json_real(&json, "busy_seconds", row->busy);
+        sp_json_integer(&json, "messages", row->messages);
+        sp_json_object(&json, "phases");
         for (int i = 0; i < SP_SCALE_PHASES; i++) {
-            sp_json_real(json, sp_scale_phase_names[i], row->phase[i]);
+            sp_json_real(&json, sp_scale_phase_names[i], row->phase[i]);
         }
-        sp_json_end(json);
-        sp_json_text(json, "limited_by", r > 0 ? sp_scale_phase_names[sp_scale_limit(scale, r)] : NULL);
-        sp_json_end(json);
+        sp_json_end(&json);
+        sp_json_text(&json, "limited_by", r > 0 ? sp_scale_phase_names[sp_scale_limit(scale, r)] : NULL);
+        sp_json_end(&json);
     }
-    sp_json_end(json);
+    sp_json_end(&json);
+    sp_json_end(&json);
 }

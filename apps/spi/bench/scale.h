@@ -5,7 +5,6 @@
  *
  * Tasks on a block of images take a time in proportion to the images, combining and moving sums to the bytes, all other
  * kinds the mean of their kind in that generation. For a check each task takes the time that it took. */
-#include "base/json.h"
 #include "base/text.h"
 #include "bench/replay.h"
 #include "flow/reconstruct.h"
@@ -67,4 +66,4 @@ double sp_scale_efficiency(const sp_scale *scale, int row);
 
 /* For people and for programs. Memory failures are remembered by the text. */
 void sp_scale_table(const sp_scale *scale, sp_text *text);
-void sp_scale_json(const sp_scale *scale, sp_json *json); /* into an open object */
+void sp_scale_json(const sp_scale *scale, sp_text *text);

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/json.h"
 #include "bench/rows.h"
 
 enum { CELL = 64 };
@@ -148,26 +149,29 @@ static void write_row(sp_json *json, const sp_row *row)
     sp_json_end(json);
 }
 
-void sp_bench_json(const sp_bench *bench, sp_json *json)
+void sp_bench_json(const sp_bench *bench, sp_text *text)
 {
     const sp_machine *machine = &bench->machine;
+    sp_json json = sp_json_start(text);
 
-    sp_json_text(json, "version", SPICA_VERSION);
-    sp_json_flag(json, "complete", bench->complete);
-    sp_json_flag(json, "quick", bench->settings.quick);
-    sp_json_object(json, "machine");
-    sp_json_text(json, "processor", machine->processor);
-    sp_json_text(json, "compiler", machine->compiler);
-    sp_json_integer(json, "cores", machine->cores);
-    sp_json_integer(json, "threads", machine->threads);
-    sp_json_text(json, "kernels", sp_isa_name(machine->isa));
-    sp_json_real(json, "clock_hertz", machine->clock);
-    sp_json_real(json, "peak_flops_one_thread", machine->peak[0]);
-    sp_json_real(json, "peak_flops_all_threads", machine->peak[1]);
-    sp_json_end(json);
-    sp_json_array(json, "rows");
+    sp_json_object(&json, NULL);
+    sp_json_text(&json, "version", SPICA_VERSION);
+    sp_json_flag(&json, "complete", bench->complete);
+    sp_json_flag(&json, "quick", bench->settings.quick);
+    sp_json_object(&json, "machine");
+    sp_json_text(&json, "processor", machine->processor);
+    sp_json_text(&json, "compiler", machine->compiler);
+    sp_json_integer(&json, "cores", machine->cores);
+    sp_json_integer(&json, "threads", machine->threads);
+    sp_json_text(&json, "kernels", sp_isa_name(machine->isa));
+    sp_json_real(&json, "clock_hertz", machine->clock);
+    sp_json_real(&json, "peak_flops_one_thread", machine->peak[0]);
+    sp_json_real(&json, "peak_flops_all_threads", machine->peak[1]);
+    sp_json_end(&json);
+    sp_json_array(&json, "rows");
     for (ptrdiff_t i = 0; i < bench->rows; i++) {
-        write_row(json, &bench->row[i]);
+        write_row(&json, &bench->row[i]);
     }
-    sp_json_end(json);
+    sp_json_end(&json);
+    sp_json_end(&json);
 }

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* spica bench -- how fast the kernels and phases are on this machine. */
-#include <stdio.h>
-
 #include "bench/bench.h"
 #include "cli/commands.h"
 
@@ -11,16 +9,11 @@ static sp_status print(const sp_bench *bench, bool as_json)
     sp_text text = {0};
 
     if (as_json) {
-        sp_json json = sp_json_start(&text);
-
-        sp_json_object(&json, NULL);
-        sp_bench_json(bench, &json);
-        sp_json_end(&json);
+        sp_bench_json(bench, &text);
     } else {
         sp_bench_table(bench, &text);
     }
-    SP_TRY(sp_text_check(&text));
-    fputs(sp_text_string(&text), stdout);
+    SP_TRY(sp_command_print(&text));
 done:
     sp_text_clear(&text);
     return status;

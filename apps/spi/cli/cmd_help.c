@@ -107,8 +107,7 @@ static sp_status run(const sp_arguments *args, sp_log *log)
     } else {
         help_all(&text);
     }
-    SP_TRY(sp_text_check(&text));
-    fputs(sp_text_string(&text), stdout);
+    SP_TRY(sp_command_print(&text));
 done:
     sp_text_clear(&text);
     return status;

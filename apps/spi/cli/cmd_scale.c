@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* spica scale -- how long a generation would take on many processes. */
-#include <stdio.h>
-
 #include "bench/scale.h"
 #include "cli/commands.h"
 
@@ -52,16 +50,11 @@ static sp_status print(const sp_scale *scale, bool as_json)
     sp_text text = {0};
 
     if (as_json) {
-        sp_json json = sp_json_start(&text);
-
-        sp_json_object(&json, NULL);
-        sp_scale_json(scale, &json);
-        sp_json_end(&json);
+        sp_scale_json(scale, &text);
     } else {
         sp_scale_table(scale, &text);
     }
-    SP_TRY(sp_text_check(&text));
-    fputs(sp_text_string(&text), stdout);
+    SP_TRY(sp_command_print(&text));
 done:
     sp_text_clear(&text);
     return status;

@@ -7,6 +7,7 @@
 #include "base/arguments.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/text.h"
 
 typedef struct sp_command {
     const char *name;    /* "simulate" */
@@ -31,6 +32,9 @@ sp_status sp_command_find(const char *name, const sp_command **command);
 
 /* The syntax of a command, with the options that every command has. */
 sp_syntax sp_command_syntax(const sp_command *command);
+
+/* Write the result of a command to standard output. Fails like sp_text_check(), nothing written then. */
+sp_status sp_command_print(const sp_text *text);
 
 extern const sp_command sp_command_simulate;
 extern const sp_command sp_command_reconstruct;

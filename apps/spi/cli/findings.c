@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "cli/commands.h"
+
 void sp_findings_begin(sp_findings *out, const char *indent, int label_width)
 {
     *out = (sp_findings){.indent = indent, .label_width = label_width};
@@ -28,8 +30,7 @@ sp_status sp_findings_print(sp_findings *out, bool as_json)
 
     sp_json_end(&out->json);
     SP_TRY(sp_text_check(&out->lines));
-    SP_TRY(sp_text_check(&out->json_text));
-    fputs(sp_text_string(as_json ? &out->json_text : &out->lines), stdout);
+    SP_TRY(sp_command_print(as_json ? &out->json_text : &out->lines));
 done:
     return status;
 }

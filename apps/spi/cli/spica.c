@@ -78,6 +78,16 @@ done:
     return status;
 }
 
+sp_status sp_command_print(const sp_text *text)
+{
+    sp_status status = SP_OK;
+
+    SP_TRY(sp_text_check(text));
+    fputs(sp_text_string(text), stdout);
+done:
+    return status;
+}
+
 static int exit_code(sp_status status)
 {
     switch (status) {

@@ -161,7 +161,9 @@ static sp_status check_value(const sp_option *option, const char *label, const c
         break;
     case SP_OPTION_INTEGER:
     case SP_OPTION_REAL:
-        SP_TRY(check_number(option, label, text));
+        if (!option->choices || choice_index(option->choices, text) < 0) {
+            SP_TRY(check_number(option, label, text));
+        }
         break;
     case SP_OPTION_CHOICE:
         SP_TRY(check_choice(option, label, text));
@@ -238,8 +240,11 @@ static sp_status add_entry(sp_arguments *args, const entry *e)
     SP_REQUIRE(!find(args, option->name, strlen(option->name)), SP_ERR_USAGE, "option table: %s is there twice",
                option->name);
     SP_REQUIRE(!find_letter(args, option->letter), SP_ERR_USAGE, "option table: -%c is there twice", option->letter);
-    SP_REQUIRE(option->help && (option->type == SP_OPTION_CHOICE) == (option->choices != NULL), SP_ERR_USAGE,
-               "option table: %s has no help, or choices that do not fit its type", option->name);
+    const bool number = option->type == SP_OPTION_INTEGER || option->type == SP_OPTION_REAL;
+
+    SP_REQUIRE(option->help &&
+                   (option->type == SP_OPTION_CHOICE || (number && option->choices)) == (option->choices != NULL),
+               SP_ERR_USAGE, "option table: %s has no help, or choices that do not fit its type", option->name);
     args->entry[args->count] = *e;
     args->count++;
     if (option->fallback) {

@@ -39,7 +39,7 @@ typedef struct sp_option {
     const char *unit;        /* of a number: "m", "eV", "photons"; of a text: what to put there, "FILE" */
     const char *fallback;    /* value where the user gives none, written as the user would; NULL: there is none */
     const char *automatic;   /* no fallback: how the value is chosen then, e.g. "from the number of images" */
-    const char *choices;     /* "one|two|three" */
+    const char *choices;     /* "one|two|three"; of a number: words that may stand in its place, which is 0 then */
     double minimum, maximum; /* of a number, both allowed; minimum == maximum: any value */
     sp_option_type type;
     char letter;   /* short name, 0: none */

@@ -34,7 +34,7 @@ static const char *value_word(const sp_option *option)
     return NULL;
 }
 
-/* "-p, --photons X" */
+/* "-p, --photons X", "-k, --conformations N|auto" */
 static void append_form(sp_text *text, const sp_option *option)
 {
     const char *value = value_word(option);
@@ -43,6 +43,9 @@ static void append_form(sp_text *text, const sp_option *option)
         sp_text_append(text, "-%c, ", option->letter);
     }
     sp_text_append(text, "--%s%s%s", option->name, value ? " " : "", value ? value : "");
+    if (option->choices && option->type != SP_OPTION_CHOICE) {
+        sp_text_append(text, "|%s", option->choices);
+    }
 }
 
 static void append_choices(sp_text *text, const char *choices)

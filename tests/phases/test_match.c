@@ -711,7 +711,7 @@ static void check_refined(const scene *s, const sp_quat *candidates, int count)
     sp_quat *q = NULL;
 
     assert_int_equal(SP_ARRAY(q, s->images), SP_OK);
-    sp_matcher_refine(matcher, candidates, count, 10, DELTA, q, NULL);
+    sp_matcher_refine(matcher, candidates, count, (sp_selection){0}, 10, DELTA, q, NULL);
     for (ptrdiff_t n = 0; n < s->images; n++) {
         assert_true(sp_quat_angle(q[n], s->truth[n]) < 0.2 * DEGREE);
     }
@@ -778,7 +778,7 @@ static void refinement_scores_like_the_search(void **state)
     }
     scores_of(matcher, IMAGES, from, score[0]);
     scores_of(matcher, IMAGES, turned, score[1]);
-    sp_matcher_refine(matcher, from, 1, 0, DELTA, q, NULL);
+    sp_matcher_refine(matcher, from, 1, (sp_selection){0}, 0, DELTA, q, NULL);
     for (int n = 0; n < IMAGES; n++) {
         const bool better = score[1][n] > score[0][n];
 
@@ -801,9 +801,9 @@ static void refinement_never_lowers_the_score_even_by_wild_steps(void **state)
     sp_quat *from = turned_away(&s, 5.0 * DEGREE), q[IMAGES];
     float before[IMAGES], after[IMAGES];
 
-    sp_matcher_refine(matcher, from, 1, 0, wild, q, NULL);
+    sp_matcher_refine(matcher, from, 1, (sp_selection){0}, 0, wild, q, NULL);
     scores_of(matcher, IMAGES, q, before);
-    sp_matcher_refine(matcher, from, 1, 5, wild, q, NULL);
+    sp_matcher_refine(matcher, from, 1, (sp_selection){0}, 5, wild, q, NULL);
     scores_of(matcher, IMAGES, q, after);
     for (int n = 0; n < IMAGES; n++) {
         assert_true(after[n] >= before[n] - 1e-5f * fabsf(before[n]));
@@ -890,7 +890,7 @@ static void a_step_is_that_of_fisher_scoring(void **state)
     double difference = 0.0, norm = 0.0;
     int moved = 0;
 
-    sp_matcher_refine(matcher, from, 1, 1, small, q, NULL);
+    sp_matcher_refine(matcher, from, 1, (sp_selection){0}, 1, small, q, NULL);
     for (int n = 0; n < IMAGES; n++) {
         double gradient[3], information[3][3], t[3];
 
@@ -934,7 +934,7 @@ static double error_after(const scene *s, double angle, int steps)
     sp_matcher *matcher = make_matcher(s, sharp_likelihood());
     sp_quat *from = turned_away(s, angle), *q = turned_away(s, 0.0);
 
-    sp_matcher_refine(matcher, from, 1, steps, 0.03, q, NULL);
+    sp_matcher_refine(matcher, from, 1, (sp_selection){0}, steps, 0.03, q, NULL);
     const double error = mean_error(s, q);
 
     sp_array_free(from);
@@ -1270,7 +1270,7 @@ static void results_are_the_same_bits_on_any_number_of_threads(void **state)
         sp_matcher *matcher = make_matcher(&s, likelihood(1.0));
 
         a[t] = search_with(matcher, IMAGES, &grid, KEEP);
-        sp_matcher_refine(matcher, from, 1, 2, DELTA, q[t], NULL);
+        sp_matcher_refine(matcher, from, 1, (sp_selection){0}, 2, DELTA, q[t], NULL);
         v[t] = assess(&s, q[t]);
         sp_matcher_free(matcher);
     }

@@ -703,7 +703,7 @@ static void pieces_are_the_whole(void **state)
         const ptrdiff_t first = (ptrdiff_t)g * GROUP, count = IMAGES - first < GROUP ? IMAGES - first : GROUP;
 
         assert_int_equal(sp_polar_images_new(polar, &s.patterns, GROUP, &group[g]), SP_OK);
-        sp_polar_take(group[g], first, count, scratch);
+        sp_polar_take(group[g], first, count, (sp_selection){0}, scratch);
     }
     sp_shortlists_clear(&pieces, IMAGES);
     some.above = pieces.best;

@@ -38,6 +38,7 @@ static sp_reconstruct_settings read_settings(const sp_arguments *args)
     settings.generations = (int)sp_arguments_integer(args, "generations");
     settings.starts = (int)sp_arguments_integer(args, "starts");
     settings.conformations = (int)sp_arguments_integer(args, "conformations");
+    settings.held_out = sp_arguments_real(args, "held-out");
     settings.match = (sp_match_kind)sp_arguments_choice(args, "match");
     settings.match_route = (sp_match_route)sp_arguments_choice(args, "match-route");
     settings.refine = sp_arguments_choice(args, "refine") == 0;
@@ -58,6 +59,8 @@ static sp_status check_settings(const sp_reconstruct_settings *settings, bool ha
                settings->low_resolution / ANGSTROM, settings->resolution / ANGSTROM);
     SP_REQUIRE(settings->conformations == 1 || !half_sets, SP_ERR_USAGE,
                "--half-sets: compares one conformation; leave --conformations out, or sort the images first");
+    SP_REQUIRE(settings->conformations > 0 || settings->held_out > 0.0, SP_ERR_USAGE,
+               "--held-out: --conformations auto decides by images that are held out; 0 leaves none");
     SP_REQUIRE(settings->match != SP_MATCH_EUCLIDEAN || settings->match_route != SP_MATCH_POLAR, SP_ERR_USAGE,
                "--match-route: polar compares likelihoods; with --match euclidean leave it out");
 done:
@@ -521,8 +524,17 @@ static const sp_option options[] = {
      .minimum = 1,
      .maximum = SP_CONFORMATIONS,
      .fallback = "1",
+     .choices = "auto",
      .help = "how many conformations to sort the images into; each gets a map of its own, density-1.mrc, density-2.mrc "
-             "and so on"},
+             "and so on. auto: 1, 2, 3 and so on are tried, as long as one more explains images better that it was not "
+             "made from"},
+    {.name = "held-out",
+     .type = SP_OPTION_REAL,
+     .minimum = 0,
+     .maximum = 0.5,
+     .fallback = "0.05",
+     .help = "share of the images that no model is made from before the final map; how well they are explained shows "
+             "whether the others are explained only because the model is made of them"},
     {.name = "match",
      .type = SP_OPTION_CHOICE,
      .choices = "likelihood|euclidean",

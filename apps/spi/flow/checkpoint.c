@@ -11,7 +11,7 @@
 #include "flow/loop.h"
 
 enum {
-    CHECKPOINT_VERSION = 2, /* of the lists below: another list is another version */
+    CHECKPOINT_VERSION = 3, /* of the lists below: another list is another version */
     LARGEST_EDGE = 2048,    /* [voxel] as --grid allows */
     LARGEST_LIMIT = 10000,  /* as --generations allows */
     NAME_LENGTH = 64,
@@ -39,10 +39,25 @@ static const double LARGEST_WHOLE = 9007199254740992.0; /* 2^53 */
     }
 
 static const sp_field loop_fields[] = {
-    LOOP(fingerprint, SP_FIELD_SEED), LOOP(reach, SP_FIELD_REAL),      LOOP(dispersion, SP_FIELD_REAL),
-    LOOP(measured, SP_FIELD_REAL),    LOOP(refining, SP_FIELD_FLAG),   LOOP(refined, SP_FIELD_INT),
-    LOOP(refused, SP_FIELD_INT),      LOOP(attempt, SP_FIELD_INT),     LOOP(first, SP_FIELD_INT),
-    LOOP(scored_from, SP_FIELD_INT),  LOOP(kept_score, SP_FIELD_REAL), {0},
+    LOOP(fingerprint, SP_FIELD_SEED),
+    LOOP(reach, SP_FIELD_REAL),
+    LOOP(dispersion, SP_FIELD_REAL),
+    LOOP(measured, SP_FIELD_REAL),
+    LOOP(refining, SP_FIELD_FLAG),
+    LOOP(refined, SP_FIELD_INT),
+    LOOP(refused, SP_FIELD_INT),
+    LOOP(attempt, SP_FIELD_INT),
+    LOOP(first, SP_FIELD_INT),
+    LOOP(scored_from, SP_FIELD_INT),
+    LOOP(kept_score, SP_FIELD_REAL),
+    LOOP(kept_residual, SP_FIELD_REAL),
+    LOOP(kept_conformations, SP_FIELD_INT),
+    LOOP(trial_first, SP_FIELD_INT),
+    LOOP(seeded, SP_FIELD_INT),
+    LOOP(stirring, SP_FIELD_REAL),
+    LOOP(resting, SP_FIELD_SET),
+    LOOP(still, SP_FIELD_SET),
+    {0},
 };
 
 static const sp_field state_fields[] = {
@@ -52,6 +67,7 @@ static const sp_field state_fields[] = {
     STATE(settings.conformations, SP_FIELD_INT),
     STATE(edge, SP_FIELD_SIZE),
     STATE(generations, SP_FIELD_INT),
+    STATE(trials, SP_FIELD_INT),
     TIMES(sp_reconstruction, wall),
     TIMES(sp_reconstruction, cpu),
     {0},
@@ -66,11 +82,12 @@ typedef enum part_kind {
     FLOAT_PER_IMAGE,
     FLOAT_OR_NAN_PER_IMAGE,
     LABEL_PER_IMAGE,
-    FLOAT_PER_VOXEL
+    FLOAT_PER_VOXEL,
+    DOUBLE_PER_CONFORMATION
 } part_kind;
 
-/* An array that a member of the loop or of its state points to. The density is none of them: it follows from the
- * orientations. */
+/* An array that a member of the loop or of its state points to. The density that was accepted is none of them: it
+ * follows from the orientations. */
 typedef struct part {
     const char *name;
     part_kind kind;
@@ -85,6 +102,10 @@ static const part parts[] = {
     {"label", LABEL_PER_IMAGE, OF_STATE, offsetof(sp_reconstruction, label)},
     {"kept_label", LABEL_PER_IMAGE, OF_LOOP, offsetof(sp_loop, kept_label)},
     {"kept", QUATERNION_PER_IMAGE, OF_LOOP, offsetof(sp_loop, kept)},
+    {"mark", DOUBLE_PER_CONFORMATION, OF_LOOP, offsetof(sp_loop, mark)},
+    {"standing", DOUBLE_PER_CONFORMATION, OF_LOOP, offsetof(sp_loop, standing)},
+    {"density", FLOAT_PER_VOXEL, OF_LOOP, offsetof(sp_loop, density)}, /* of conformations that rest */
+    {"kept_each", FLOAT_OR_NAN_PER_IMAGE, OF_LOOP, offsetof(sp_loop, kept_each)},
     {"last_model", FLOAT_PER_VOXEL, OF_LOOP, offsetof(sp_loop, last_model)},
 };
 enum { PARTS = sizeof parts / sizeof *parts };
@@ -100,7 +121,7 @@ struct sp_checkpoint {
 
 static bool of_doubles(const part *p)
 {
-    return p->kind == QUATERNION_PER_IMAGE;
+    return p->kind == QUATERNION_PER_IMAGE || p->kind == DOUBLE_PER_CONFORMATION;
 }
 
 static size_t part_size(const part *p)
@@ -120,6 +141,8 @@ static ptrdiff_t part_count(const part *p, const sp_reconstruction *state)
         return state->images;
     case FLOAT_PER_VOXEL:
         return state->settings.conformations * state->edge * state->edge * state->edge;
+    case DOUBLE_PER_CONFORMATION:
+        return SP_CONFORMATIONS;
     }
     return 0;
 }
@@ -220,6 +243,7 @@ static bool field_may_be(const sp_field *field, double value)
         return isfinite(value);
     }
     const double largest = field->kind == SP_FIELD_INT    ? 2147483647.0
+                           : field->kind == SP_FIELD_SET  ? 4294967295.0
                            : field->kind == SP_FIELD_FLAG ? 1.0
                                                           : LARGEST_WHOLE;
 
@@ -265,6 +289,7 @@ sp_status sp_checkpoint_put(const sp_loop *loop, const char *config, sp_h5 *file
     SP_TRY(
         put_fields("history", sp_generation_fields, state->history, sizeof *state->history, state->generations, file));
     SP_TRY(put_fields("history", time_fields, state->history, sizeof *state->history, state->generations, file));
+    SP_TRY(put_fields("trials", sp_trial_fields, state->trial, sizeof *state->trial, SP_CONFORMATIONS, file));
     for (int i = 0; i < PARTS; i++) {
         SP_TRY(put_part(&parts[i], loop, file));
     }
@@ -313,9 +338,10 @@ static sp_status get_all(sp_checkpoint *self, sp_h5 *file)
     SP_REQUIRE(l->reach > 0.0 && l->dispersion > 0.0 && state->edge >= 1 && state->edge <= LARGEST_EDGE &&
                    state->generations >= 1 && state->generations <= state->settings.generations &&
                    state->settings.generations <= LARGEST_LIMIT && state->settings.conformations >= 1 &&
-                   state->settings.conformations <= SP_CONFORMATIONS,
+                   state->settings.conformations <= SP_CONFORMATIONS && state->trials <= SP_CONFORMATIONS,
                SP_ERR_INPUT, "%s: its numbers contradict each other", self->path);
     SP_TRY(get_history(self, file));
+    SP_TRY(get_fields("trials", sp_trial_fields, file, sizeof *state->trial, SP_CONFORMATIONS, self->state.trial));
     for (int i = 0; i < PARTS; i++) {
         SP_TRY(get_part(&parts[i], file, &self->loop));
     }
@@ -402,6 +428,11 @@ int sp_checkpoint_generations(const sp_checkpoint *checkpoint)
     return checkpoint->state.generations;
 }
 
+int sp_checkpoint_conformations(const sp_checkpoint *checkpoint)
+{
+    return checkpoint->state.settings.conformations;
+}
+
 int sp_checkpoint_limit(const sp_checkpoint *checkpoint)
 {
     return checkpoint->state.settings.generations;
@@ -438,6 +469,8 @@ sp_status sp_checkpoint_restore(const sp_checkpoint *checkpoint, sp_loop *loop)
     }
     now->edge = then->edge;
     now->generations = then->generations;
+    now->trials = then->trials;
+    memcpy(now->trial, then->trial, sizeof now->trial);
     memcpy(now->history, then->history, (size_t)then->generations * sizeof *then->history);
     for (int i = 0; i < PARTS; i++) {
         memcpy(part_array(&parts[i], loop), part_array(&parts[i], &checkpoint->loop),

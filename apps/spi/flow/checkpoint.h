@@ -27,6 +27,7 @@ void sp_checkpoint_free(sp_checkpoint *checkpoint); /* NULL is fine */
 const char *sp_checkpoint_path(const sp_checkpoint *checkpoint);   /* borrowed, like the next */
 const char *sp_checkpoint_config(const sp_checkpoint *checkpoint); /* as given to sp_checkpoint_put() */
 int sp_checkpoint_generations(const sp_checkpoint *checkpoint);    /* done */
+int sp_checkpoint_conformations(const sp_checkpoint *checkpoint);  /* of the attempt under way */
 int sp_checkpoint_limit(const sp_checkpoint *checkpoint);          /* --generations of the run */
 
 /* Brings a loop, its images read and its workspace made, to where it stood.

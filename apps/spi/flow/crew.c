@@ -17,7 +17,6 @@ enum {
     CLIMB_STEPS = 4,       /* of the refinement */
     NOISE_IMAGES = 200,    /* that the noise is measured from */
     TILES = 8,             /* made before images are compared with them */
-    SEED_STEP = 7919,      /* between the phasing of conformations */
 };
 
 static const double LAMBDA = 1e-3; /* merge regularisation: frequencies measured less well than this fade */
@@ -33,7 +32,7 @@ typedef struct order {
     const sp_loop *loop;
     ptrdiff_t first;
     const sp_quat *orientation;
-    const int32_t *label; /* NULL: there is one conformation */
+    const int32_t *label;
     int conformation;
     sp_progress *progress; /* NULL: not for so short a step */
 } order;
@@ -41,6 +40,12 @@ typedef struct order {
 static const order *order_of(const sp_task *t)
 {
     return sp_task_values(t);
+}
+
+/* The images of a block, from number `first` on, whose conformation has not converged yet. */
+static sp_selection awake(const sp_loop *l, ptrdiff_t first)
+{
+    return (sp_selection){l->resting ? l->state->label + first : NULL, ~l->resting};
 }
 
 /* The images of a point's block: *count of them, from the one that is returned on. */
@@ -452,12 +457,14 @@ static void transform(sp_task *t)
     const sp_loop *l = order_of(t)->loop;
     const sp_shortlists lists = {.keep = KEEP, .best = sp_task_out(t, 1)};
     sp_status status = SP_OK;
+    ptrdiff_t count;
+    const ptrdiff_t first = images_of(t, l, &count);
 
-    sp_shortlists_clear(&lists, crew->patterns.images);
+    sp_shortlists_clear(&lists, count);
     if (!crew->polar) {
-        SP_TRY(sp_polar_images_new(l->polar, &crew->patterns, crew->patterns.images, &crew->polar));
+        SP_TRY(sp_polar_images_new(l->polar, &crew->patterns, count, &crew->polar));
     }
-    sp_polar_take(crew->polar, 0, crew->patterns.images, sp_task_scratch(t));
+    sp_polar_take(crew->polar, 0, count, awake(l, first), sp_task_scratch(t));
 done:
     if (status != SP_OK) {
         sp_task_pass_on(t, status);
@@ -657,7 +664,7 @@ done:
 /* What conformation k makes of an image, if it does better than those before; the first one always does. */
 static void challenge(sp_winner *winner, int k, sp_quat orientation, double fit)
 {
-    if (k == 0 || fit > winner->fit) {
+    if (winner->label < 0 || fit > winner->fit) {
         *winner = (sp_winner){.orientation = orientation, .fit = fit, .label = k};
     }
 }
@@ -695,8 +702,8 @@ static void refine(sp_task *t)
         }
         candidates[i * CANDIDATES + KEEP] = l->state->orientation[first + i];
     }
-    sp_matcher_refine(matcher_of(t, crew, &on, fit + l->crews.per_block), candidates, CANDIDATES, CLIMB_STEPS,
-                      sp_loop_speckle(l) / 3.0, found, fit);
+    sp_matcher_refine(matcher_of(t, crew, &on, fit + l->crews.per_block), candidates, CANDIDATES, awake(l, first),
+                      CLIMB_STEPS, sp_loop_speckle(l) / 3.0, found, fit);
     for (ptrdiff_t i = 0; i < count; i++) {
         challenge(&winner[i], o->conformation, found[i], fit[i]);
     }
@@ -704,7 +711,7 @@ static void refine(sp_task *t)
 static const sp_task_type refine_task = {
     .name = "refine", .run = refine, .threaded = true, .privilege = {SP_READ_WRITE, SP_READ, SP_READ, SP_READ_WRITE}};
 
-/* The winners of all images become the loop's. */
+/* The winners of all images become the loop's; those whose conformation rests stay as they are. */
 static sp_status gather_winners(sp_loop *l)
 {
     sp_winner *winner = NULL;
@@ -713,8 +720,10 @@ static sp_status gather_winners(sp_loop *l)
     SP_TRY(SP_ARRAY(winner, l->state->images));
     SP_TRY(sp_run_gather(l->crews.run, l->crews.winner, winner));
     for (ptrdiff_t n = 0; n < l->state->images; n++) {
-        l->orientation[n] = winner[n].orientation;
-        l->label[n] = winner[n].label;
+        const bool rests = sp_loop_rests(l, l->state->label[n]);
+
+        l->orientation[n] = rests ? l->state->orientation[n] : winner[n].orientation;
+        l->label[n] = rests ? l->state->label[n] : winner[n].label;
     }
 done:
     sp_array_free(winner);
@@ -723,7 +732,7 @@ done:
 
 sp_status sp_crews_match(sp_loop *l)
 {
-    const sp_winner none = {.fit = -INFINITY};
+    const sp_winner none = {.fit = -INFINITY, .label = -1};
     sp_crews *c = &l->crews;
     order o = {.loop = l};
     sp_status status = SP_OK;
@@ -735,6 +744,9 @@ sp_status sp_crews_match(sp_loop *l)
     for (o.conformation = 0; o.conformation < l->conformations; o.conformation++) {
         const sp_argument grid = sp_at(c->of[o.conformation].grid, 0);
 
+        if (sp_loop_rests(l, o.conformation)) {
+            continue;
+        }
         SP_TRY(search(l, o.conformation));
         sp_loop_lap(l, SP_PHASE_SEARCH);
         if (l->refining) {
@@ -757,7 +769,7 @@ done:
 /* The images of this block and of the order's conformation. */
 static sp_selection selected(const order *o, ptrdiff_t first)
 {
-    return (sp_selection){o->label ? o->label + first : NULL, o->conformation};
+    return (sp_selection){o->label + first, 1u << o->conformation};
 }
 
 static void assess(sp_task *t)
@@ -777,10 +789,34 @@ static const sp_task_type assess_task = {
     .threaded = true,
     .privilege = {SP_READ_WRITE, SP_READ, SP_READ_WRITE, SP_READ_WRITE, SP_REDUCE}};
 
+/* Scores and scales of images whose conformation rests stay as they are; the scales of the others have the mean that
+ * they had. */
+static void relate_scales(sp_loop *l, const int32_t *label)
+{
+    double before = 0.0, now = 0.0;
+
+    if (!l->resting) {
+        sp_match_relate_scales(l->scale, l->state->images);
+        return;
+    }
+    for (ptrdiff_t n = 0; n < l->state->images; n++) {
+        if (!sp_loop_rests(l, label[n])) {
+            before += l->state->scale[n];
+            now += l->scale[n];
+        }
+    }
+    for (ptrdiff_t n = 0; n < l->state->images; n++) {
+        const bool rests = sp_loop_rests(l, label[n]);
+
+        l->score[n] = rests ? l->state->score[n] : l->score[n];
+        l->scale[n] = rests ? l->state->scale[n] : now > 0.0 ? l->scale[n] * (float)(before / now) : 0.0f;
+    }
+}
+
 sp_status sp_crews_assess(sp_loop *l, const sp_quat *orientation, const int32_t *label, double *dispersion)
 {
     const ptrdiff_t sums = 2 * l->patterns.shells;
-    order o = {.loop = l, .orientation = orientation, .label = l->conformations > 1 ? label : NULL};
+    order o = {.loop = l, .orientation = orientation, .label = label};
     sp_crews *c = &l->crews;
     sp_status status = SP_OK;
     double *scatter = NULL, *one = NULL;
@@ -790,6 +826,9 @@ sp_status sp_crews_assess(sp_loop *l, const sp_quat *orientation, const int32_t 
     sp_fill(c->run, c->score, &(float){0.0f});
     sp_fill(c->run, c->scale, &(float){0.0f});
     for (o.conformation = 0; o.conformation < l->conformations; o.conformation++) {
+        if (sp_loop_rests(l, o.conformation)) {
+            continue;
+        }
         sp_launch(c->run, .type = &assess_task, .points = {blocks_of(l)},
                   .argument = {sp_by_i(c->crew), sp_at(c->of[o.conformation].grid, 0), sp_by_i(c->score),
                                sp_by_i(c->scale), sp_into(sp_at(c->scatter, 0), &sp_sum_double)},
@@ -801,7 +840,7 @@ sp_status sp_crews_assess(sp_loop *l, const sp_quat *orientation, const int32_t 
     }
     SP_TRY(sp_run_gather(c->run, c->score, l->score));
     SP_TRY(sp_run_gather(c->run, c->scale, l->scale));
-    sp_match_relate_scales(l->scale, l->state->images);
+    relate_scales(l, label);
     *dispersion = sp_match_dispersion(scatter, l->patterns.shells);
 done:
     sp_array_free(scatter);
@@ -859,15 +898,27 @@ static void solve(sp_task *t)
 static const sp_task_type solve_task = {
     .name = "solve", .run = solve, .threaded = true, .privilege = {SP_READ, SP_WRITE, SP_WRITE}};
 
+/* The label of each image that is merged. */
+static const int32_t *merged_labels(sp_loop *l)
+{
+    for (ptrdiff_t n = 0; n < l->state->images; n++) {
+        l->merged[n] = l->state->held_out[n] && !l->complete ? HELD_OUT : l->state->label[n];
+    }
+    return l->merged;
+}
+
 sp_status sp_crews_merge(sp_loop *l, double *residual)
 {
-    order o = {.loop = l, .orientation = l->state->orientation, .label = l->conformations > 1 ? l->state->label : NULL};
+    order o = {.loop = l, .orientation = l->state->orientation, .label = merged_labels(l)};
     sp_crews *c = &l->crews;
     sp_status status = SP_OK;
 
     for (o.conformation = 0; o.conformation < l->conformations; o.conformation++) {
         const sp_conformation *f = &c->of[o.conformation];
 
+        if (sp_loop_rests(l, o.conformation)) {
+            continue;
+        }
         sp_launch(c->run, .type = &spread_task, .points = {blocks_of(l)},
                   .argument = {sp_by_i(c->crew), sp_into(sp_at(f->pair, 0), &sp_sum_float)}, SP_VALUES(o),
                   .scratch = (size_t)sp_merger_scratch_count(&l->patterns) * sizeof(float));
@@ -875,7 +926,10 @@ sp_status sp_crews_merge(sp_loop *l, double *residual)
                   .argument = {sp_at(f->pair, 0), sp_at(f->autocorrelation, 0), sp_at(f->residual, 0)}, SP_VALUES(o));
     }
     for (int k = 0; k < l->conformations; k++) {
-        SP_TRY(sp_run_get(c->run, c->of[k].residual, 0, &residual[k]));
+        residual[k] = 0.0;
+        if (!sp_loop_rests(l, k)) {
+            SP_TRY(sp_run_get(c->run, c->of[k].residual, 0, &residual[k]));
+        }
     }
 done:
     return status;
@@ -909,11 +963,9 @@ static const sp_task_type amplitudes_task = {
 static void start(sp_task *t)
 {
     const order *o = order_of(t);
-    sp_phase_settings settings = o->loop->phasing;
     sp_phase_outcome *outcome = sp_task_out(t, 3);
 
-    settings.seed += (uint64_t)o->conformation * SEED_STEP;
-    *outcome = sp_phase_start(o->loop->plan, sp_task_in(t, 1), &settings, (int)sp_task_point(t, 0),
+    *outcome = sp_phase_start(o->loop->plan, sp_task_in(t, 1), &o->loop->phasing, (int)sp_task_point(t, 0),
                               *sp_task_object(t, 0), sp_task_out(t, 2));
 }
 static const sp_task_type start_task = {
@@ -957,6 +1009,9 @@ sp_status sp_crews_phase(sp_loop *l, sp_phase_result *result)
     for (o.conformation = 0; o.conformation < l->conformations; o.conformation++) {
         const sp_conformation *f = &c->of[o.conformation];
 
+        if (sp_loop_rests(l, o.conformation)) {
+            continue;
+        }
         sp_launch(c->run, .type = &amplitudes_task,
                   .argument = {sp_at(f->work, 0), sp_at(f->autocorrelation, 0), sp_at(f->amplitude, 0)}, SP_VALUES(o));
         sp_launch(c->run, .type = &start_task, .points = {starts},
@@ -967,8 +1022,11 @@ sp_status sp_crews_phase(sp_loop *l, sp_phase_result *result)
                   SP_VALUES(o), .scratch = (size_t)starts * sizeof(sp_phase_outcome));
     }
     for (int k = 0; k < l->conformations; k++) {
-        SP_TRY(sp_run_get(c->run, c->of[k].phased, 0, &result[k]));
-        SP_TRY(sp_run_get(c->run, c->of[k].density, 0, l->density + k * cube));
+        result[k] = (sp_phase_result){0};
+        if (!sp_loop_rests(l, k)) {
+            SP_TRY(sp_run_get(c->run, c->of[k].phased, 0, &result[k]));
+            SP_TRY(sp_run_get(c->run, c->of[k].density, 0, l->density + k * cube));
+        }
     }
 done:
     return status;
@@ -1063,6 +1121,9 @@ sp_status sp_crews_load_model(sp_loop *l)
     for (int k = 0; k < l->conformations; k++) {
         const sp_conformation *f = &c->of[k];
 
+        if (sp_loop_rests(l, k)) {
+            continue;
+        }
         sp_launch(c->run, .type = &model_task,
                   .argument = {sp_at(f->work, 0), sp_at(f->density, 0), sp_at(f->model, 0)}, SP_VALUES(o),
                   .scratch = (size_t)(4 * l->state->edge) * sizeof(double));
@@ -1070,6 +1131,9 @@ sp_status sp_crews_load_model(sp_loop *l)
     for (o.conformation = 0; o.conformation < l->conformations; o.conformation++) {
         const sp_conformation *f = &c->of[o.conformation];
 
+        if (sp_loop_rests(l, o.conformation)) {
+            continue;
+        }
         SP_TRY(sp_run_get(c->run, f->model, 0, l->model + o.conformation * sp_loop_cube(l)));
         sp_launch(c->run, .type = &grid_task, .argument = {sp_at(f->grid, 0)}, SP_VALUES(o));
     }
@@ -1125,10 +1189,12 @@ sp_status sp_crews_make_stage(sp_loop *l)
     sp_space *densities = NULL, *each = NULL;
     sp_status status = SP_OK;
 
+    for (int k = 0; k < SP_CONFORMATIONS; k++) {
+        free_conformation(&c->of[k]);
+    }
     SP_TRY(sp_space_new(c->run, starts * cube, cube, &densities));
     SP_TRY(sp_space_new(c->run, starts, 1, &each));
     for (int k = 0; k < l->conformations; k++) {
-        free_conformation(&c->of[k]);
         SP_TRY(make_conformation(l, densities, each, &c->of[k]));
     }
     SP_TRY(sp_run_fence(c->run));
@@ -1143,7 +1209,7 @@ void sp_crews_close(sp_loop *l)
                                   c->winner, c->best,   c->better, c->tile, c->scatter, c->peak};
 
     sp_run_fence(c->run); /* tasks that nobody has waited for, after a failure: they use the loop */
-    for (int k = 0; k < l->conformations; k++) {
+    for (int k = 0; k < SP_CONFORMATIONS; k++) {
         free_conformation(&c->of[k]);
     }
     for (size_t i = 0; i < sizeof lasting / sizeof *lasting; i++) {

@@ -95,9 +95,10 @@ sp_status sp_crews_equip(sp_loop *l);
 /* Everything whose size follows from the grid of the density and the number of starts. */
 sp_status sp_crews_make_stage(sp_loop *l);
 
-/* Steps of a generation, each for all conformations. All images in the state's orientations, each for its conformation
+/* Steps of a generation, each for all conformations that do not rest. All images in the state's orientations, each for
+ * its conformation
  * -> autocorrelations.
- *   residual  out  [conformations] */
+ *   residual  out  [conformations] 0 for one that rests */
 sp_status sp_crews_merge(sp_loop *l, double *residual);
 
 /* Autocorrelations -> starts -> the best densities, also in l->density. Then the means of those that agree, in the

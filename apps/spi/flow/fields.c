@@ -15,24 +15,21 @@
 #member, unit, kind, offsetof(sp_generation, member)                                                           \
     }
 
+#define TRIAL(member, unit, kind)                                                                                      \
+    {                                                                                                                  \
+#member, unit, kind, offsetof(sp_trial, member)                                                                \
+    }
+
 const sp_field sp_setting_fields[] = {
-    SETTING(seed, "", SP_FIELD_SEED),
-    SETTING(null, "", SP_FIELD_SEED),
-    SETTING(resolution, "m", SP_FIELD_REAL),
-    SETTING(low_resolution, "m", SP_FIELD_REAL),
-    SETTING(diameter, "m", SP_FIELD_REAL),
-    SETTING(grid, "voxels", SP_FIELD_INT),
-    SETTING(binning, "pixels", SP_FIELD_INT),
-    SETTING(orientations, "", SP_FIELD_INT),
-    SETTING(generations, "", SP_FIELD_INT),
-    SETTING(starts, "", SP_FIELD_INT),
-    SETTING(conformations, "", SP_FIELD_INT),
-    SETTING(match, "", SP_FIELD_MATCH),
-    SETTING(match_route, "", SP_FIELD_ROUTE),
-    SETTING(refine, "", SP_FIELD_FLAG),
-    SETTING(fit_scale, "", SP_FIELD_FLAG),
-    SETTING(noise, "", SP_FIELD_NOISE),
-    {0},
+    SETTING(seed, "", SP_FIELD_SEED),         SETTING(null, "", SP_FIELD_SEED),
+    SETTING(resolution, "m", SP_FIELD_REAL),  SETTING(low_resolution, "m", SP_FIELD_REAL),
+    SETTING(diameter, "m", SP_FIELD_REAL),    SETTING(grid, "voxels", SP_FIELD_INT),
+    SETTING(binning, "pixels", SP_FIELD_INT), SETTING(orientations, "", SP_FIELD_INT),
+    SETTING(generations, "", SP_FIELD_INT),   SETTING(starts, "", SP_FIELD_INT),
+    SETTING(conformations, "", SP_FIELD_INT), SETTING(held_out, "", SP_FIELD_REAL),
+    SETTING(match, "", SP_FIELD_MATCH),       SETTING(match_route, "", SP_FIELD_ROUTE),
+    SETTING(refine, "", SP_FIELD_FLAG),       SETTING(fit_scale, "", SP_FIELD_FLAG),
+    SETTING(noise, "", SP_FIELD_NOISE),       {0},
 };
 
 const sp_field sp_generation_fields[] = {
@@ -40,6 +37,7 @@ const sp_field sp_generation_fields[] = {
     GENERATION(accepted, "", SP_FIELD_FLAG),
     GENERATION(refined, "", SP_FIELD_FLAG),
     GENERATION(score, "", SP_FIELD_REAL),
+    GENERATION(held_score, "", SP_FIELD_REAL),
     GENERATION(phasing_residual, "", SP_FIELD_REAL),
     GENERATION(support_volume, "m^3", SP_FIELD_REAL),
     GENERATION(merge_residual, "", SP_FIELD_REAL),
@@ -49,6 +47,13 @@ const sp_field sp_generation_fields[] = {
     GENERATION(resolution, "m", SP_FIELD_REAL),
     GENERATION(orientations, "", SP_FIELD_SIZE),
     {0},
+};
+
+const sp_field sp_trial_fields[] = {
+    TRIAL(conformations, "", SP_FIELD_INT), TRIAL(score, "", SP_FIELD_REAL),
+    TRIAL(held_score, "", SP_FIELD_REAL),   TRIAL(gain, "", SP_FIELD_REAL),
+    TRIAL(gain_error, "", SP_FIELD_REAL),   TRIAL(better, "", SP_FIELD_FLAG),
+    TRIAL(contradicted, "", SP_FIELD_FLAG), {0},
 };
 
 double sp_field_value(const sp_field *field, const void *record)
@@ -64,6 +69,8 @@ double sp_field_value(const sp_field *field, const void *record)
         return (double)*(const ptrdiff_t *)member;
     case SP_FIELD_SEED:
         return (double)*(const uint64_t *)member;
+    case SP_FIELD_SET:
+        return *(const uint32_t *)member;
     case SP_FIELD_FLAG:
         return *(const bool *)member;
     case SP_FIELD_MATCH:
@@ -92,6 +99,9 @@ void sp_field_set(const sp_field *field, double value, void *record)
         break;
     case SP_FIELD_SEED:
         *(uint64_t *)member = (uint64_t)value;
+        break;
+    case SP_FIELD_SET:
+        *(uint32_t *)member = (uint32_t)value;
         break;
     case SP_FIELD_FLAG:
         *(bool *)member = value != 0.0;

@@ -9,6 +9,7 @@ typedef enum sp_field_kind {
     SP_FIELD_INT,
     SP_FIELD_SIZE, /* ptrdiff_t */
     SP_FIELD_SEED, /* uint64_t */
+    SP_FIELD_SET,  /* uint32_t, of bits */
     SP_FIELD_FLAG,
     SP_FIELD_MATCH, /* sp_match_kind */
     SP_FIELD_ROUTE, /* sp_match_route */
@@ -24,6 +25,7 @@ typedef struct sp_field {
 
 extern const sp_field sp_setting_fields[];    /* of sp_reconstruct_settings; a row without a name ends it */
 extern const sp_field sp_generation_fields[]; /* of sp_generation, all but the times; likewise */
+extern const sp_field sp_trial_fields[];      /* of sp_trial, likewise */
 
 double sp_field_value(const sp_field *field, const void *record);     /* as a number; flags are 0 or 1 */
 const char *sp_field_word(const sp_field *field, const void *record); /* "yes", "likelihood", "poisson" ...; NULL for

@@ -9,7 +9,9 @@
 
 static const double HOLE = 0.75; /* speckles: a larger hole in the middle of the images is left to the phasing */
 static const double SETTLED = 3.0 * M_PI / 180.0;
-static const double WORSE = 0.02; /* loss of mean score that refuses a generation */
+static const double WORSE = 0.02;  /* loss of mean score that refuses a generation */
+static const double JUMP = 2.0;    /* speckles: what turned farther went to another place ... */
+static const double STAYED = 0.25; /* ... and is no measure of how well images lie, if so many stayed */
 
 void sp_loop_lap(sp_loop *l, int phase)
 {
@@ -86,22 +88,50 @@ static double nearness(sp_quat a, sp_quat b)
     return fmax(fabs(sp_quat_dot(a, b)), fabs(sp_quat_dot(sp_quat_multiply(half_turn, a), b)));
 }
 
+bool sp_loop_lies_still(const sp_loop *l, ptrdiff_t n)
+{
+    const double limit = l->refining ? SETTLED : 1.5 * l->grid.typical;
+
+    return nearness(l->state->orientation[n], l->orientation[n]) > cos(0.5 * limit);
+}
+
+/* Median turn [rad] of those that did not jump; of all, if too few stayed.
+ *   nearness  in, out  [used] */
+static double stirring_of(const sp_loop *l, double *nearness, ptrdiff_t used)
+{
+    const double jump = cos(0.5 * JUMP * sp_loop_speckle(l));
+    ptrdiff_t stayed = 0;
+
+    for (ptrdiff_t i = 0; i < used; i++) {
+        if (nearness[i] > jump) {
+            nearness[stayed++] = nearness[i];
+        }
+    }
+    if ((double)stayed < STAYED * (double)used) {
+        return l->now.orientation_change;
+    }
+    return 2.0 * acos(fmin(sp_median(nearness, stayed), 1.0));
+}
+
 void sp_loop_measure_change(sp_loop *l)
 {
-    const double near = cos(0.5 * (l->refining ? SETTLED : 1.5 * l->grid.typical));
     const ptrdiff_t images = l->state->images, cube = sp_loop_cube(l);
     ptrdiff_t settled = 0, used = 0;
 
     for (ptrdiff_t n = 0; n < images; n++) {
-        if (l->state->scale[n] > 0.0f) {
-            l->nearness[used] = nearness(l->state->orientation[n], l->orientation[n]);
-            settled += l->nearness[used++] > near && l->label[n] == l->state->label[n];
+        if (l->state->scale[n] > 0.0f && !l->state->held_out[n] && !sp_loop_rests(l, l->state->label[n])) {
+            l->nearness[used++] = nearness(l->state->orientation[n], l->orientation[n]);
+            settled += sp_loop_lies_still(l, n) && l->label[n] == l->state->label[n];
         }
     }
     l->now.orientation_change = 2.0 * acos(fmin(sp_median(l->nearness, used), 1.0));
     l->now.settled = (double)settled / (double)used;
+    l->stirring = stirring_of(l, l->nearness, used);
     l->now.density_change = 0.0;
     for (int k = 0; k < l->conformations; k++) { /* of the worst */
+        if (sp_loop_rests(l, k)) {
+            continue;
+        }
         const float *model = l->model + k * cube, *last = l->last_model + k * cube;
         const double norm = sp_dot(model, model, cube) * sp_dot(last, last, cube);
 
@@ -110,18 +140,18 @@ void sp_loop_measure_change(sp_loop *l)
     }
 }
 
-double sp_loop_mean_score(const sp_loop *l)
+double sp_loop_mean_score(const sp_loop *l, bool held_out)
 {
     double sum = 0.0;
     ptrdiff_t used = 0;
 
     for (ptrdiff_t n = 0; n < l->state->images; n++) {
-        if (l->state->scale[n] > 0.0f) {
+        if (l->state->scale[n] > 0.0f && l->state->held_out[n] == held_out) {
             sum += l->score[n];
             used++;
         }
     }
-    return sum / (double)used;
+    return used > 0 ? sum / (double)used : 0.0;
 }
 
 bool sp_loop_same_stage(const sp_loop *l, const sp_generation *h)
@@ -171,6 +201,7 @@ sp_status sp_loop_accept_or_refuse(sp_loop *l)
     memcpy(l->state->orientation, l->orientation, (size_t)images * sizeof *l->orientation);
     memcpy(l->state->label, l->label, (size_t)images * sizeof *l->label);
     sp_loop_keep_scores(l);
+    sp_loop_mark_conformations(l);
     if (l->refining && l->state->settings.fit_scale) {
         memcpy(l->state->scale, l->scale, (size_t)images * sizeof *l->scale);
         SP_TRY(sp_crews_adopt_scales(l));

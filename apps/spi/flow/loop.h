@@ -5,7 +5,9 @@
  *   intake.c       images into patterns, and every setting that the user left open
  *   workspace.c    memory, and the random orientations of an attempt
  *   crew.c         the steps of a generation as tasks on blocks of images
+ *   conformations.c  how the images are shared out between conformations
  *   generation.c   merge, phase, match, assess, accept or refuse
+ *   attempts.c     whether another attempt follows, with as many conformations or with more; the best of them
  *   reconstruct.c  from stage to stage, from attempt to attempt, to the end
  *   checkpoint.c   what of it a generation hands to the next: a new member that does belongs into its lists */
 #include "base/log.h"
@@ -24,6 +26,7 @@ enum {
     KEEP = 3,           /* candidates of the search that are refined */
     MIN_IMAGES = 10,
     MAX_REFUSED = 3, /* in a row */
+    HELD_OUT = 31,   /* in place of a label where images are merged */
 };
 
 static const double FIRST_DISPERSION = 1.0; /* the model knows nothing: speckle statistics */
@@ -60,20 +63,34 @@ struct sp_loop {
     int32_t *label;       /* [images] conformation, likewise */
     float *score;         /* [images] */
     float *scale;         /* [images] */
+    bool complete;        /* the final merge: of all images */
+    int32_t *merged;      /* [images] scratch: label, or HELD_OUT */
     double *nearness;     /* [images] scratch */
     double dispersion;    /* in use */
     double measured;      /* dispersion that the images of this generation show */
     bool refining;        /* the search has settled: refine each image */
     int refined;          /* accepted generations with refinement */
     int refused;          /* in a row */
-    int attempt;          /* 0 based */
-    int first;            /* generation of this attempt */
-    int scored_from;      /* the first generation whose score is a measure for the next */
-    double kept_score;    /* of the best attempt before this one; 0: none */
-    sp_quat *kept;        /* [images] its orientations */
-    int32_t *kept_label;  /* [images] */
-    double wall, cpu;     /* clocks at the last lap */
-    sp_generation now;    /* the generation being made */
+    double stirring;      /* [rad] median turn of the images that stayed where they were, in this generation */
+    uint32_t
+        resting;    /* conformations that have converged or hold no image: bit k. They and their images cost nothing */
+    uint32_t still; /* whose images neither turned nor changed sides in this generation, likewise */
+    double *mark;   /* [SP_CONFORMATIONS] mean score that each has reached at full detail; -1: none yet */
+    double *standing;       /* [SP_CONFORMATIONS] accepted generations since then */
+    int seeded;             /* conformations that had died, in this attempt */
+    int attempt;            /* 0 based */
+    int first;              /* generation of this attempt */
+    int scored_from;        /* the first generation whose score is a measure for the next */
+    bool automatic;         /* the number of conformations is looked for */
+    int trial_first;        /* attempt with this number of them */
+    double kept_score;      /* of the best attempt before this one; 0: none */
+    double kept_residual;   /* of its phasing */
+    int kept_conformations; /* of it */
+    sp_quat *kept;          /* [images] its orientations */
+    int32_t *kept_label;    /* [images] */
+    float *kept_each;       /* [images] its scores */
+    double wall, cpu;       /* clocks at the last lap */
+    sp_generation now;      /* the generation being made */
 };
 
 /* SP_ERR_INTERRUPT if the user wants to stop, on any rank. */
@@ -119,11 +136,39 @@ sp_status sp_loop_make_stage(sp_loop *l);
 /* Everything that a generation needs, and the first attempt. Fails with SP_ERR_MEMORY, SP_ERR_USAGE. */
 sp_status sp_loop_make_workspace(sp_loop *l);
 
+/* Which images are held out, by the settings; few would tell nothing, and then there are none. */
+void sp_loop_hold_out(sp_loop *l);
+
 /* Random orientations, and trust in nothing. */
 void sp_loop_begin_attempt(sp_loop *l);
 
+/* So many conformations from now on; their densities are to be made, and the stage. Fails with SP_ERR_MEMORY. */
+sp_status sp_loop_set_conformations(sp_loop *l, int conformations);
+
 /* Frees all but the state. */
 void sp_loop_clear(sp_loop *l);
+
+/* ---- conformations ---- */
+
+/* While searching, a conformation that has lost its images gets half of those of the largest one. They begin alike but
+ * for chance, in one frame, and with equal phasing starts, so that what tells them apart is what their images show. */
+void sp_loop_reseed(sp_loop *l);
+
+/* Is conformation k out of the loop? */
+static inline bool sp_loop_rests(const sp_loop *l, int32_t k)
+{
+    return l->resting >> k & 1u;
+}
+
+/* Which conformations lie still in this generation, before it is accepted; then, how long their scores have stood. */
+void sp_loop_watch_conformations(sp_loop *l);
+void sp_loop_mark_conformations(sp_loop *l);
+
+/* Nothing is known of any conformation; all are in the loop. */
+void sp_loop_wake_conformations(sp_loop *l);
+
+/* Lets those rest that lie still and whose scores have stood for so many generations. Returns whether all do. */
+bool sp_loop_rest_conformations(sp_loop *l, int generations);
 
 /* ---- generation ---- */
 
@@ -144,10 +189,14 @@ double sp_loop_hidden_centre(const sp_loop *l);
  *   shells  in   [2 edge] mean |F|^2 of the density      filter  out  [2 edge] */
 void sp_loop_make_filter(const sp_loop *l, const double *shells, double *filter);
 
+/* Has image n turned by so little in this generation that it may be called settled? */
+bool sp_loop_lies_still(const sp_loop *l, ptrdiff_t n);
+
 /* How far the images turned since the last generation, the half turn about the beam folded; how the model changed. */
 void sp_loop_measure_change(sp_loop *l);
 
-double sp_loop_mean_score(const sp_loop *l); /* over the images with signal */
+/* Over the images with signal that are held out, or not. 0: there are none. */
+double sp_loop_mean_score(const sp_loop *l, bool held_out);
 
 /* Scores compare only at the same detail, and with or without refinement alike. */
 bool sp_loop_same_stage(const sp_loop *l, const sp_generation *h);
@@ -160,3 +209,15 @@ void sp_loop_keep_scores(sp_loop *l);
 
 /* Keeps the generation, unless it explains the images worse than an earlier one. Fails like the crews. */
 sp_status sp_loop_accept_or_refuse(sp_loop *l);
+
+/* ---- attempts ---- */
+
+/* Do the amplitudes of this generation contradict each other: is there no density that explains them? */
+bool sp_loop_contradicts(const sp_loop *l);
+
+/* An attempt has converged: keeps it if it is the best so far, and begins another where its amplitudes contradict each
+ * other, or where one more conformation is to be tried. Fails with SP_ERR_MEMORY. */
+sp_status sp_loop_end_attempt(sp_loop *l, bool *another);
+
+/* The best attempt takes the place of the last one. Fails like the crews. */
+sp_status sp_loop_take_best(sp_loop *l);

@@ -57,9 +57,22 @@ static void name_map(int k, int conformations, char *name)
     }
 }
 
-static void name_files(sp_output *self, int conformations)
+static void forget_paths(sp_output *self)
+{
+    for (int i = 0; i < self->files; i++) {
+        sp_array_free(self->path[i]);
+        sp_array_free(self->next[i]);
+        self->path[i] = self->next[i] = NULL;
+    }
+}
+
+/* The files of a run with so many conformations. */
+static sp_status name_files(sp_output *self, int conformations)
 {
     static const char *const first[FILE_DENSITY] = {SP_CHECKPOINT_NAME, "settings.txt", "report.txt", "report.json"};
+    sp_status status = SP_OK;
+
+    forget_paths(self);
 
     for (int i = 0; i < FILE_DENSITY; i++) {
         snprintf(self->name[i], NAME_LENGTH, "%s", first[i]);
@@ -70,6 +83,15 @@ static void name_files(sp_output *self, int conformations)
     snprintf(self->name[FILE_DENSITY + conformations], NAME_LENGTH, RESULT_NAME);
     self->conformations = conformations;
     self->files = FILE_DENSITY + conformations + 1;
+    for (int i = 0; i < self->files; i++) {
+        char name[NAME_LENGTH + 8];
+
+        snprintf(name, sizeof name, "%s.next", self->name[i]);
+        SP_TRY(sp_path_join(self->folder, self->name[i], &self->path[i]));
+        SP_TRY(sp_path_join(self->folder, name, &self->next[i]));
+    }
+done:
+    return status;
 }
 
 static const char *next_result(const sp_output *self)
@@ -80,10 +102,7 @@ static const char *next_result(const sp_output *self)
 void sp_output_free(sp_output *output)
 {
     if (output) {
-        for (int i = 0; i < output->files; i++) {
-            sp_array_free(output->path[i]);
-            sp_array_free(output->next[i]);
-        }
+        forget_paths(output);
         sp_array_free(output->log_path);
         free(output->settings);
         free(output->input);
@@ -111,14 +130,7 @@ static sp_status copy_plan(const sp_output_plan *plan, sp_output *self)
     SP_REQUIRE(self->folder && self->input && self->settings, SP_ERR_MEMORY, "%s: no memory for the names in it",
                plan->folder);
     SP_TRY(sp_path_join(plan->folder, "log.txt", &self->log_path));
-    name_files(self, plan->asked.conformations);
-    for (int i = 0; i < self->files; i++) {
-        char name[NAME_LENGTH + 8];
-
-        snprintf(name, sizeof name, "%s.next", self->name[i]);
-        SP_TRY(sp_path_join(plan->folder, self->name[i], &self->path[i]));
-        SP_TRY(sp_path_join(plan->folder, name, &self->next[i]));
-    }
+    SP_TRY(name_files(self, plan->asked.conformations > 0 ? plan->asked.conformations : 1));
     stat(plan->input, &about); /* who cannot be asked has no size; reading it tells why */
     self->generations = plan->generations;
     self->source = (sp_report_source){.path = self->input, .bytes = (double)about.st_size, .asked = plan->asked};
@@ -303,11 +315,12 @@ static sp_status put_images(const sp_reconstruction *state, sp_h5 *file)
     sp_status status = SP_OK;
     const ptrdiff_t n = state->images, shape[2] = {n, 4};
     float *orientation = NULL;
-    uint8_t *conformation = NULL;
+    uint8_t *conformation = NULL, *held_out = NULL;
     uint64_t *id = NULL;
 
     SP_TRY(SP_ARRAY(orientation, 4 * n));
     SP_TRY(SP_ARRAY(conformation, n));
+    SP_TRY(SP_ARRAY(held_out, n));
     SP_TRY(SP_ARRAY(id, n));
     for (ptrdiff_t i = 0; i < n; i++) {
         const sp_quat q = state->orientation[i];
@@ -317,16 +330,19 @@ static sp_status put_images(const sp_reconstruction *state, sp_h5 *file)
         orientation[4 * i + 2] = (float)q.y;
         orientation[4 * i + 3] = (float)q.z;
         conformation[i] = (uint8_t)state->label[i];
+        held_out[i] = state->held_out[i];
         id[i] = (uint64_t)i;
     }
     SP_TRY(sp_h5_write_float(file, "result/orientations", 2, shape, orientation));
     SP_TRY(sp_h5_write_attribute_string(file, "result/orientations", "axes", "w x y z"));
     SP_TRY(sp_h5_write_uint8(file, "result/conformation", 1, shape, conformation));
     SP_TRY(sp_h5_write_float(file, "result/score", 1, shape, state->score));
+    SP_TRY(sp_h5_write_uint8(file, "result/held_out", 1, shape, held_out));
     SP_TRY(sp_h5_write_float(file, "result/scale", 1, shape, state->scale));
     SP_TRY(sp_h5_write_uint64(file, "result/image_id", 1, shape, id));
 done:
     sp_array_free(id);
+    sp_array_free(held_out);
     sp_array_free(conformation);
     sp_array_free(orientation);
     return status;
@@ -519,7 +535,7 @@ done:
     return status;
 }
 
-/* Of a run with other conformations, which this one has replaced. */
+/* Of a run, or a trial, with other conformations, which this one has replaced. */
 static void remove_older_maps(const sp_output *self)
 {
     char name[NAME_LENGTH], *path = NULL;
@@ -542,7 +558,11 @@ sp_status sp_output_write(void *output, const sp_reconstruction *state, const sp
 {
     sp_status status = SP_OK;
     sp_output *self = output;
+    const bool others = state && (self->generations == 0 || state->settings.conformations != self->conformations);
 
+    if (others) {
+        SP_TRY(name_files(self, state->settings.conformations));
+    }
     if (loop) {
         SP_TRY(write_checkpoint(self, loop));
     }
@@ -551,7 +571,7 @@ sp_status sp_output_write(void *output, const sp_reconstruction *state, const sp
     }
     SP_TRY(
         replace_files(self, loop ? FILE_CHECKPOINT : FILE_CHECKPOINT + 1, state ? self->files : FILE_CHECKPOINT + 1));
-    if (state && self->generations == 0) {
+    if (others) {
         remove_older_maps(self);
     }
     self->generations = state ? state->generations : self->generations;

@@ -9,6 +9,7 @@
 #include "base/interrupt.h"
 #include "base/memory.h"
 #include "flow/checkpoint.h"
+#include "flow/conformations.h"
 #include "flow/loop.h"
 
 const char *const sp_phase_names[SP_PHASES] = {"read", "merge", "phase", "search", "refine", "other"};
@@ -17,18 +18,16 @@ enum {
     MIN_REFINED = 4,      /* refined generations before convergence is believed */
     MAX_SEARCHED = 20,    /* generations of search only */
     SPARSE_SEARCHED = 15, /* the same for each reach of sparse images, whose scores are mostly noise and tell no end */
-    MAX_ATTEMPTS = 5,     /* from other random orientations, where the outcome contradicts itself */
     SCAN_SPAN = 3,        /* generations over which the score must have stopped rising */
 };
 
 static const double LAST_DISPERSION = 10.0; /* more does not sharpen the orientations any more */
 static const double MARCH = 1.25;           /* refinement lets in that much more of the radius at a time, ... */
-static const double STILL = 0.25;           /* ... when the median image turns by less than this part of a speckle */
-/* Share of the amplitudes that no density can explain. Right orientations leave 0.01 to 0.05, photon noise included;
- * images that have settled in one another's wrong places leave 0.1 to 0.2. */
-static const double CONTRADICTION = 0.08;
-static const double RISE = 0.002;       /* of the mean score over SCAN_SPAN generations: less is no progress, ... */
-static const double SEARCH_RISE = 0.01; /* ... less than this in the search, whose grid makes scores jump */
+static const double LEAP = 1.5;             /* ... or as much as leaves images that still, up to this, ... */
+static const double STILL = 0.25;           /* ... when the median image turns by less than this part of a speckle, */
+static const double STEADY = 1e-4;          /* change of the model that ends a search: chance makes 2e-5 */
+static const double RISE = 0.002;           /* of the mean score over SCAN_SPAN generations: less is no progress, ... */
+static const double SEARCH_RISE = 0.01;     /* ... less than this in the search, whose grid makes scores jump */
 
 sp_reconstruct_settings sp_reconstruct_defaults(void)
 {
@@ -36,6 +35,7 @@ sp_reconstruct_settings sp_reconstruct_defaults(void)
                                      .generations = 150,
                                      .starts = 4,
                                      .conformations = 1,
+                                     .held_out = 0.05,
                                      .match = SP_MATCH_LIKELIHOOD,
                                      .match_route = SP_MATCH_AUTO,
                                      .refine = true,
@@ -66,39 +66,6 @@ static bool worth_writing(const sp_loop *l)
            (l->kept_score == 0.0 || (l->now.resolution <= 1.0 / l->s_max && l->now.score > l->kept_score));
 }
 
-/* Keeps this attempt if it is the best so far. */
-static void keep_attempt(sp_loop *l)
-{
-    if (l->kept_score == 0.0 || l->now.score > l->kept_score) {
-        l->kept_score = l->now.score;
-        memcpy(l->kept, l->state->orientation, (size_t)l->state->images * sizeof *l->kept);
-        memcpy(l->kept_label, l->state->label, (size_t)l->state->images * sizeof *l->kept_label);
-    }
-}
-
-static bool contradicts(const sp_loop *l)
-{
-    return sp_loop_climbs(&l->state->settings) && l->now.phasing_residual >= CONTRADICTION;
-}
-
-/* Starts again from other random orientations if the outcome contradicts itself; returns whether it did. */
-static bool again(sp_loop *l)
-{
-    if (!contradicts(l) || l->attempt + 1 >= MAX_ATTEMPTS ||
-        l->state->generations + MIN_REFINED + SCAN_SPAN >= l->state->settings.generations) {
-        return false;
-    }
-    keep_attempt(l);
-    l->attempt++;
-    sp_log_write(
-        l->log, SP_LOG_INFO,
-        "the amplitudes contradict each other (phasing residual %.3f): once more from other random orientations "
-        "(attempt %d of at most %d)",
-        l->now.phasing_residual, l->attempt + 1, MAX_ATTEMPTS);
-    sp_loop_begin_attempt(l);
-    return true;
-}
-
 /* Generations of the present stage, in this attempt. */
 static int generations_of_stage(const sp_loop *l)
 {
@@ -114,7 +81,8 @@ static int generations_of_stage(const sp_loop *l)
 static void search_on(sp_loop *l)
 {
     const bool sparse = sp_loop_is_sparse(l);
-    const bool over = l->now.settled > 0.5 || (!sparse && score_stands(l, SEARCH_RISE)) ||
+    const bool over = l->now.settled > 0.5 ||
+                      (!sparse && (score_stands(l, SEARCH_RISE) || l->now.density_change < STEADY)) ||
                       generations_of_stage(l) >= (sparse ? SPARSE_SEARCHED : MAX_SEARCHED);
     const double last = sp_loop_search_reach(l);
 
@@ -125,37 +93,55 @@ static void search_on(sp_loop *l)
     }
 }
 
-/* From search to refinement, from small to large dispersion, from loop to end. Returns true at the end. */
-static bool next_stage(sp_loop *l)
+/* Finer detail, where images lie well enough for it, or get no better. */
+static void march(sp_loop *l, bool stands)
+{
+    const double room = STILL * sp_loop_speckle(l) / l->stirring;
+
+    if (room > 1.0 || stands) {
+        l->reach = fmin(l->reach * fmin(fmax(room, MARCH), LEAP), l->s_max);
+    }
+}
+
+/* At full detail: all images together, or one conformation after the other, which leave the loop. */
+static bool has_converged(sp_loop *l, bool stands)
+{
+    if (l->reach < l->s_max || l->refined < MIN_REFINED) {
+        return false;
+    }
+    return (stands && l->now.settled > 0.5) ||
+           (l->conformations > 1 && !sp_loop_contradicts(l) && sp_loop_rest_conformations(l, SCAN_SPAN));
+}
+
+/* From search to refinement, from small to large dispersion, from attempt to attempt, from loop to end. */
+static sp_status next_stage(sp_loop *l, bool *ended)
 {
     sp_reconstruction *state = l->state;
+    sp_status status = SP_OK;
+    bool another = false;
     const bool stands = score_stands(l, l->refining ? RISE : SEARCH_RISE);
 
     if (sp_loop_climbs(&state->settings) && !l->refining) {
         search_on(l);
     } else if (l->refining && l->now.accepted) {
         l->dispersion = fmin(fmax(l->measured, FIRST_DISPERSION), LAST_DISPERSION);
-        state->converged = l->reach == l->s_max && l->refined >= MIN_REFINED && stands && l->now.settled > 0.5;
-        if (l->now.orientation_change < STILL * sp_loop_speckle(l) || stands) {
-            l->reach = fmin(l->reach * MARCH, l->s_max);
-        }
+        state->converged = has_converged(l, stands);
+        march(l, stands);
     } else if (!l->refining) {
         state->converged = stands && l->now.settled > 0.9;
     }
-    if (state->converged && again(l)) {
-        state->converged = false;
-        return false;
+    if (state->converged) {
+        SP_TRY(sp_loop_end_attempt(l, &another));
+        state->converged = !another;
     }
     if (state->converged) {
-        state->contradicted = contradicts(l);
         state->stop_reason = "the images stopped turning and the score stopped rising";
-        return true;
-    }
-    if (state->generations >= state->settings.generations) {
+    } else if (state->generations >= state->settings.generations) {
         state->stop_reason = "the number of generations allowed was used up";
-        return true;
     }
-    return false;
+    *ended = state->converged || state->generations >= state->settings.generations;
+done:
+    return status;
 }
 
 static void report_generation(sp_loop *l)
@@ -181,6 +167,7 @@ static sp_status run_generation(sp_loop *l, sp_generation_hook *hook, void *cont
     sp_status status = SP_OK;
 
     l->now = (sp_generation){.generation = l->state->generations, .resolution = 1.0 / l->reach};
+    sp_loop_reseed(l);
     SP_TRY(sp_loop_make_stage(l));
     sp_loop_lap(l, SP_PHASE_OTHER);
     SP_TRY(sp_loop_merge_and_phase(l));
@@ -189,8 +176,10 @@ static sp_status run_generation(sp_loop *l, sp_generation_hook *hook, void *cont
     SP_TRY(check_interrupt(l));
     SP_TRY(sp_crews_assess(l, l->orientation, l->label, &l->measured));
     sp_log_write(l->log, SP_LOG_DETAIL, "dispersion in use %.2f, measured %.2f", l->dispersion, l->measured);
-    l->now.score = sp_loop_mean_score(l);
+    l->now.score = sp_loop_mean_score(l, false);
+    l->now.held_score = sp_loop_mean_score(l, true);
     sp_loop_measure_change(l);
+    sp_loop_watch_conformations(l);
     SP_TRY(sp_loop_accept_or_refuse(l));
     SP_TRY(sp_crews_measure_memory(l));
     sp_loop_lap(l, SP_PHASE_OTHER);
@@ -200,7 +189,7 @@ static sp_status run_generation(sp_loop *l, sp_generation_hook *hook, void *cont
     status = hook ? hook(context, worth_writing(l) ? l->state : NULL, l) : SP_OK;
     SP_TRY(sp_run_agree(l->crews.run, status)); /* one rank writes */
     sp_loop_lap(l, SP_PHASE_OTHER);
-    *ended = next_stage(l);
+    SP_TRY(next_stage(l, ended));
 done:
     return status;
 }
@@ -219,33 +208,12 @@ static sp_status go_on(sp_loop *l, const sp_checkpoint *from, bool *ended)
     SP_TRY(sp_crews_adopt_scales(l));
     l->now = state->history[state->generations - 1];
     sp_log_write(l->log, SP_LOG_INFO, "going on after generation %d", state->generations);
-    *ended = next_stage(l);
+    SP_TRY(next_stage(l, ended));
 done:
     return status;
 }
 
 /* ---- the end ---- */
-
-/* An earlier attempt that explained the images better takes the place of the last one. */
-static sp_status restore_best_attempt(sp_loop *l)
-{
-    const int last = l->state->generations - 1;
-    double dispersion = 0.0;
-    sp_status status = SP_OK;
-
-    if (l->kept_score <= l->state->history[last].score) {
-        return SP_OK;
-    }
-    sp_log_write(l->log, SP_LOG_INFO, "an earlier attempt explained the images better: its orientations are taken");
-    memcpy(l->state->orientation, l->kept, (size_t)l->state->images * sizeof *l->kept);
-    memcpy(l->state->label, l->kept_label, (size_t)l->state->images * sizeof *l->kept_label);
-    SP_TRY(sp_loop_make_stage(l));
-    SP_TRY(sp_loop_merge_and_phase(l));
-    SP_TRY(sp_crews_assess(l, l->state->orientation, l->state->label, &dispersion));
-    sp_loop_keep_scores(l);
-done:
-    return status;
-}
 
 /* Where the transfer function falls below 1/e for the first time [m], interpolated; 0: nowhere. */
 static double prtf_crossing(const double *prtf, ptrdiff_t shells, double box)
@@ -269,7 +237,9 @@ static sp_status finish(sp_loop *l)
 
     l->now = (sp_generation){.generation = state->generations};
     l->reach = l->s_max;
-    SP_TRY(restore_best_attempt(l));
+    l->resting = 0;
+    SP_TRY(sp_loop_take_best(l));
+    l->complete = true; /* and the map of all images */
     l->phasing.starts = state->settings.starts * FINAL_STARTS;
     l->phasing.seed = state->settings.seed;
     SP_TRY(sp_loop_make_stage(l));
@@ -293,6 +263,8 @@ static sp_status finish(sp_loop *l)
         state->prtf_resolution = fmax(state->prtf_resolution, crossing);
     }
     sp_loop_lap(l, SP_PHASE_PHASE);
+    SP_TRY(sp_conformations_compare(state));
+    sp_loop_lap(l, SP_PHASE_OTHER);
 done:
     return status;
 }
@@ -313,6 +285,7 @@ static sp_status new_state(sp_image_file *file, const sp_reconstruct_settings *s
     SP_TRY(SP_ARRAY(self->label, self->images));
     SP_TRY(SP_ARRAY(self->score, self->images));
     SP_TRY(SP_ARRAY(self->scale, self->images));
+    SP_TRY(SP_ARRAY(self->held_out, self->images));
     *result = self;
     self = NULL;
 done:
@@ -320,11 +293,18 @@ done:
     return status;
 }
 
+/* How many it begins, or goes on, with. */
+static int first_conformations(const sp_reconstruct_settings *settings, const sp_checkpoint *from)
+{
+    return from ? sp_checkpoint_conformations(from) : settings->conformations > 0 ? settings->conformations : 1;
+}
+
 sp_status sp_reconstruct(sp_run *run, sp_image_file *file, const sp_reconstruct_settings *settings, sp_log *log,
                          const sp_checkpoint *from, sp_generation_hook *hook, void *context, sp_reconstruction **result)
 {
     sp_status status = SP_OK;
-    sp_loop l = {.conformations = settings->conformations,
+    sp_loop l = {.conformations = first_conformations(settings, from),
+                 .automatic = settings->conformations == 0,
                  .file = file,
                  .log = log,
                  .dispersion = FIRST_DISPERSION,
@@ -332,6 +312,7 @@ sp_status sp_reconstruct(sp_run *run, sp_image_file *file, const sp_reconstruct_
     bool ended = false;
 
     SP_TRY(new_state(file, settings, &l.state));
+    l.state->settings.conformations = l.conformations;
     l.wall = sp_clock_wall();
     l.cpu = sp_clock_cpu();
     SP_TRY(SP_ARRAY(l.scale, l.state->images));
@@ -363,6 +344,22 @@ done:
     return status;
 }
 
+void sp_reconstruction_map(const sp_reconstruction *result, int k, float *map)
+{
+    const ptrdiff_t n = result->edge, shift = n - n / 2;
+    const float *density = result->density + k * n * n * n;
+
+    for (ptrdiff_t x = 0; x < n; x++) {
+        for (ptrdiff_t y = 0; y < n; y++) {
+            const float *row = density + ((x + shift) % n * n + (y + shift) % n) * n;
+
+            for (ptrdiff_t z = 0; z < n; z++) {
+                map[(x * n + y) * n + z] = row[(z + shift) % n];
+            }
+        }
+    }
+}
+
 void sp_half_sets_free(sp_half_sets *halves)
 {
     if (halves) {
@@ -384,6 +381,7 @@ void sp_reconstruction_free(sp_reconstruction *result)
     sp_array_free(result->label);
     sp_array_free(result->score);
     sp_array_free(result->scale);
+    sp_array_free(result->held_out);
     sp_array_free(result->history);
     sp_array_free(result->prtf);
     sp_array_free(result->prtf_s);

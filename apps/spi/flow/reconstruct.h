@@ -39,7 +39,9 @@ typedef struct sp_reconstruct_settings {
     int orientations;      /* grid of the search; auto: steps of two speckles or less, refinement covers the rest */
     int generations;       /* at most */
     int starts;            /* phasing starts side by side in each generation */
-    int conformations;     /* found together: 1 .. SP_CONFORMATIONS */
+    int conformations;     /* found together: 1 .. SP_CONFORMATIONS; auto: as many as explain held-out images better */
+    double held_out;       /* share of the images that no model is made from, until the end: how well it explains them
+                              tells whether it only explains the others because it is made of them; 0: none */
     sp_match_kind match;   /* likelihood (default) or euclidean */
     sp_match_route match_route; /* auto: polar where the pixels allow it */
     bool refine;                /* local refinement of each image's orientation */
@@ -62,6 +64,7 @@ typedef struct sp_generation {
     bool accepted;             /* false: refused, the state before was kept */
     bool refined;              /* orientations between the points of the grid */
     double score;              /* mean score of the images, after refinement where there was one */
+    double held_score;         /* of those that are held out, which are in no other figure; 0: there are none */
     double phasing_residual;   /* see phases/phase.h */
     double support_volume;     /* [m^3] */
     double merge_residual;     /* of the linear system */
@@ -73,6 +76,17 @@ typedef struct sp_generation {
     double wall[SP_PHASES];    /* [s] */
     double cpu[SP_PHASES];     /* [s] */
 } sp_generation;
+
+/* What a number of conformations came to, where it is looked for. */
+typedef struct sp_trial {
+    int conformations; /* 0: not tried */
+    double score;      /* mean of the images, at the end of the best attempt */
+    double held_score; /* of those that are held out */
+    double gain;       /* of that over the best with fewer conformations, image by image; 0 for the first */
+    double gain_error; /* standard error of it */
+    bool better;       /* it is a gain beyond chance */
+    bool contradicted; /* by its own amplitudes */
+} sp_trial;
 
 /* What two reconstructions of half of the images each have in common (flow/halves.h). */
 typedef struct sp_half_sets {
@@ -109,14 +123,18 @@ typedef struct sp_reconstruction {
     ptrdiff_t edge;                   /* of the density [voxel] */
     double voxel;                     /* [m] */
     float *density;                   /* [settings.conformations][edge^3] FFT order, sharp to settings.resolution */
-    double speckle;         /* [rad] angular size of a speckle at the edge: what orientations can be told apart by */
-    double grid_spacing;    /* [rad] typical distance to the nearest orientation of the search grid */
-    sp_quat *orientation;   /* [images] */
-    int32_t *label;         /* [images] conformation, 0 based */
-    float *score;           /* [images] -1..1; NAN for an image without signal */
-    float *scale;           /* [images] fluence relative to the mean; 0 without signal */
-    int generations;        /* done */
-    sp_generation *history; /* [generations] */
+    double speckle;       /* [rad] angular size of a speckle at the edge: what orientations can be told apart by */
+    double grid_spacing;  /* [rad] typical distance to the nearest orientation of the search grid */
+    sp_quat *orientation; /* [images] */
+    int32_t *label;       /* [images] conformation, 0 based */
+    double likeness[SP_CONFORMATIONS][SP_CONFORMATIONS]; /* correlation of their final maps, laid on one another */
+    float *score;                                        /* [images] -1..1; NAN for an image without signal */
+    bool *held_out;                                      /* [images] takes no part in merging, but for the final one */
+    float *scale;                                        /* [images] fluence relative to the mean; 0 without signal */
+    int generations;                                     /* done */
+    sp_generation *history;                              /* [generations] */
+    sp_trial trial[SP_CONFORMATIONS];                    /* by number of conformations, from 1 */
+    int trials;
     bool converged;
     bool contradicted;       /* converged, in the last attempt, to amplitudes that no density explains */
     const char *stop_reason; /* one sentence */
@@ -165,3 +183,6 @@ sp_status sp_reconstruct(sp_run *run, sp_image_file *file, const sp_reconstruct_
                          const sp_checkpoint *from, sp_generation_hook *hook, void *context,
                          sp_reconstruction **result);
 void sp_reconstruction_free(sp_reconstruction *result); /* NULL is fine */
+
+/* The density of conformation k with the zero of the grid in voxel edge/2.   map  out  [edge^3] */
+void sp_reconstruction_map(const sp_reconstruction *result, int k, float *map);

@@ -41,9 +41,12 @@ static void borrow(sp_rehearsal *self, const sp_loop *loop, sp_run *run, ptrdiff
     l->grid = (sp_rotation_grid){0};
     l->model = l->last_model = l->density = NULL;
     l->orientation = l->kept = NULL;
+    l->kept_each = NULL;
     l->label = l->kept_label = NULL;
     l->score = l->scale = NULL;
-    l->nearness = NULL;
+    self->state.held_out = NULL;
+    l->merged = NULL;
+    l->nearness = l->mark = l->standing = NULL;
 }
 
 static sp_status make_room(sp_rehearsal *self)
@@ -65,9 +68,14 @@ static sp_status make_room(sp_rehearsal *self)
     SP_TRY(SP_ARRAY(l->score, images));
     SP_TRY(SP_ARRAY(l->scale, images));
     SP_TRY(SP_ARRAY(l->kept, images));
+    SP_TRY(SP_ARRAY(l->kept_each, images));
     SP_TRY(SP_ARRAY(l->label, images));
     SP_TRY(SP_ARRAY(l->kept_label, images));
     SP_TRY(SP_ARRAY(l->nearness, images));
+    SP_TRY(SP_ARRAY(l->merged, images));
+    SP_TRY(SP_ARRAY(self->state.held_out, images));
+    SP_TRY(SP_ARRAY(l->mark, SP_CONFORMATIONS));
+    SP_TRY(SP_ARRAY(l->standing, SP_CONFORMATIONS));
 done:
     return status;
 }
@@ -116,7 +124,7 @@ sp_status sp_rehearsal_generation(sp_rehearsal *rehearsal, sp_generation_hook *h
     SP_TRY(sp_loop_merge_and_phase(l));
     SP_TRY(sp_loop_match(l));
     SP_TRY(sp_crews_assess(l, l->orientation, l->label, &l->measured));
-    l->now.score = sp_loop_mean_score(l);
+    l->now.score = sp_loop_mean_score(l, false);
     sp_loop_measure_change(l);
     SP_TRY(sp_loop_accept_or_refuse(l));
     SP_TRY(sp_crews_measure_memory(l));
@@ -158,8 +166,13 @@ void sp_rehearsal_free(sp_rehearsal *rehearsal)
     sp_array_free(l->score);
     sp_array_free(l->scale);
     sp_array_free(l->kept);
+    sp_array_free(l->kept_each);
     sp_array_free(l->label);
     sp_array_free(l->kept_label);
     sp_array_free(l->nearness);
+    sp_array_free(l->merged);
+    sp_array_free(rehearsal->state.held_out);
+    sp_array_free(l->mark);
+    sp_array_free(l->standing);
     sp_array_free(rehearsal);
 }

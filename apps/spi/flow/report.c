@@ -8,10 +8,10 @@
 
 #include "base/clock.h"
 #include "base/manual.h"
+#include "flow/conformations.h"
 #include "flow/fields.h"
 
-static const double LEAST_SHARE = 0.03; /* of the images: fewer make no conformation */
-static const double ANGSTROM = 1e-10;   /* [m] */
+static const double ANGSTROM = 1e-10; /* [m] */
 static const double DEGREE = 0.017453292519943295;
 static const double MANY_EMPTY = 0.1; /* share of images without signal that is worth a warning */
 
@@ -212,35 +212,31 @@ static void warn_of_grids(const sp_reconstruction *state, const bool *cause, sp_
     }
 }
 
-/* Images with signal that belong to each conformation.   count  out  [SP_CONFORMATIONS] */
-static void count_conformations(const sp_reconstruction *state, ptrdiff_t *count)
-{
-    memset(count, 0, SP_CONFORMATIONS * sizeof *count);
-    for (ptrdiff_t n = 0; n < state->images; n++) {
-        count[state->label[n]] += state->scale[n] > 0.0f;
-    }
-}
-
 static void warn_of_conformations(const sp_reconstruction *state, sp_text *text)
 {
-    const int conformations = state->settings.conformations;
+    const int all = state->settings.conformations, found = sp_conformations_found(state);
     ptrdiff_t count[SP_CONFORMATIONS];
-    int filled = 0;
 
-    if (conformations == 1) {
+    if (all == 1) {
         return;
     }
-    count_conformations(state, count);
-    for (int k = 0; k < conformations; k++) {
-        filled += (double)count[k] >= LEAST_SHARE * (double)state->used;
+    sp_conformations_count(state, count);
+    for (int k = 0; k < all; k++) {
+        const int original = sp_conformation_original(state, k);
+
+        if (original < 0) {
+            sp_text_append(text, "conformation %d holds %td images, which make none: its map means nothing\n", k + 1,
+                           count[k]);
+        } else if (original != k) {
+            sp_text_append(text,
+                           "conformations %d and %d are the same structure: their maps, laid on one another, correlate "
+                           "by %.3f\n",
+                           original + 1, k + 1, state->likeness[original][k]);
+        }
     }
-    if (filled < conformations) {
-        sp_text_append(
-            text,
-            "%d %s enough: of %d conformations %d hold less than %.0f %% of the images each; their maps mean "
-            "nothing, and --conformations %d makes better ones of the others\n",
-            filled, filled == 1 ? "conformation is" : "conformations are", conformations, conformations - filled,
-            100.0 * LEAST_SHARE, filled > 0 ? filled : 1);
+    if (found < all && found > 0) {
+        sp_text_append(text, "%d conformation%s enough: --conformations %d makes a better map of the same images\n",
+                       found, found == 1 ? " is" : "s are", found);
     }
 }
 
@@ -395,15 +391,33 @@ static const char *map_names(const sp_reconstruction *state)
     return state->settings.conformations > 1 ? "density-1.mrc, density-2.mrc ..." : "density.mrc";
 }
 
+/* How the number of conformations was found. */
+static void page_trials(const sp_reconstruction *state, sp_text *text)
+{
+    for (int i = 0; i < state->trials; i++) {
+        const sp_trial *t = &state->trial[i];
+        char name[NAME_LENGTH], gain[NAME_LENGTH] = "";
+
+        if (i > 0) {
+            snprintf(gain, sizeof gain, ", %+.4f (%.4f) by one more: %s", t->gain, t->gain_error,
+                     t->better ? "better" : "no better");
+        }
+        snprintf(name, sizeof name, "tried %d", t->conformations);
+        row(text, name, "score of images held out %.4f%s%s", t->held_score, gain,
+            t->contradicted ? "; its amplitudes contradict each other" : "");
+    }
+}
+
 static void page_conformations(const sp_reconstruction *state, sp_text *text)
 {
     ptrdiff_t count[SP_CONFORMATIONS];
     sp_text list = {0};
 
+    page_trials(state, text);
     if (state->settings.conformations == 1) {
         return;
     }
-    count_conformations(state, count);
+    sp_conformations_count(state, count);
     for (int k = 0; k < state->settings.conformations; k++) {
         sp_text_append(&list, "%s%d: %.1f %%", k ? ", " : "", k + 1, 100.0 * (double)count[k] / (double)state->used);
     }
@@ -537,6 +551,23 @@ static double completeness(const sp_reconstruction *state)
     return 1.0 - exp(-coverage(state));
 }
 
+/* Do the models explain images that they were not made from as well as those that they were? */
+static void page_held_out(const sp_reconstruction *state, sp_text *text)
+{
+    const sp_generation *last = last_generation(state);
+    ptrdiff_t held = 0;
+
+    for (ptrdiff_t n = 0; n < state->images; n++) {
+        held += state->held_out[n];
+    }
+    if (held > 0 && last) {
+        row(text, "over-fitting", "score of the %td images held out from merging %.4f, of the others %.4f", held,
+            last->held_score, last->score);
+    } else {
+        row(text, "over-fitting", "not measured: no images were held out");
+    }
+}
+
 static void page_table(const sp_reconstruction *state, sp_text *text)
 {
     const sp_half_sets *h = state->halves;
@@ -558,7 +589,8 @@ static void page_table(const sp_reconstruction *state, sp_text *text)
     row(text, "completeness", "%.1f %% of the speckles at %.1f Angstrom, each seen by %.1f images",
         100.0 * completeness(state), fmax(state->edge_resolution, state->settings.resolution) / ANGSTROM,
         coverage(state));
-    row(text, "classes", "1");
+    row(text, "classes", "%d", sp_conformations_found(state));
+    page_held_out(state, text);
     if (h) {
         row(text, "half sets", "%td and %td images, %s and %s", h->used[0], h->used[1],
             h->converged[0] ? "converged" : "not converged", h->converged[1] ? "converged" : "not converged");
@@ -744,7 +776,8 @@ static void json_table(const sp_reconstruction *state, sp_json *json)
     sp_json_real(json, "background", state->background);
     sp_json_real(json, "coverage", coverage(state));
     sp_json_real(json, "completeness", completeness(state));
-    sp_json_integer(json, "classes", 1);
+    sp_json_integer(json, "classes", sp_conformations_found(state));
+    sp_json_real(json, "held_score", last_generation(state) ? last_generation(state)->held_score : NAN);
     sp_json_real(json, "fsc_resolution", supported_resolution(state) > 0.0 ? h->resolution : NAN);
     sp_json_real(json, "half_bit_resolution", supported_resolution(state) > 0.0 ? h->half_bit_resolution : NAN);
     sp_json_real(json, "orientation_spread", h ? h->turn : NAN);
@@ -770,6 +803,36 @@ static void json_half_sets(const sp_half_sets *h, sp_json *json)
     sp_json_reals(json, "fsc", h->fsc, h->shells);
     sp_json_reals(json, "shape", h->shape, h->shells);
     sp_json_reals(json, "half_bit", h->half_bit, h->shells);
+    sp_json_end(json);
+}
+
+static void json_conformations(const sp_reconstruction *state, sp_json *json)
+{
+    const int all = state->settings.conformations;
+    ptrdiff_t count[SP_CONFORMATIONS];
+
+    sp_conformations_count(state, count);
+    sp_json_object(json, "conformations");
+    sp_json_integer(json, "found", sp_conformations_found(state));
+    sp_json_array(json, "images");
+    for (int k = 0; k < all; k++) {
+        sp_json_integer(json, NULL, count[k]);
+    }
+    sp_json_end(json);
+    sp_json_array(json, "likeness");
+    for (int k = 0; k < all; k++) {
+        sp_json_reals(json, NULL, state->likeness[k], all);
+    }
+    sp_json_end(json);
+    sp_json_array(json, "trials");
+    for (int i = 0; i < state->trials; i++) {
+        sp_json_object(json, NULL);
+        for (const sp_field *field = sp_trial_fields; field->name; field++) {
+            json_field(json, field, field->name, &state->trial[i]);
+        }
+        sp_json_end(json);
+    }
+    sp_json_end(json);
     sp_json_end(json);
 }
 
@@ -858,6 +921,7 @@ void sp_report_json(const sp_report_source *source, const sp_reconstruction *sta
     text->failed |= sp_report_warnings(state, show_json, &json) != SP_OK;
     sp_json_end(&json);
     json_causes(state, &json);
+    json_conformations(state, &json);
     json_table(state, &json);
     json_half_sets(state->halves, &json);
     json_input(source, state, &json);

@@ -11,6 +11,8 @@ enum {
     RNG_ORIENTATION = 301, /* purpose of the random first orientations */
     RNG_LABEL = 501,       /* purpose of the random first conformations */
     RNG_GRID = 401,        /* purpose of the turns of the search grid */
+    RNG_HELD_OUT = 601,    /* purpose of the choice of images that are held out */
+    LEAST_HELD_OUT = 20,   /* images: the mean score of fewer says little */
     GRID_SAMPLES = 1000,   /* that measure the spacing of the search grid */
     KERNEL_WIDTH = 4,      /* of both NUFFTs: 4e-4 of the local intensity, below the noise of any image */
 };
@@ -65,7 +67,7 @@ static sp_memory_plan plan_memory(const sp_run *run, const sp_reconstruct_settin
     const ptrdiff_t share = sp_crews_share(run, d->images);
     const double block = threads * (double)sp_crews_reading_bytes(d->images, d->detector);
     const double model =
-        s->conformations *
+        (s->conformations > 0 ? s->conformations : 1) *
         (sp_slicer_bytes(d->edge) + (double)sp_merger_bytes(d->edge) + (double)sp_merge_lanes_bytes(d->edge, d->bins) +
          (double)sp_phaser_bytes(d->edge, own, threads) + (5.0 + starts - own) * 4.0 * cube);
     const double search = sp_matcher_bytes(&match, share, d->bins, threads);
@@ -138,6 +140,18 @@ static sp_phase_settings phasing_schedule(const sp_reconstruct_settings *s)
                                .radius = BALL * s->diameter};
 }
 
+void sp_loop_hold_out(sp_loop *l)
+{
+    const sp_reconstruct_settings *s = &l->state->settings;
+    const bool enough = s->held_out * (double)l->state->images >= LEAST_HELD_OUT;
+
+    for (ptrdiff_t n = 0; n < l->state->images; n++) {
+        sp_rng rng = sp_rng_stream(s->seed, RNG_HELD_OUT, (uint64_t)n);
+
+        l->state->held_out[n] = enough && sp_rng_uniform(&rng) < s->held_out;
+    }
+}
+
 void sp_loop_begin_attempt(sp_loop *l)
 {
     const sp_reconstruct_settings *s = &l->state->settings;
@@ -152,7 +166,8 @@ void sp_loop_begin_attempt(sp_loop *l)
     l->first = l->scored_from = l->state->generations;
     l->reach = sp_loop_first_reach(l);
     l->refining = false;
-    l->refined = l->refused = 0;
+    l->refined = l->refused = l->seeded = 0;
+    sp_loop_wake_conformations(l);
     l->dispersion = FIRST_DISPERSION;
 }
 
@@ -187,7 +202,7 @@ done:
 static void free_model(sp_loop *l)
 {
     sp_slicer_free(l->slicer);
-    for (int k = 0; k < l->conformations; k++) {
+    for (int k = 0; k < SP_CONFORMATIONS; k++) {
         sp_merger_free(l->merger[k]);
         l->merger[k] = NULL;
     }
@@ -244,10 +259,39 @@ done:
     return status;
 }
 
+static void free_densities(sp_loop *l)
+{
+    sp_array_free(l->model);
+    sp_array_free(l->last_model);
+    sp_array_free(l->density);
+    l->model = l->last_model = l->density = NULL;
+}
+
+sp_status sp_loop_set_conformations(sp_loop *l, int conformations)
+{
+    const ptrdiff_t n = l->state->settings.grid, all = conformations * n * n * n;
+    sp_status status = SP_OK;
+
+    free_densities(l);
+    sp_array_free(l->state->density);
+    sp_array_free(l->state->prtf);
+    l->state->density = NULL;
+    l->state->prtf = NULL;
+    l->conformations = l->state->settings.conformations = conformations;
+    l->starts = 0; /* slicer, merger and phasing are those of another number */
+    SP_TRY(SP_ARRAY(l->model, all));
+    SP_TRY(SP_ARRAY(l->last_model, all));
+    SP_TRY(SP_ARRAY(l->density, all));
+    SP_TRY(SP_ARRAY(l->state->density, all));
+    SP_TRY(SP_ARRAY(l->state->prtf, conformations * (n / 2 + 1)));
+done:
+    return status;
+}
+
 sp_status sp_loop_make_workspace(sp_loop *l)
 {
     const sp_reconstruct_settings *s = &l->state->settings;
-    const ptrdiff_t n = s->grid, all = l->conformations * n * n * n, images = l->state->images;
+    const ptrdiff_t n = s->grid, images = l->state->images;
     sp_status status = SP_OK;
 
     SP_TRY(check_memory(l));
@@ -261,19 +305,20 @@ sp_status sp_loop_make_workspace(sp_loop *l)
     }
     SP_TRY(sp_crews_equip(l));
     l->phasing = phasing_schedule(s);
-    SP_TRY(SP_ARRAY(l->model, all));
-    SP_TRY(SP_ARRAY(l->last_model, all));
-    SP_TRY(SP_ARRAY(l->density, all));
-    SP_TRY(SP_ARRAY(l->state->density, all));
+    SP_TRY(sp_loop_set_conformations(l, l->conformations));
     SP_TRY(SP_ARRAY(l->orientation, images));
     SP_TRY(SP_ARRAY(l->label, images));
     SP_TRY(SP_ARRAY(l->kept_label, images));
     SP_TRY(SP_ARRAY(l->score, images));
     SP_TRY(SP_ARRAY(l->nearness, images));
+    SP_TRY(SP_ARRAY(l->merged, images));
     SP_TRY(SP_ARRAY(l->kept, images));
+    SP_TRY(SP_ARRAY(l->kept_each, images));
+    SP_TRY(SP_ARRAY(l->mark, SP_CONFORMATIONS));
+    SP_TRY(SP_ARRAY(l->standing, SP_CONFORMATIONS));
     SP_TRY(SP_ARRAY(l->state->history, s->generations));
-    SP_TRY(SP_ARRAY(l->state->prtf, l->conformations * (n / 2 + 1)));
     SP_TRY(SP_ARRAY(l->state->prtf_s, n / 2 + 1));
+    sp_loop_hold_out(l);
     sp_loop_begin_attempt(l);
     SP_TRY(sp_loop_make_stage(l));
 done:
@@ -288,14 +333,16 @@ void sp_loop_clear(sp_loop *l)
     free_model(l);
     sp_polar_free(l->polar);
     sp_rotation_grid_clear(&l->grid);
-    sp_array_free(l->model);
-    sp_array_free(l->last_model);
-    sp_array_free(l->density);
+    free_densities(l);
     sp_array_free(l->orientation);
     sp_array_free(l->label);
     sp_array_free(l->kept_label);
     sp_array_free(l->score);
     sp_array_free(l->scale);
     sp_array_free(l->nearness);
+    sp_array_free(l->merged);
     sp_array_free(l->kept);
+    sp_array_free(l->kept_each);
+    sp_array_free(l->mark);
+    sp_array_free(l->standing);
 }

@@ -425,13 +425,17 @@ static climber refine_image(const sp_matcher *self, ptrdiff_t image, const sp_qu
     return climbers[0];
 }
 
-void sp_matcher_refine(sp_matcher *matcher, const sp_quat *candidates, int count, int steps, double delta,
-                       sp_quat *orientation, double *fit)
+void sp_matcher_refine(sp_matcher *matcher, const sp_quat *candidates, int count, sp_selection selection, int steps,
+                       double delta, sp_quat *orientation, double *fit)
 {
     assert(matcher->settings.kind == SP_MATCH_LIKELIHOOD && count <= SP_MATCH_CANDIDATES);
 #pragma omp parallel for schedule(dynamic, 8)
     for (ptrdiff_t n = 0; n < matcher->patterns->images; n++) {
         const sp_quat *from = candidates + n * count;
+
+        if (!sp_is_selected(&selection, n)) {
+            continue;
+        }
         const climber best =
             sp_interrupted() ? (climber){.q = from[0]} : refine_image(matcher, n, from, count, steps, delta);
 

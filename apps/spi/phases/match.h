@@ -88,10 +88,10 @@ void sp_matcher_search(sp_matcher *matcher, const sp_rotation_grid *grid, const 
  *   candidates   in   [images][count] where to start; the half turn about the beam of each is tried too
  *   steps        at most, for the best candidates; a step that does not improve ends the climb
  *   delta        [rad] a third of a speckle at the edge: steps are cut at three times that
- *   orientation  out  [images] the best orientation found
- *   fit          out  [images] its L (eq. 7), or NULL */
-void sp_matcher_refine(sp_matcher *matcher, const sp_quat *candidates, int count, int steps, double delta,
-                       sp_quat *orientation, double *fit);
+ *   orientation  out  [images] the best orientation found; as it was for images that are not selected
+ *   fit          out  [images] its L (eq. 7), likewise, or NULL */
+void sp_matcher_refine(sp_matcher *matcher, const sp_quat *candidates, int count, sp_selection selection, int steps,
+                       double delta, sp_quat *orientation, double *fit);
 
 /* How well the model explains the images in these orientations (eq. 8).
  *   score       out  [images] correlation of image and model pattern about their shell means, whitened; -1 .. 1

@@ -89,15 +89,15 @@ sp_pattern_reader sp_patterns_open(const sp_patterns *patterns, ptrdiff_t image)
 /* The next `count` bins, times `factor`.   value  out  [count] */
 void sp_patterns_read(sp_pattern_reader *reader, ptrdiff_t count, float factor, float *value);
 
-/* Some of the images: those with a label. */
+/* Some of the images: those whose label is in a set. */
 typedef struct sp_selection {
-    const int32_t *label; /* [images]; NULL: all images */
-    int32_t wanted;
+    const int32_t *label; /* [images] 0 .. 31; NULL: all images */
+    uint32_t wanted;      /* bit k: those with label k */
 } sp_selection;
 
 static inline bool sp_is_selected(const sp_selection *selection, ptrdiff_t image)
 {
-    return !selection->label || selection->label[image] == selection->wanted;
+    return !selection->label || (selection->wanted >> selection->label[image] & 1u);
 }
 
 /* When all images are in: measures scale and profile. An image without signal gets scale 0; the mean of the others

@@ -59,13 +59,14 @@ struct sp_polar {
     float *scratch;    /* [sp_polar_scratch()] for these */
 };
 
-/* Images first .. first + count - 1 of some patterns, transformed. */
+/* Some images of some patterns, transformed. */
 struct sp_polar_images {
     const sp_polar *polar;
     const sp_patterns *patterns;
     ptrdiff_t room;     /* images that there is room for: a multiple of IMAGES */
     float *coefficient; /* [room][offset[orders]][2] */
-    ptrdiff_t first, count;
+    ptrdiff_t *number;  /* [count] of those that are there, rising */
+    ptrdiff_t count;
     ptrdiff_t pixels; /* that are in the coefficients */
 };
 
@@ -479,6 +480,7 @@ sp_status sp_polar_images_new(const sp_polar *polar, const sp_patterns *patterns
     self->patterns = patterns;
     self->room = (room + IMAGES - 1) / IMAGES * IMAGES;
     SP_TRY(SP_ARRAY(self->coefficient, self->room * row_floats(polar)));
+    SP_TRY(SP_ARRAY(self->number, self->room));
     *images = self;
     self = NULL;
 done:
@@ -490,19 +492,28 @@ void sp_polar_images_free(sp_polar_images *images)
 {
     if (images) {
         sp_array_free(images->coefficient);
+        sp_array_free(images->number);
         sp_array_free(images);
     }
 }
 
 /* Which images there are, and whether what was kept of them is of use: else it begins anew. */
-static void begin_images(sp_polar_images *self, ptrdiff_t first, ptrdiff_t count)
+static void begin_images(sp_polar_images *self, ptrdiff_t first, ptrdiff_t count, sp_selection selection)
 {
-    if (first != self->first || count != self->count || self->polar->pixels < self->pixels) {
+    bool same = self->polar->pixels >= self->pixels;
+    ptrdiff_t taken = 0;
+
+    for (ptrdiff_t n = first; n < first + count; n++) {
+        if (sp_is_selected(&selection, n)) {
+            same = same && taken < self->count && self->number[taken] == n;
+            self->number[taken++] = n;
+        }
+    }
+    if (!same || taken != self->count) {
         memset(self->coefficient, 0, (size_t)(self->room * row_floats(self->polar)) * sizeof *self->coefficient);
         self->pixels = 0;
-        self->first = first;
-        self->count = count;
     }
+    self->count = taken;
 }
 
 /* Images number n .. n + BATCH - 1, as far as there are: adds their pixels that are new. */
@@ -513,7 +524,7 @@ static void transform_images(const sp_polar_images *self, ptrdiff_t n, float *sc
     float *data = scratch + transform_floats(polar);
 
     for (ptrdiff_t i = 0; i < count; i++) {
-        sp_pattern_reader reader = sp_patterns_open(self->patterns, self->first + n + i);
+        sp_pattern_reader reader = sp_patterns_open(self->patterns, self->number[n + i]);
 
         sp_patterns_read(&reader, polar->pixels, (float)(1.0 / polar->input.unit), data + i * stride);
     }
@@ -521,10 +532,10 @@ static void transform_images(const sp_polar_images *self, ptrdiff_t n, float *sc
               self->coefficient + n * row_floats(polar));
 }
 
-void sp_polar_take(sp_polar_images *images, ptrdiff_t first, ptrdiff_t count, float *scratch)
+void sp_polar_take(sp_polar_images *images, ptrdiff_t first, ptrdiff_t count, sp_selection selection, float *scratch)
 {
-    begin_images(images, first, count);
-    for (ptrdiff_t n = 0; n < count && images->pixels < images->polar->pixels; n += BATCH) {
+    begin_images(images, first, count, selection);
+    for (ptrdiff_t n = 0; n < images->count && images->pixels < images->polar->pixels; n += BATCH) {
         transform_images(images, n, scratch);
     }
     images->pixels = images->polar->pixels;
@@ -707,11 +718,11 @@ static void compare(const sp_polar_images *self, ptrdiff_t tile, const float *fe
 
     correlate(polar, features + at * row_floats(polar), self->coefficient + n * row_floats(polar), rows, half);
     for (ptrdiff_t i = n; i < last; i++) {
-        sp_candidate *best = sp_shortlist_of(out, self->first + i);
+        const ptrdiff_t image = self->number[i];
+        sp_candidate *best = sp_shortlist_of(out, image);
 
-        if (!polar->kernels->angles(half + (i - n) * each, angles, polar->grid_turn, bias,
-                                    self->patterns->scale[self->first + i],
-                                    sp_shortlist_threshold(out, self->first + i), value)) {
+        if (!polar->kernels->angles(half + (i - n) * each, angles, polar->grid_turn, bias, self->patterns->scale[image],
+                                    sp_shortlist_threshold(out, image), value)) {
             continue;
         }
         for (ptrdiff_t k = 0; k < lanes * angles; k++) { /* in the order of the grid, for the sake of ties */
@@ -794,7 +805,7 @@ static void take_images(const sp_polar_search *self, ptrdiff_t first, ptrdiff_t 
 {
     sp_polar_images *images = self->images;
 
-    begin_images(images, first, count);
+    begin_images(images, first, count, (sp_selection){0});
     if (images->pixels == self->polar->pixels) {
         return;
     }

@@ -72,9 +72,9 @@ sp_status sp_polar_images_new(const sp_polar *polar, const sp_patterns *patterns
                               sp_polar_images **images);
 void sp_polar_images_free(sp_polar_images *images); /* NULL is fine */
 
-/* Transforms images first .. first + count - 1 as the present search wants them. What is known of the same images is
- * kept: further pixels are added to it. */
-void sp_polar_take(sp_polar_images *images, ptrdiff_t first, ptrdiff_t count, float *scratch);
+/* Transforms those of images first .. first + count - 1 that are selected, as the present search wants them. What is
+ * known of the same images is kept: further pixels are added to it. */
+void sp_polar_take(sp_polar_images *images, ptrdiff_t first, ptrdiff_t count, sp_selection selection, float *scratch);
 
 /* Enters a tile's orientations into the shortlists of the images taken.
  *   out  in, out  lists of all images of the patterns; tiles in their order let ties go to the lower index */

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <math.h>
+#include <string.h>
+
+#include "flow/loop.h"
+
+enum {
+    MAX_ATTEMPTS = 5,   /* from other random orientations, where the outcome contradicts itself */
+    TRIAL_ATTEMPTS = 2, /* the same for each number of conformations that is tried */
+    LEAST_LEFT = 7,     /* generations: fewer make no attempt */
+};
+
+/* Share of the amplitudes that no density can explain. Right orientations leave 0.01 to 0.05, photon noise included;
+ * images that have settled in one another's wrong places leave 0.1 to 0.2. */
+static const double CONTRADICTION = 0.08;
+
+/* One more conformation must raise the mean score of images that are held out by so much, and by so many standard
+ * errors of that. */
+static const double GAIN = 0.002;
+static const double SIGNIFICANT = 3.0;
+
+bool sp_loop_contradicts(const sp_loop *l)
+{
+    return sp_loop_climbs(&l->state->settings) && l->now.phasing_residual >= CONTRADICTION;
+}
+
+/* How much better this attempt explains the images that are held out than the one that was kept, image by image. */
+static double held_gain(const sp_loop *l, double *error)
+{
+    double sum = 0.0, square = 0.0, count = 0.0;
+
+    for (ptrdiff_t n = 0; n < l->state->images; n++) {
+        const double gain = (double)l->state->score[n] - (double)l->kept_each[n];
+
+        if (l->state->held_out[n] && isfinite(gain)) {
+            sum += gain;
+            square += gain * gain;
+            count++;
+        }
+    }
+    if (count < 2.0) {
+        *error = INFINITY;
+        return 0.0;
+    }
+    *error = sqrt(fmax(square / count - sum * sum / (count * count), 0.0) / (count - 1.0));
+    return sum / count;
+}
+
+static bool is_gain(double gain, double error)
+{
+    return gain > GAIN && gain > SIGNIFICANT * error;
+}
+
+/* Does the attempt that ends now explain the images better than the one that was kept? */
+static bool is_better(const sp_loop *l)
+{
+    double gain, error;
+
+    if (l->kept_score == 0.0) {
+        return true;
+    }
+    if (l->kept_conformations == l->conformations) {
+        return l->now.score > l->kept_score;
+    }
+    gain = held_gain(l, &error);
+    return is_gain(gain, error);
+}
+
+/* Returns whether it is the best so far. */
+static bool keep_if_best(sp_loop *l)
+{
+    const size_t images = (size_t)l->state->images;
+
+    if (!is_better(l)) {
+        return false;
+    }
+    l->kept_score = l->now.score;
+    l->kept_residual = l->now.phasing_residual;
+    l->kept_conformations = l->conformations;
+    memcpy(l->kept, l->state->orientation, images * sizeof *l->kept);
+    memcpy(l->kept_label, l->state->label, images * sizeof *l->kept_label);
+    memcpy(l->kept_each, l->state->score, images * sizeof *l->kept_each);
+    return true;
+}
+
+static void begin_another(sp_loop *l)
+{
+    l->attempt++;
+    sp_loop_begin_attempt(l);
+}
+
+/* What this number of conformations came to; before it is kept. */
+static void record_trial(sp_loop *l)
+{
+    sp_trial *trial = &l->state->trial[l->conformations - 1];
+    double error;
+    const double gain = held_gain(l, &error);
+
+    if (trial->conformations > 0 && trial->score >= l->now.score) {
+        return; /* an earlier attempt with as many was better */
+    }
+    *trial = (sp_trial){.conformations = l->conformations,
+                        .score = l->now.score,
+                        .held_score = l->now.held_score,
+                        .contradicted = sp_loop_contradicts(l)};
+    if (l->kept_score > 0.0 && l->kept_conformations < l->conformations) {
+        trial->gain = gain;
+        trial->gain_error = error;
+        trial->better = is_gain(gain, error);
+    }
+    l->state->trials = l->conformations;
+}
+
+static sp_status try_one_more(sp_loop *l)
+{
+    sp_status status = SP_OK;
+
+    sp_log_write(l->log, SP_LOG_INFO,
+                 "%d conformation%s: mean score %.4f, of the images held out %.4f; now with one more", l->conformations,
+                 l->conformations == 1 ? "" : "s", l->now.score, l->now.held_score);
+    SP_TRY(sp_loop_set_conformations(l, l->conformations + 1));
+    l->trial_first = l->attempt + 1;
+    begin_another(l);
+done:
+    return status;
+}
+
+sp_status sp_loop_end_attempt(sp_loop *l, bool *another)
+{
+    const int most = l->automatic ? TRIAL_ATTEMPTS : MAX_ATTEMPTS, number = l->attempt - l->trial_first + 1;
+    const bool room = l->state->generations + LEAST_LEFT < l->state->settings.generations;
+    sp_status status = SP_OK;
+
+    if (l->automatic) {
+        record_trial(l);
+    }
+    keep_if_best(l);
+    *another = false;
+    if (sp_loop_contradicts(l) && number < most && room) {
+        sp_log_write(l->log, SP_LOG_INFO,
+                     "the amplitudes contradict each other (phasing residual %.3f): once more from other random "
+                     "orientations (attempt %d of at most %d)",
+                     l->now.phasing_residual, number + 1, most);
+        begin_another(l);
+        *another = true;
+    } else if (l->automatic && l->kept_conformations == l->conformations && l->conformations < SP_CONFORMATIONS &&
+               room) {
+        SP_TRY(try_one_more(l));
+        *another = true;
+    }
+done:
+    return status;
+}
+
+sp_status sp_loop_take_best(sp_loop *l)
+{
+    sp_reconstruction *state = l->state;
+    double dispersion = 0.0;
+    sp_status status = SP_OK;
+
+    if (l->kept_score == 0.0 || (!state->converged && keep_if_best(l)) ||
+        (l->kept_score == l->now.score && l->kept_conformations == l->conformations)) {
+        state->contradicted = state->converged && sp_loop_contradicts(l);
+        return SP_OK;
+    }
+    sp_log_write(l->log, SP_LOG_INFO,
+                 "an earlier attempt, with %d conformation%s, explained the images better: it is "
+                 "taken",
+                 l->kept_conformations, l->kept_conformations == 1 ? "" : "s");
+    if (l->kept_conformations != l->conformations) {
+        SP_TRY(sp_loop_set_conformations(l, l->kept_conformations));
+    }
+    memcpy(state->orientation, l->kept, (size_t)state->images * sizeof *l->kept);
+    memcpy(state->label, l->kept_label, (size_t)state->images * sizeof *l->kept_label);
+    SP_TRY(sp_loop_make_stage(l));
+    SP_TRY(sp_loop_merge_and_phase(l));
+    SP_TRY(sp_crews_assess(l, state->orientation, state->label, &dispersion));
+    sp_loop_keep_scores(l);
+    state->contradicted = l->kept_residual >= CONTRADICTION;
+done:
+    return status;
+}

@@ -15,7 +15,9 @@ typedef struct sample {
     sp_reconstruction state;
     sp_quat orientation[IMAGES], kept[IMAGES];
     int32_t label[IMAGES], kept_label[IMAGES];
-    float score[IMAGES], scale[IMAGES], last_model[STATES * GRID * GRID * GRID];
+    float score[IMAGES], scale[IMAGES], kept_each[IMAGES];
+    float density[STATES * GRID * GRID * GRID], last_model[STATES * GRID * GRID * GRID];
+    double mark[SP_CONFORMATIONS], standing[SP_CONFORMATIONS];
     sp_generation history[LIMIT];
 } sample;
 
@@ -38,6 +40,10 @@ static sample *sample_new(void)
                            .conformations = STATES,
                            .kept = self->kept,
                            .kept_label = self->kept_label,
+                           .kept_each = self->kept_each,
+                           .mark = self->mark,
+                           .standing = self->standing,
+                           .density = self->density,
                            .last_model = self->last_model};
     return self;
 }
@@ -58,6 +64,15 @@ static sample *sample_of_run(void)
     l->first = 5;
     l->scored_from = 6;
     l->kept_score = 1.0 / 9.0;
+    l->kept_residual = 1.0 / 11.0;
+    l->kept_conformations = 1;
+    l->trial_first = 3;
+    l->stirring = 1.0 / 13.0;
+    l->seeded = 7;
+    l->resting = 2;
+    l->still = 3;
+    self->state.trials = 1;
+    self->state.trial[0] = (sp_trial){.conformations = 1, .found = 1, .score = 0.75, .held_score = 0.5, .better = true};
     self->state.edge = EDGE;
     self->state.generations = GENERATIONS;
     for (int i = 0; i < IMAGES; i++) {
@@ -65,11 +80,17 @@ static sample *sample_of_run(void)
         self->kept[i] = (sp_quat){0.4, 0.5, 0.1 * i, 1.0 / 7.0};
         self->label[i] = i % STATES;
         self->kept_label[i] = (i + 1) % STATES;
+        self->kept_each[i] = i == 2 ? NAN : 0.2F * (float)i;
         self->score[i] = i == 2 ? NAN : 0.1F * (float)i;
         self->scale[i] = i == 2 ? 0.0F : 1.0F + 0.1F * (float)i;
     }
     for (int i = 0; i < STATES * EDGE * EDGE * EDGE; i++) {
         self->last_model[i] = 1.0F / (float)(i + 1);
+        self->density[i] = 1.0F / (float)(i + 2);
+    }
+    for (int k = 0; k < SP_CONFORMATIONS; k++) {
+        self->mark[k] = k == 0 ? -1.0 : 0.1 * k;
+        self->standing[k] = k;
     }
     for (int g = 0; g < GENERATIONS; g++) {
         self->history[g] = (sp_generation){.generation = g,
@@ -118,6 +139,10 @@ static void a_loop_comes_back_bit_by_bit(void **state)
     now->loop.state = then->loop.state;
     now->loop.kept = then->loop.kept;
     now->loop.kept_label = then->loop.kept_label;
+    now->loop.kept_each = then->loop.kept_each;
+    now->loop.mark = then->loop.mark;
+    now->loop.standing = then->loop.standing;
+    now->loop.density = then->loop.density;
     now->loop.last_model = then->loop.last_model;
     assert_memory_equal(now, then, sizeof *now);
     sp_checkpoint_free(checkpoint);
@@ -166,6 +191,7 @@ static void damaged_numbers_are_refused(void **state)
     DAMAGE(orientation[3].y, NAN, "orientation holds NaN");
     DAMAGE(kept[3].y, INFINITY, "kept holds NaN");
     DAMAGE(score[3], INFINITY, "score holds NaN");
+    DAMAGE(mark[3], NAN, "mark holds NaN");
     DAMAGE(scale[3], NAN, "scale holds NaN");
     DAMAGE(last_model[5], NAN, "last_model holds NaN");
     DAMAGE(loop.reach, NAN, "loop/reach cannot be nan");
@@ -238,14 +264,14 @@ static void wrong_shapes_and_versions_are_refused(void **state)
     write_run(run);
     assert_int_equal(rename(SP_CHECKPOINT_NAME, "good.h5"), 0);
     assert_damage_refused("", MISSING, NULL); /* the copy is a good one */
-    assert_damage_refused("checkpoint_version", HIGHER, "version 4");
+    assert_damage_refused("checkpoint_version", HIGHER, "version 5");
     assert_damage_refused("checkpoint_version", MISSING, "checkpoint_version");
     assert_damage_refused("config", MISSING, "config");
     assert_damage_refused("orientation", SHORTER, "orientation holds 23 numbers, not 24");
     assert_damage_refused("last_model", SHORTER, "last_model holds 127 numbers, not 128");
     assert_damage_refused("kept", MISSING, "kept");
     assert_damage_refused("label", HIGHER, "a conformation that is not there");
-    assert_damage_refused("state/settings.conformations", HIGHER, "last_model holds 128 numbers, not 192");
+    assert_damage_refused("state/settings.conformations", HIGHER, "density holds 128 numbers, not 192");
     assert_damage_refused("state/images", HIGHER, "orientation holds 24 numbers, not 28");
     assert_damage_refused("state/generations", HIGHER, "history/generation");
     assert_damage_refused("history/score", SHORTER, "history/score");

@@ -18,6 +18,7 @@ typedef struct sample {
     sp_quat orientation[IMAGES];
     int32_t label[IMAGES];
     float score[IMAGES], scale[IMAGES];
+    bool held_out[IMAGES];
     sp_generation history[GENERATIONS];
     double prtf[SHELLS], prtf_s[SHELLS];
     sp_reconstruction state;
@@ -81,6 +82,7 @@ static sample *sample_new(void)
                                       .label = self->label,
                                       .score = self->score,
                                       .scale = self->scale,
+                                      .held_out = self->held_out,
                                       .generations = GENERATIONS,
                                       .history = self->history,
                                       .converged = true,
@@ -397,7 +399,8 @@ static void every_fault_has_its_warning(void **state)
     FAULT(speckle, 0.001, "orientations still moved");
     FAULT(speckle, 0.2, "too few images: 6 see each speckle at the edge only 0.6 times");
     FAULT(images, 2 * IMAGES, "6 of 12 images hold no signal");
-    FAULT(settings.conformations, 2, "1 conformation is enough: of 2 conformations 1 hold less than 3 %");
+    FAULT(settings.conformations, 2, "conformation 2 holds 0 images");
+    FAULT(settings.conformations, 2, "1 conformation is enough: --conformations 1");
     FAULT(photons_per_image, 80, "few photons: 80 ");
     FAULT(quantum, 10, "few photons: 500 ");
     FAULT(grid_spacing, 3.2, "orientation grid too coarse");

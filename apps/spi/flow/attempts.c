@@ -2,12 +2,14 @@
 #include <math.h>
 #include <string.h>
 
+#include "flow/conformations.h"
 #include "flow/loop.h"
 
 enum {
     MAX_ATTEMPTS = 5,   /* from other random orientations, where the outcome contradicts itself */
     TRIAL_ATTEMPTS = 2, /* the same for each number of conformations that is tried */
     LEAST_LEFT = 7,     /* generations: fewer make no attempt */
+    PATIENCE = 12,      /* steps of a search by batches after which right orientations do not contradict each other */
 };
 
 /* Share of the amplitudes that no density can explain. Right orientations leave 0.01 to 0.05, photon noise included;
@@ -63,7 +65,7 @@ static bool is_better(const sp_loop *l)
         return l->now.score > l->kept_score;
     }
     gain = held_gain(l, &error);
-    return is_gain(gain, error);
+    return is_gain(gain, error) && l->found == l->conformations;
 }
 
 /* Returns whether it is the best so far. */
@@ -89,26 +91,67 @@ static void begin_another(sp_loop *l)
     sp_loop_begin_attempt(l);
 }
 
+/* Attempts with this number of conformations. */
+static int attempts_allowed(const sp_loop *l)
+{
+    return l->automatic ? TRIAL_ATTEMPTS : MAX_ATTEMPTS;
+}
+
+static int attempt_number(const sp_loop *l)
+{
+    return l->attempt - l->trial_first + 1;
+}
+
+static bool has_room(const sp_loop *l)
+{
+    return l->state->generations + LEAST_LEFT < l->state->settings.generations;
+}
+
+/* From other random orientations, if that is allowed; returns whether it does. */
+static bool begin_again(sp_loop *l)
+{
+    if (!sp_loop_contradicts(l) || attempt_number(l) >= attempts_allowed(l) || !has_room(l)) {
+        return false;
+    }
+    sp_log_write(l->log, SP_LOG_INFO,
+                 "the amplitudes contradict each other (phasing residual %.3f): once more from other random "
+                 "orientations (attempt %d of at most %d)",
+                 l->now.phasing_residual, attempt_number(l) + 1, attempts_allowed(l));
+    begin_another(l);
+    return true;
+}
+
+bool sp_loop_gives_up(sp_loop *l, int steps)
+{
+    return steps >= PATIENCE && begin_again(l);
+}
+
 /* What this number of conformations came to; before it is kept. */
-static void record_trial(sp_loop *l)
+static sp_status record_trial(sp_loop *l)
 {
     sp_trial *trial = &l->state->trial[l->conformations - 1];
+    sp_status status = SP_OK;
     double error;
     const double gain = held_gain(l, &error);
 
+    SP_TRY(sp_conformations_compare(l->state));
+    l->found = sp_conformations_found(l->state);
     if (trial->conformations > 0 && trial->score >= l->now.score) {
-        return; /* an earlier attempt with as many was better */
+        goto done; /* an earlier attempt with as many was better */
     }
     *trial = (sp_trial){.conformations = l->conformations,
+                        .found = l->found,
                         .score = l->now.score,
                         .held_score = l->now.held_score,
                         .contradicted = sp_loop_contradicts(l)};
     if (l->kept_score > 0.0 && l->kept_conformations < l->conformations) {
         trial->gain = gain;
         trial->gain_error = error;
-        trial->better = is_gain(gain, error);
+        trial->better = is_gain(gain, error) && l->found == l->conformations;
     }
     l->state->trials = l->conformations;
+done:
+    return status;
 }
 
 static sp_status try_one_more(sp_loop *l)
@@ -127,24 +170,15 @@ done:
 
 sp_status sp_loop_end_attempt(sp_loop *l, bool *another)
 {
-    const int most = l->automatic ? TRIAL_ATTEMPTS : MAX_ATTEMPTS, number = l->attempt - l->trial_first + 1;
-    const bool room = l->state->generations + LEAST_LEFT < l->state->settings.generations;
     sp_status status = SP_OK;
 
     if (l->automatic) {
-        record_trial(l);
+        SP_TRY(record_trial(l));
     }
     keep_if_best(l);
-    *another = false;
-    if (sp_loop_contradicts(l) && number < most && room) {
-        sp_log_write(l->log, SP_LOG_INFO,
-                     "the amplitudes contradict each other (phasing residual %.3f): once more from other random "
-                     "orientations (attempt %d of at most %d)",
-                     l->now.phasing_residual, number + 1, most);
-        begin_another(l);
-        *another = true;
-    } else if (l->automatic && l->kept_conformations == l->conformations && l->conformations < SP_CONFORMATIONS &&
-               room) {
+    *another = begin_again(l);
+    if (!*another && l->automatic && l->kept_conformations == l->conformations && l->conformations < SP_CONFORMATIONS &&
+        has_room(l)) {
         SP_TRY(try_one_more(l));
         *another = true;
     }

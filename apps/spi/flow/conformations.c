@@ -110,12 +110,29 @@ static int largest_of(const ptrdiff_t *count, int conformations)
 static void part_images(sp_loop *l, int from, int to)
 {
     for (ptrdiff_t n = 0; n < l->state->images; n++) {
-        sp_rng rng = sp_rng_stream(l->state->settings.seed, STREAM_SEED + (uint32_t)l->state->generations, (uint64_t)n);
+        sp_rng rng =
+            sp_rng_stream(l->state->settings.seed,
+                          STREAM_SEED + (uint32_t)(l->state->generations * l->batches + l->batch), (uint64_t)n);
 
         if (l->state->label[n] == from && (sp_rng_u32(&rng) & 1)) {
             l->state->label[n] = to;
         }
     }
+}
+
+/* The same of those that the next model is made of. Returns how many they are. */
+static double count_merged(const sp_loop *l, ptrdiff_t *count)
+{
+    double all = 0.0;
+
+    memset(count, 0, SP_CONFORMATIONS * sizeof *count);
+    for (ptrdiff_t n = 0; n < l->state->images; n++) {
+        if (l->state->scale[n] > 0.0f && sp_loop_is_merged(l, n)) {
+            count[l->state->label[n]]++;
+            all++;
+        }
+    }
+    return all;
 }
 
 void sp_loop_reseed(sp_loop *l)
@@ -126,8 +143,7 @@ void sp_loop_reseed(sp_loop *l)
         return;
     }
     for (int k = 0; k < l->conformations && l->seeded < MOST_SEEDED; k++) {
-        sp_conformations_count(l->state, count);
-        if ((double)count[k] < SP_CONFORMATION_LEAST * (double)l->state->used) {
+        if (count_merged(l, count) * SP_CONFORMATION_LEAST > (double)count[k]) {
             const int from = largest_of(count, l->conformations);
 
             sp_log_write(l->log, SP_LOG_INFO,

@@ -42,10 +42,13 @@ static const order *order_of(const sp_task *t)
     return sp_task_values(t);
 }
 
-/* The images of a block, from number `first` on, whose conformation has not converged yet. */
-static sp_selection awake(const sp_loop *l, ptrdiff_t first)
+/* A crew's images whose conformation has not converged yet; none, where its block is not of the batch. */
+static sp_selection awake(const sp_loop *l, const sp_crew *crew)
 {
-    return (sp_selection){l->resting ? l->state->label + first : NULL, ~l->resting};
+    const bool all = l->resting == 0 && !sp_loop_is_idle(l, crew->first, NULL);
+
+    return (sp_selection){all ? NULL : l->state->label + crew->first,
+                          sp_loop_is_idle(l, crew->first, NULL) ? 0 : ~l->resting};
 }
 
 /* The images of a point's block: *count of them, from the one that is returned on. */
@@ -303,6 +306,7 @@ static void take(sp_task *t)
 
     SP_TRY(SP_ARRAY(crew, 1));
     *object = crew;
+    crew->first = first;
     SP_TRY(sp_patterns_init_part(&l->patterns, count, l->whole, &crew->patterns));
     for (ptrdiff_t i = 0; i < count; i++) {
         if (i % at_once == 0 && !read_images(t, l, first + i, count - i < at_once ? count - i : at_once, value)) {
@@ -445,6 +449,9 @@ static void search_block(sp_task *t) /* the dense route: a block against the who
     const sp_loop *l = order_of(t)->loop;
     const sp_slicer on = sp_slicer_on(l->slicer, sp_task_in(t, 1));
 
+    if (sp_loop_is_idle(l, crew->first, NULL)) {
+        return;
+    }
     sp_matcher_search(matcher_of(t, crew, &on, sp_task_scratch(t)), &l->grid,
                       &(sp_shortlists){.keep = KEEP, .best = sp_task_out(t, 2)});
 }
@@ -457,14 +464,16 @@ static void transform(sp_task *t)
     const sp_loop *l = order_of(t)->loop;
     const sp_shortlists lists = {.keep = KEEP, .best = sp_task_out(t, 1)};
     sp_status status = SP_OK;
-    ptrdiff_t count;
-    const ptrdiff_t first = images_of(t, l, &count);
+    const ptrdiff_t count = crew->patterns.images;
 
     sp_shortlists_clear(&lists, count);
+    if (sp_loop_is_idle(l, crew->first, NULL)) {
+        return; /* what is known of its images stays for their turn */
+    }
     if (!crew->polar) {
         SP_TRY(sp_polar_images_new(l->polar, &crew->patterns, count, &crew->polar));
     }
-    sp_polar_take(crew->polar, 0, count, awake(l, first), sp_task_scratch(t));
+    sp_polar_take(crew->polar, 0, count, awake(l, crew), sp_task_scratch(t));
 done:
     if (status != SP_OK) {
         sp_task_pass_on(t, status);
@@ -494,9 +503,10 @@ static const sp_task_type slice_task = {.name = "slice", .run = slice, .privileg
 static void match(sp_task *t)
 {
     const sp_crew *crew = *sp_task_object(t, 0);
+    const sp_loop *l = order_of(t)->loop;
     const sp_shortlists lists = {.keep = KEEP, .best = sp_task_out(t, 3), .above = sp_task_in(t, 2)};
 
-    if (!sp_interrupted()) {
+    if (!sp_interrupted() && !sp_loop_is_idle(l, crew->first, NULL)) {
         sp_polar_compare(crew->polar, order_of(t)->first + sp_task_point(t, 1), sp_task_in(t, 1), sp_task_scratch(t),
                          &lists);
     }
@@ -702,7 +712,7 @@ static void refine(sp_task *t)
         }
         candidates[i * CANDIDATES + KEEP] = l->state->orientation[first + i];
     }
-    sp_matcher_refine(matcher_of(t, crew, &on, fit + l->crews.per_block), candidates, CANDIDATES, awake(l, first),
+    sp_matcher_refine(matcher_of(t, crew, &on, fit + l->crews.per_block), candidates, CANDIDATES, awake(l, crew),
                       CLIMB_STEPS, sp_loop_speckle(l) / 3.0, found, fit);
     for (ptrdiff_t i = 0; i < count; i++) {
         challenge(&winner[i], o->conformation, found[i], fit[i]);
@@ -711,7 +721,7 @@ static void refine(sp_task *t)
 static const sp_task_type refine_task = {
     .name = "refine", .run = refine, .threaded = true, .privilege = {SP_READ_WRITE, SP_READ, SP_READ, SP_READ_WRITE}};
 
-/* The winners of all images become the loop's; those whose conformation rests stay as they are. */
+/* The winners of all images become the loop's; the idle ones stay as they are. */
 static sp_status gather_winners(sp_loop *l)
 {
     sp_winner *winner = NULL;
@@ -720,10 +730,10 @@ static sp_status gather_winners(sp_loop *l)
     SP_TRY(SP_ARRAY(winner, l->state->images));
     SP_TRY(sp_run_gather(l->crews.run, l->crews.winner, winner));
     for (ptrdiff_t n = 0; n < l->state->images; n++) {
-        const bool rests = sp_loop_rests(l, l->state->label[n]);
+        const bool idle = sp_loop_is_idle(l, n, l->state->label);
 
-        l->orientation[n] = rests ? l->state->orientation[n] : winner[n].orientation;
-        l->label[n] = rests ? l->state->label[n] : winner[n].label;
+        l->orientation[n] = idle ? l->state->orientation[n] : winner[n].orientation;
+        l->label[n] = idle ? l->state->label[n] : winner[n].label;
     }
 done:
     sp_array_free(winner);
@@ -777,9 +787,11 @@ static void assess(sp_task *t)
     const sp_crew *crew = *sp_task_object(t, 0);
     const order *o = order_of(t);
     const sp_slicer on = sp_slicer_on(o->loop->slicer, sp_task_in(t, 1));
-    ptrdiff_t count;
-    const ptrdiff_t first = images_of(t, o->loop, &count);
+    const ptrdiff_t first = crew->first;
 
+    if (sp_loop_is_idle(o->loop, first, NULL)) {
+        return;
+    }
     sp_matcher_assess_part(matcher_of(t, crew, &on, sp_task_scratch(t)), o->orientation + first, selected(o, first),
                            sp_task_out(t, 2), sp_task_out(t, 3), sp_task_out(t, 4));
 }
@@ -789,27 +801,26 @@ static const sp_task_type assess_task = {
     .threaded = true,
     .privilege = {SP_READ_WRITE, SP_READ, SP_READ_WRITE, SP_READ_WRITE, SP_REDUCE}};
 
-/* Scores and scales of images whose conformation rests stay as they are; the scales of the others have the mean that
- * they had. */
+/* Scores and scales of idle images stay as they are; the scales of the others have the mean that they had. */
 static void relate_scales(sp_loop *l, const int32_t *label)
 {
     double before = 0.0, now = 0.0;
 
-    if (!l->resting) {
+    if (!l->resting && l->batches == 1) {
         sp_match_relate_scales(l->scale, l->state->images);
         return;
     }
     for (ptrdiff_t n = 0; n < l->state->images; n++) {
-        if (!sp_loop_rests(l, label[n])) {
+        if (!sp_loop_is_idle(l, n, label)) {
             before += l->state->scale[n];
             now += l->scale[n];
         }
     }
     for (ptrdiff_t n = 0; n < l->state->images; n++) {
-        const bool rests = sp_loop_rests(l, label[n]);
+        const bool idle = sp_loop_is_idle(l, n, label);
 
-        l->score[n] = rests ? l->state->score[n] : l->score[n];
-        l->scale[n] = rests ? l->state->scale[n] : now > 0.0 ? l->scale[n] * (float)(before / now) : 0.0f;
+        l->score[n] = idle ? l->state->score[n] : l->score[n];
+        l->scale[n] = idle ? l->state->scale[n] : now > 0.0 ? l->scale[n] * (float)(before / now) : 0.0f;
     }
 }
 
@@ -902,7 +913,7 @@ static const sp_task_type solve_task = {
 static const int32_t *merged_labels(sp_loop *l)
 {
     for (ptrdiff_t n = 0; n < l->state->images; n++) {
-        l->merged[n] = l->state->held_out[n] && !l->complete ? HELD_OUT : l->state->label[n];
+        l->merged[n] = sp_loop_is_merged(l, n) ? l->state->label[n] : HELD_OUT;
     }
     return l->merged;
 }

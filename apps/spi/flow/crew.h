@@ -15,6 +15,7 @@
 
 /* Of one block of images. */
 typedef struct sp_crew {
+    ptrdiff_t first; /* number of its first image */
     sp_patterns patterns;
     sp_matcher *matcher;
     sp_polar_images *polar; /* NULL: dense */

@@ -50,10 +50,15 @@ const sp_field sp_generation_fields[] = {
 };
 
 const sp_field sp_trial_fields[] = {
-    TRIAL(conformations, "", SP_FIELD_INT), TRIAL(score, "", SP_FIELD_REAL),
-    TRIAL(held_score, "", SP_FIELD_REAL),   TRIAL(gain, "", SP_FIELD_REAL),
-    TRIAL(gain_error, "", SP_FIELD_REAL),   TRIAL(better, "", SP_FIELD_FLAG),
-    TRIAL(contradicted, "", SP_FIELD_FLAG), {0},
+    TRIAL(conformations, "", SP_FIELD_INT),
+    TRIAL(found, "", SP_FIELD_INT),
+    TRIAL(score, "", SP_FIELD_REAL),
+    TRIAL(held_score, "", SP_FIELD_REAL),
+    TRIAL(gain, "", SP_FIELD_REAL),
+    TRIAL(gain_error, "", SP_FIELD_REAL),
+    TRIAL(better, "", SP_FIELD_FLAG),
+    TRIAL(contradicted, "", SP_FIELD_FLAG),
+    {0},
 };
 
 double sp_field_value(const sp_field *field, const void *record)

@@ -7,6 +7,8 @@
 #include "num/statistics.h"
 #include "num/sums.h"
 
+enum { BATCH_SEED = 7919 }; /* between the phasing of batches */
+
 static const double HOLE = 0.75; /* speckles: a larger hole in the middle of the images is left to the phasing */
 static const double SETTLED = 3.0 * M_PI / 180.0;
 static const double WORSE = 0.02;  /* loss of mean score that refuses a generation */
@@ -56,8 +58,10 @@ sp_status sp_loop_merge_and_phase(sp_loop *l)
 
     SP_TRY(sp_crews_merge(l, residual));
     sp_loop_lap(l, SP_PHASE_MERGE);
-    l->phasing.seed = l->state->settings.seed * 1000003u + (uint64_t)l->now.generation * 101u + (uint64_t)l->refused;
+    l->phasing.seed = l->state->settings.seed * 1000003u + (uint64_t)l->now.generation * 101u + (uint64_t)l->refused +
+                      (uint64_t)l->batch * BATCH_SEED;
     SP_TRY(sp_crews_phase(l, phased));
+    l->now.merge_residual = l->now.phasing_residual = l->now.support_volume = 0.0;
     for (int k = 0; k < l->conformations; k++) { /* of the worst */
         l->now.merge_residual = fmax(l->now.merge_residual, residual[k]);
         l->now.phasing_residual = fmax(l->now.phasing_residual, phased[k].residual);
@@ -119,7 +123,7 @@ void sp_loop_measure_change(sp_loop *l)
     ptrdiff_t settled = 0, used = 0;
 
     for (ptrdiff_t n = 0; n < images; n++) {
-        if (l->state->scale[n] > 0.0f && !l->state->held_out[n] && !sp_loop_rests(l, l->state->label[n])) {
+        if (l->state->scale[n] > 0.0f && !l->state->held_out[n] && !sp_loop_is_idle(l, n, l->state->label)) {
             l->nearness[used++] = nearness(l->state->orientation[n], l->orientation[n]);
             settled += sp_loop_lies_still(l, n) && l->label[n] == l->state->label[n];
         }
@@ -146,7 +150,8 @@ double sp_loop_mean_score(const sp_loop *l, bool held_out)
     ptrdiff_t used = 0;
 
     for (ptrdiff_t n = 0; n < l->state->images; n++) {
-        if (l->state->scale[n] > 0.0f && l->state->held_out[n] == held_out) {
+        if (l->state->scale[n] > 0.0f && l->state->held_out[n] == held_out &&
+            n / l->crews.per_block % l->batches == l->batch) {
             sum += l->score[n];
             used++;
         }
@@ -180,9 +185,19 @@ void sp_loop_keep_scores(sp_loop *l)
     }
 }
 
-sp_status sp_loop_accept_or_refuse(sp_loop *l)
+void sp_loop_accept(sp_loop *l)
 {
     const ptrdiff_t images = l->state->images, all = l->conformations * sp_loop_cube(l);
+
+    memcpy(l->state->density, l->density, (size_t)all * sizeof *l->density);
+    memcpy(l->last_model, l->model, (size_t)all * sizeof *l->model);
+    memcpy(l->state->orientation, l->orientation, (size_t)images * sizeof *l->orientation);
+    memcpy(l->state->label, l->label, (size_t)images * sizeof *l->label);
+    sp_loop_keep_scores(l);
+}
+
+sp_status sp_loop_accept_or_refuse(sp_loop *l)
+{
     const bool worse = l->now.score < sp_loop_best_score(l) - WORSE;
     sp_status status = SP_OK;
 
@@ -196,14 +211,10 @@ sp_status sp_loop_accept_or_refuse(sp_loop *l)
     }
     l->refused = 0;
     l->refined += l->refining;
-    memcpy(l->state->density, l->density, (size_t)all * sizeof *l->density);
-    memcpy(l->last_model, l->model, (size_t)all * sizeof *l->model);
-    memcpy(l->state->orientation, l->orientation, (size_t)images * sizeof *l->orientation);
-    memcpy(l->state->label, l->label, (size_t)images * sizeof *l->label);
-    sp_loop_keep_scores(l);
+    sp_loop_accept(l);
     sp_loop_mark_conformations(l);
     if (l->refining && l->state->settings.fit_scale) {
-        memcpy(l->state->scale, l->scale, (size_t)images * sizeof *l->scale);
+        memcpy(l->state->scale, l->scale, (size_t)l->state->images * sizeof *l->scale);
         SP_TRY(sp_crews_adopt_scales(l));
     }
 done:

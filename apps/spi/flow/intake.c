@@ -9,6 +9,11 @@
 #include "num/fft.h"
 #include "phases/diameter.h"
 
+enum {
+    BATCH_IMAGES = 1000, /* of each conformation, in a batch of the search */
+    MOST_BATCHES = 8,
+};
+
 static const double BOX = 2.3;             /* edge of the box in diameters: the autocorrelation needs 2 */
 static const double NYQUIST_MARGIN = 1.02; /* the voxel is this much finer than resolution / 2 */
 static const double SPECKLES_PER_BIN = 0.34;
@@ -105,6 +110,15 @@ double sp_loop_first_reach(const sp_loop *l)
 double sp_loop_search_reach(const sp_loop *l)
 {
     return sp_loop_is_sparse(l) ? fmin(l->s_max, SPARSE_REACH / l->state->settings.diameter) : sp_loop_first_reach(l);
+}
+
+int sp_loop_search_batches(const sp_loop *l)
+{
+    const ptrdiff_t most = l->state->used / (BATCH_IMAGES * l->conformations),
+                    blocks = sp_space_blocks(l->crews.images);
+    const ptrdiff_t batches = most < MOST_BATCHES ? most : MOST_BATCHES;
+
+    return sp_loop_is_sparse(l) || batches < 2 || blocks < 2 * batches ? 1 : (int)batches;
 }
 
 double sp_loop_speckle(const sp_loop *l)

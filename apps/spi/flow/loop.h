@@ -63,15 +63,17 @@ struct sp_loop {
     int32_t *label;       /* [images] conformation, likewise */
     float *score;         /* [images] */
     float *scale;         /* [images] */
-    bool complete;        /* the final merge: of all images */
-    int32_t *merged;      /* [images] scratch: label, or HELD_OUT */
-    double *nearness;     /* [images] scratch */
-    double dispersion;    /* in use */
-    double measured;      /* dispersion that the images of this generation show */
-    bool refining;        /* the search has settled: refine each image */
-    int refined;          /* accepted generations with refinement */
-    int refused;          /* in a row */
-    double stirring;      /* [rad] median turn of the images that stayed where they were, in this generation */
+    int batches;      /* that the images of a generation are parted into: the model for one is made of the one before */
+    int batch;        /* being matched */
+    bool complete;    /* the final merge: of all images */
+    int32_t *merged;  /* [images] scratch: label, or HELD_OUT */
+    double *nearness; /* [images] scratch */
+    double dispersion; /* in use */
+    double measured;   /* dispersion that the images of this generation show */
+    bool refining;     /* the search has settled: refine each image */
+    int refined;       /* accepted generations with refinement */
+    int refused;       /* in a row */
+    double stirring;   /* [rad] median turn of the images that stayed where they were, in this generation */
     uint32_t
         resting;    /* conformations that have converged or hold no image: bit k. They and their images cost nothing */
     uint32_t still; /* whose images neither turned nor changed sides in this generation, likewise */
@@ -81,6 +83,7 @@ struct sp_loop {
     int attempt;            /* 0 based */
     int first;              /* generation of this attempt */
     int scored_from;        /* the first generation whose score is a measure for the next */
+    int found;              /* conformations, at the end of this attempt: filled, and no copies of others */
     bool automatic;         /* the number of conformations is looked for */
     int trial_first;        /* attempt with this number of them */
     double kept_score;      /* of the best attempt before this one; 0: none */
@@ -112,6 +115,10 @@ bool sp_loop_is_sparse(const sp_loop *l);
  */
 double sp_loop_first_reach(const sp_loop *l);
 double sp_loop_search_reach(const sp_loop *l);
+
+/* How many batches a generation has while searching: few images are one. Each batch is matched with a model that it
+ * has no part in, so that images do not lock each other in, and a generation makes as many steps. */
+int sp_loop_search_batches(const sp_loop *l);
 
 /* Angle of a speckle at the finest detail of this generation that the detector covers all round [rad]. */
 double sp_loop_speckle(const sp_loop *l);
@@ -158,6 +165,21 @@ void sp_loop_reseed(sp_loop *l);
 static inline bool sp_loop_rests(const sp_loop *l, int32_t k)
 {
     return l->resting >> k & 1u;
+}
+
+/* Takes image n no part in the matching under way, its conformation resting or its block not of the batch?
+ *   label  in  [images] NULL: only its block is asked for */
+static inline bool sp_loop_is_idle(const sp_loop *l, ptrdiff_t n, const int32_t *label)
+{
+    return (label && sp_loop_rests(l, label[n])) || n / l->crews.per_block % l->batches != l->batch;
+}
+
+/* Is image n among those that the model is made of? */
+static inline bool sp_loop_is_merged(const sp_loop *l, ptrdiff_t n)
+{
+    const int before = (l->batch + l->batches - 1) % l->batches;
+
+    return l->complete || (!l->state->held_out[n] && n / l->crews.per_block % l->batches == before);
 }
 
 /* Which conformations lie still in this generation, before it is accepted; then, how long their scores have stood. */
@@ -207,6 +229,9 @@ double sp_loop_best_score(const sp_loop *l);
 /* The scores of the images become the state's; NAN for images without signal. */
 void sp_loop_keep_scores(sp_loop *l);
 
+/* Keeps a step of a generation. */
+void sp_loop_accept(sp_loop *l);
+
 /* Keeps the generation, unless it explains the images worse than an earlier one. Fails like the crews. */
 sp_status sp_loop_accept_or_refuse(sp_loop *l);
 
@@ -214,6 +239,9 @@ sp_status sp_loop_accept_or_refuse(sp_loop *l);
 
 /* Do the amplitudes of this generation contradict each other: is there no density that explains them? */
 bool sp_loop_contradicts(const sp_loop *l);
+
+/* Should the search begin again, as its amplitudes still contradict each other after some steps? Then it does. */
+bool sp_loop_gives_up(sp_loop *l, int steps);
 
 /* An attempt has converged: keeps it if it is the best so far, and begins another where its amplitudes contradict each
  * other, or where one more conformation is to be tried. Fails with SP_ERR_MEMORY. */

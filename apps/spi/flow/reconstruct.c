@@ -43,10 +43,10 @@ sp_reconstruct_settings sp_reconstruct_defaults(void)
                                      .noise = SP_NOISE_AUTO};
 }
 
-/* Has the mean score stopped rising over the last generations of this stage? */
+/* Has the mean score stopped rising over the last generations of this stage? A generation of batches is many steps. */
 static bool score_stands(const sp_loop *l, double rise)
 {
-    const int last = l->state->generations - 1, before = last - SCAN_SPAN;
+    const int last = l->state->generations - 1, before = last - (l->batches > 1 ? 1 : SCAN_SPAN);
     double best = -1.0;
 
     for (int g = l->scored_from; g <= before; g++) {
@@ -86,6 +86,9 @@ static void search_on(sp_loop *l)
                       generations_of_stage(l) >= (sparse ? SPARSE_SEARCHED : MAX_SEARCHED);
     const double last = sp_loop_search_reach(l);
 
+    if (l->batches > 1 && sp_loop_gives_up(l, generations_of_stage(l) * l->batches)) {
+        return;
+    }
     if (over && l->reach < last) {
         l->reach = fmin(l->reach * MARCH, last);
     } else if (over) {
@@ -162,11 +165,11 @@ static sp_status check_interrupt(const sp_loop *l)
     return sp_loop_check_interrupt(l, where);
 }
 
-static sp_status run_generation(sp_loop *l, sp_generation_hook *hook, void *context, bool *ended)
+/* A model of the batch before, and this batch matched with it. */
+static sp_status match_batch(sp_loop *l)
 {
     sp_status status = SP_OK;
 
-    l->now = (sp_generation){.generation = l->state->generations, .resolution = 1.0 / l->reach};
     sp_loop_reseed(l);
     SP_TRY(sp_loop_make_stage(l));
     sp_loop_lap(l, SP_PHASE_OTHER);
@@ -180,6 +183,21 @@ static sp_status run_generation(sp_loop *l, sp_generation_hook *hook, void *cont
     l->now.held_score = sp_loop_mean_score(l, true);
     sp_loop_measure_change(l);
     sp_loop_watch_conformations(l);
+done:
+    return status;
+}
+
+static sp_status run_generation(sp_loop *l, sp_generation_hook *hook, void *context, bool *ended)
+{
+    sp_status status = SP_OK;
+
+    l->now = (sp_generation){.generation = l->state->generations, .resolution = 1.0 / l->reach};
+    l->batches = l->refining ? 1 : sp_loop_search_batches(l);
+    for (l->batch = 0; l->batch + 1 < l->batches; l->batch++) {
+        SP_TRY(match_batch(l));
+        sp_loop_accept(l);
+    }
+    SP_TRY(match_batch(l));
     SP_TRY(sp_loop_accept_or_refuse(l));
     SP_TRY(sp_crews_measure_memory(l));
     sp_loop_lap(l, SP_PHASE_OTHER);
@@ -207,6 +225,7 @@ static sp_status go_on(sp_loop *l, const sp_checkpoint *from, bool *ended)
     l->starts = 0; /* slicer, merger and phasing are those of the first generation */
     SP_TRY(sp_crews_adopt_scales(l));
     l->now = state->history[state->generations - 1];
+    l->batches = l->refining ? 1 : sp_loop_search_batches(l);
     sp_log_write(l->log, SP_LOG_INFO, "going on after generation %d", state->generations);
     SP_TRY(next_stage(l, ended));
 done:
@@ -238,6 +257,8 @@ static sp_status finish(sp_loop *l)
     l->now = (sp_generation){.generation = state->generations};
     l->reach = l->s_max;
     l->resting = 0;
+    l->batches = 1;
+    l->batch = 0;
     SP_TRY(sp_loop_take_best(l));
     l->complete = true; /* and the map of all images */
     l->phasing.starts = state->settings.starts * FINAL_STARTS;
@@ -303,7 +324,8 @@ sp_status sp_reconstruct(sp_run *run, sp_image_file *file, const sp_reconstruct_
                          const sp_checkpoint *from, sp_generation_hook *hook, void *context, sp_reconstruction **result)
 {
     sp_status status = SP_OK;
-    sp_loop l = {.conformations = first_conformations(settings, from),
+    sp_loop l = {.batches = 1,
+                 .conformations = first_conformations(settings, from),
                  .automatic = settings->conformations == 0,
                  .file = file,
                  .log = log,

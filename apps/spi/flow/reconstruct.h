@@ -80,6 +80,7 @@ typedef struct sp_generation {
 /* What a number of conformations came to, where it is looked for. */
 typedef struct sp_trial {
     int conformations; /* 0: not tried */
+    int found;         /* of them with images enough, and no copies of others */
     double score;      /* mean of the images, at the end of the best attempt */
     double held_score; /* of those that are held out */
     double gain;       /* of that over the best with fewer conformations, image by image; 0 for the first */

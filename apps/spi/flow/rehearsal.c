@@ -38,6 +38,8 @@ static void borrow(sp_rehearsal *self, const sp_loop *loop, sp_run *run, ptrdiff
     l->state = &self->state;
     l->log = NULL;
     l->crews = (sp_crews){.run = run};
+    l->batches = 1;
+    l->batch = 0;
     l->grid = (sp_rotation_grid){0};
     l->model = l->last_model = l->density = NULL;
     l->orientation = l->kept = NULL;

@@ -214,12 +214,14 @@ static void warn_of_grids(const sp_reconstruction *state, const bool *cause, sp_
 
 static void warn_of_conformations(const sp_reconstruction *state, sp_text *text)
 {
-    const int all = state->settings.conformations, found = sp_conformations_found(state);
+    const int all = state->settings.conformations;
     ptrdiff_t count[SP_CONFORMATIONS];
 
     if (all == 1) {
         return;
     }
+    const int found = sp_conformations_found(state);
+
     sp_conformations_count(state, count);
     for (int k = 0; k < all; k++) {
         const int original = sp_conformation_original(state, k);

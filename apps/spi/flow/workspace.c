@@ -176,7 +176,7 @@ static sp_status make_grid(sp_loop *l)
 {
     const int wanted = l->state->settings.orientations;
     const int count = l->grid_follows ? sp_loop_orientations(l, sp_loop_speckle(l)) : wanted;
-    const int turns = l->refining ? l->attempt : l->state->generations;
+    const int turns = l->refining ? l->attempt : l->state->generations * l->batches + l->batch;
     sp_rng rng = sp_rng_stream(l->state->settings.seed, RNG_GRID, (uint64_t)turns);
     const sp_quat turn = sp_loop_climbs(&l->state->settings) ? sp_quat_random(&rng) : sp_quat_identity();
     sp_rotation_grid grid = {0};

@@ -525,10 +525,11 @@ static const sp_option options[] = {
              "and so on"},
     {.name = "match",
      .type = SP_OPTION_CHOICE,
-     .choices = "likelihood|euclidean",
+     .choices = "likelihood|euclidean|poisson",
      .fallback = "likelihood",
      .help = "how images are compared with the model: by the likelihood of their counts, or by the plain distance of "
-             "intensities, the published baseline, which is there to be compared with"},
+             "intensities, the published baseline, which is there to be compared with; poisson: by a likelihood that "
+             "trusts the model, each image divided among its likeliest orientations while they are searched"},
     {.name = "match-route",
      .type = SP_OPTION_CHOICE,
      .choices = "auto|polar|dense",

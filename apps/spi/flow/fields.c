@@ -110,7 +110,8 @@ void sp_field_set(const sp_field *field, double value, void *record)
 
 const char *sp_field_word(const sp_field *field, const void *record)
 {
-    static const char *const matches[] = {[SP_MATCH_LIKELIHOOD] = "likelihood", [SP_MATCH_EUCLIDEAN] = "euclidean"};
+    static const char *const matches[] = {
+        [SP_MATCH_LIKELIHOOD] = "likelihood", [SP_MATCH_EUCLIDEAN] = "euclidean", [SP_MATCH_POISSON] = "poisson"};
     static const char *const routes[] = {
         [SP_MATCH_AUTO] = "auto", [SP_MATCH_POLAR] = "polar", [SP_MATCH_DENSE] = "dense"};
     static const char *const noises[] = {

@@ -10,6 +10,8 @@
 static const double HOLE = 0.75; /* speckles: a larger hole in the middle of the images is left to the phasing */
 static const double SETTLED = 3.0 * M_PI / 180.0;
 static const double WORSE = 0.02; /* loss of mean score that refuses a generation */
+enum { ANNEALED = 15 };           /* generations until the likelihood counts in full */
+static const double FIRST_ANNEALING = 0.1;
 
 void sp_loop_lap(sp_loop *l, int phase)
 {
@@ -65,6 +67,13 @@ sp_status sp_loop_merge_and_phase(sp_loop *l)
     sp_loop_lap(l, SP_PHASE_PHASE);
 done:
     return status;
+}
+
+double sp_loop_annealing(const sp_loop *l)
+{
+    const double rest = 1.0 - (double)(l->state->generations - l->first) / ANNEALED;
+
+    return pow(FIRST_ANNEALING, fmax(rest, 0.0));
 }
 
 sp_status sp_loop_match(sp_loop *l)
@@ -150,6 +159,19 @@ void sp_loop_keep_scores(sp_loop *l)
     }
 }
 
+/* The images stand where this generation has found them, in shares or each in one orientation. */
+static void keep_shares(sp_loop *l)
+{
+    const size_t all = (size_t)(l->state->images * l->keep);
+
+    l->points = sp_loop_divides(l) && !l->refining ? l->grid.count : 0;
+    if (l->points > 0) {
+        memcpy(l->point, l->grid.q, (size_t)l->points * sizeof *l->point);
+        memcpy(l->placed, l->place, all * sizeof *l->placed);
+        memcpy(l->shared, l->share, all * sizeof *l->shared);
+    }
+}
+
 sp_status sp_loop_accept_or_refuse(sp_loop *l)
 {
     const ptrdiff_t images = l->state->images, all = l->conformations * sp_loop_cube(l);
@@ -170,6 +192,7 @@ sp_status sp_loop_accept_or_refuse(sp_loop *l)
     memcpy(l->last_model, l->model, (size_t)all * sizeof *l->model);
     memcpy(l->state->orientation, l->orientation, (size_t)images * sizeof *l->orientation);
     memcpy(l->state->label, l->label, (size_t)images * sizeof *l->label);
+    keep_shares(l);
     sp_loop_keep_scores(l);
     if (l->refining && l->state->settings.fit_scale) {
         memcpy(l->state->scale, l->scale, (size_t)images * sizeof *l->scale);

@@ -83,7 +83,24 @@ static void measure_reach(sp_loop *l)
 
 bool sp_loop_climbs(const sp_reconstruct_settings *s)
 {
-    return s->refine && s->match == SP_MATCH_LIKELIHOOD;
+    return s->refine && s->match != SP_MATCH_EUCLIDEAN;
+}
+
+int sp_loop_keep(const sp_reconstruct_settings *s)
+{
+    return s->match == SP_MATCH_POISSON ? SHARES : KEEP;
+}
+
+bool sp_loop_divides(const sp_loop *l)
+{
+    return l->keep > KEEP;
+}
+
+ptrdiff_t sp_loop_most_points(const sp_loop *l)
+{
+    const ptrdiff_t wanted = l->state->settings.orientations;
+
+    return wanted + wanted / 10 + 4; /* num/rotation_grid.h */
 }
 
 bool sp_loop_is_sparse(const sp_loop *l)

@@ -269,6 +269,7 @@ static sp_status finish(sp_loop *l)
 
     l->now = (sp_generation){.generation = state->generations};
     l->reach = l->s_max;
+    l->points = 0; /* the map is that of the orientations told */
     SP_TRY(restore_best_attempt(l));
     l->phasing.starts = state->settings.starts * FINAL_STARTS;
     l->phasing.seed = state->settings.seed;
@@ -325,6 +326,7 @@ sp_status sp_reconstruct(sp_run *run, sp_image_file *file, const sp_reconstruct_
 {
     sp_status status = SP_OK;
     sp_loop l = {.conformations = settings->conformations,
+                 .keep = sp_loop_keep(settings),
                  .file = file,
                  .log = log,
                  .dispersion = FIRST_DISPERSION,

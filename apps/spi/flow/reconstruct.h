@@ -40,7 +40,7 @@ typedef struct sp_reconstruct_settings {
     int generations;       /* at most */
     int starts;            /* phasing starts side by side in each generation */
     int conformations;     /* found together: 1 .. SP_CONFORMATIONS */
-    sp_match_kind match;   /* likelihood (default) or euclidean */
+    sp_match_kind match;   /* likelihood (default), euclidean or poisson */
     sp_match_route match_route; /* auto: polar where the pixels allow it */
     bool refine;                /* local refinement of each image's orientation */
     bool fit_scale;             /* per-image fluence fitted from generation to generation */

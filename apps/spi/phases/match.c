@@ -114,7 +114,7 @@ static double polar_floats(const sp_match_settings *settings, double s_max, ptrd
 {
     const bool known = settings->diameter > 0.0 && s_max < INFINITY;
     const double floats = known ? sp_polar_floats(s_max, settings->diameter) : 0.0;
-    const bool pays = settings->kind == SP_MATCH_LIKELIHOOD && floats <= MOST_POLAR * (double)pixels;
+    const bool pays = settings->kind != SP_MATCH_EUCLIDEAN && floats <= MOST_POLAR * (double)pixels;
 
     return settings->route == SP_MATCH_POLAR || (settings->route == SP_MATCH_AUTO && pays) ? floats : 0.0;
 }
@@ -143,7 +143,7 @@ sp_status sp_match_choose_route(const sp_patterns *patterns, const sp_match_sett
     sp_status status = SP_OK;
     double curvature;
 
-    SP_REQUIRE(!polar || settings->kind == SP_MATCH_LIKELIHOOD, SP_ERR_USAGE,
+    SP_REQUIRE(!polar || settings->kind != SP_MATCH_EUCLIDEAN, SP_ERR_USAGE,
                "the Euclidean distance is compared by the dense route only");
     SP_REQUIRE(!polar || settings->diameter > 0.0, SP_ERR_USAGE, "the polar route needs the diameter of the particle");
     SP_REQUIRE(stride > 0, SP_ERR_USAGE, "no pixel lies within %.4g Angstrom", 1e10 / settings->s_max);
@@ -188,6 +188,7 @@ sp_status sp_matcher_new(const sp_patterns *patterns, const sp_slicer *slicer, c
     self->slicer = slicer;
     self->kernels = sp_likelihood_kernels_for(sp_isa_best());
     self->settings = *settings;
+    sp_matcher_set_dispersion(self, settings->dispersion);
     sp_matcher_limit(self, settings->s_max);
     SP_REQUIRE(self->pixels > 0, SP_ERR_USAGE, "no pixel lies within %.4g Angstrom", 1e10 / settings->s_max);
     self->stride = self->pixels;
@@ -268,7 +269,7 @@ sp_match_route sp_matcher_route(const sp_matcher *matcher)
 
 void sp_matcher_set_dispersion(sp_matcher *matcher, double dispersion)
 {
-    matcher->settings.dispersion = dispersion;
+    matcher->settings.dispersion = sp_match_dispersion_of(matcher->settings.kind, dispersion);
 }
 
 /* ---- search on the grid ---- */
@@ -428,7 +429,7 @@ static climber refine_image(const sp_matcher *self, ptrdiff_t image, const sp_qu
 void sp_matcher_refine(sp_matcher *matcher, const sp_quat *candidates, int count, int steps, double delta,
                        sp_quat *orientation, double *fit)
 {
-    assert(matcher->settings.kind == SP_MATCH_LIKELIHOOD && count <= SP_MATCH_CANDIDATES);
+    assert(matcher->settings.kind != SP_MATCH_EUCLIDEAN && count <= SP_MATCH_CANDIDATES);
 #pragma omp parallel for schedule(dynamic, 8)
     for (ptrdiff_t n = 0; n < matcher->patterns->images; n++) {
         const sp_quat *from = candidates + n * count;

@@ -756,6 +756,53 @@ static void a_new_dispersion_takes_effect_at_once(void **state)
     clear_scene(&s);
 }
 
+/* A background of `smooth` becomes known; the same is added to every image, whatever its scale. */
+static void add_background(scene *s, double smooth)
+{
+    double shell[PIXELS];
+
+    for (ptrdiff_t k = 0; k < s->patterns.shells; k++) {
+        shell[k] = smooth;
+        s->patterns.profile[k] += smooth;
+    }
+    sp_patterns_set_background(&s->patterns, shell);
+    for (ptrdiff_t i = 0; i < s->images * PIXELS; i++) {
+        s->patterns.count[i] += s->patterns.background[i % PIXELS];
+    }
+}
+
+/* The score beside a background is that of a model which has the background in it. */
+static void a_background_is_part_of_what_is_expected(void **state)
+{
+    (void)state;
+    const double floor = 0.5;
+    scene s = make_scene(2, NULL, NULL);
+    sp_rotation_grid grid = make_grid(60);
+    sp_match_settings settings = likelihood(3.0);
+
+    settings.floor = floor;
+    add_background(&s, 0.7 * s.patterns.profile[s.patterns.shells / 2]);
+    answer a = search(&s, &grid, settings, 4);
+
+    for (int i = 0; i < 8; i++) {
+        float pattern[PIXELS];
+        double sum = 0.0;
+
+        sp_slicer_cut(s.slicer, grid.q[a.best[i]], s.patterns.s, PIXELS, pattern);
+        for (int p = 0; p < PIXELS; p++) {
+            const double smooth = s.patterns.smooth[0], mean = profile_at(&s.patterns, s.patterns.radius[p]) - smooth;
+            const double m = (((double)pattern[p] + floor * mean) / (1.0 + floor) + smooth) *
+                             (double)s.patterns.exposure[p] / photon(&s.patterns);
+
+            sum += -counts_of(&s, i / 4, p) * log1p(3.0 / m) - s.patterns.scale[i / 4] * 3.0 * log1p(m / 3.0);
+        }
+        assert_true(fabs(a.score[i] - sum) < 1e-2);
+    }
+    clear_answer(&a);
+    sp_rotation_grid_clear(&grid);
+    clear_scene(&s);
+}
+
 /* ---- refinement ---- */
 
 static const double DEGREE = M_PI / 180.0;
@@ -1077,6 +1124,25 @@ static void a_perfect_model_scores_1_and_has_no_scatter(void **state)
     clear_scene(&s);
 }
 
+/* Neither fluence nor scatter: images that are half as bright or twice as bright beside it are told apart. */
+static void a_known_background_is_neither_fluence_nor_scatter(void **state)
+{
+    (void)state;
+    const double scale[] = {0.5, 1.0, 1.5, 1.0};
+    scene s = make_scene(4, NULL, scale);
+
+    add_background(&s, s.patterns.profile[s.patterns.shells / 2]);
+    verdict v = assess(&s, s.truth);
+
+    for (ptrdiff_t n = 0; n < s.images; n++) {
+        assert_true(v.score[n] > 0.9995f);
+        assert_true(fabs(v.scale[n] - scale[n]) < 5e-3);
+    }
+    assert_true(v.dispersion > 1000.0);
+    clear_verdict(&v);
+    clear_scene(&s);
+}
+
 static void photon_noise_is_no_scatter_of_the_model(void **state)
 {
     (void)state;
@@ -1382,6 +1448,7 @@ int main(void)
         cmocka_unit_test(the_poisson_kind_keeps_its_dispersion),
         cmocka_unit_test(refinement_climbs_the_poisson_likelihood),
         cmocka_unit_test(shares_are_powers_of_probabilities),
+        cmocka_unit_test(a_background_is_part_of_what_is_expected),
         cmocka_unit_test(the_euclidean_kind_finds_the_least_squared_distance),
         cmocka_unit_test(planted_orientations_are_found),
         cmocka_unit_test(planted_orientations_are_found_in_photon_noise),
@@ -1400,6 +1467,7 @@ int main(void)
         cmocka_unit_test(a_step_is_that_of_fisher_scoring),
         cmocka_unit_test(steps_converge_quadratically),
         cmocka_unit_test(a_perfect_model_scores_1_and_has_no_scatter),
+        cmocka_unit_test(a_known_background_is_neither_fluence_nor_scatter),
         cmocka_unit_test(photon_noise_is_no_scatter_of_the_model),
         cmocka_unit_test(score_and_scale_are_what_their_formulas_say),
         cmocka_unit_test(the_fluence_of_each_image_is_found),

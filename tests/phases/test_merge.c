@@ -321,6 +321,31 @@ static void spread_and_solve_are_run(void **state)
     clear_scene(&s);
 }
 
+/* What is known to be background is taken off before the images are divided by their scales. */
+static void a_known_background_is_not_merged(void **state)
+{
+    (void)state;
+    scene s = tiny_scene();
+    const ptrdiff_t count = sp_merger_pair_count(s.merger), pixels = s.patterns.pixels;
+    float *without = spread(&s, &s.patterns, s.q, INFINITY);
+    double smooth[TINY * TINY];
+
+    assert_in_range(s.patterns.shells, 1, TINY * TINY);
+    for (ptrdiff_t k = 0; k < s.patterns.shells; k++) {
+        smooth[k] = 0.5 * s.patterns.profile[k];
+    }
+    sp_patterns_set_background(&s.patterns, smooth);
+    for (ptrdiff_t i = 0; i < s.patterns.images * pixels; i++) {
+        s.patterns.count[i] += s.patterns.background[i % pixels];
+    }
+    float *with = spread(&s, &s.patterns, s.q, INFINITY);
+
+    assert_true(relative_difference(with, without, count) < 1e-6);
+    sp_array_free(without);
+    sp_array_free(with);
+    clear_scene(&s);
+}
+
 /* In three pairs or in one: sums of single precision differ by their order alone. */
 static void pairs_of_parts_add_up_to_the_pair_of_all(void **state)
 {
@@ -545,6 +570,7 @@ int main(void)
         cmocka_unit_test(an_image_of_scale_0_is_ignored),
         cmocka_unit_test(the_merged_map_is_the_same_bits_on_any_number_of_threads),
         cmocka_unit_test(spread_and_solve_are_run),
+        cmocka_unit_test(a_known_background_is_not_merged),
         cmocka_unit_test(pairs_of_parts_add_up_to_the_pair_of_all),
         cmocka_unit_test(a_whole_share_is_the_image),
         cmocka_unit_test(shares_add_up),

@@ -41,6 +41,7 @@ static sp_reconstruct_settings read_settings(const sp_arguments *args)
     settings.match = (sp_match_kind)sp_arguments_choice(args, "match");
     settings.match_route = (sp_match_route)sp_arguments_choice(args, "match-route");
     settings.refine = sp_arguments_choice(args, "refine") == 0;
+    settings.fit_background = sp_arguments_choice(args, "fit-background") == 0;
     settings.fit_scale = sp_arguments_choice(args, "fit-scale") == 0;
     settings.noise = (sp_noise_kind)sp_arguments_choice(args, "noise");
     settings.slices = (sp_slices_kind)sp_arguments_choice(args, "slices");
@@ -541,6 +542,12 @@ static const sp_option options[] = {
      .choices = "yes|no",
      .fallback = "yes",
      .help = "refine the orientation of each image beyond the grid of the search"},
+    {.name = "fit-background",
+     .type = SP_OPTION_CHOICE,
+     .choices = "yes|no",
+     .fallback = "yes",
+     .help = "estimate a background that all images have in common, alike in all directions about the beam, where "
+             "their contrast shows that there is one, and account for it"},
     {.name = "fit-scale",
      .type = SP_OPTION_CHOICE,
      .choices = "yes|no",

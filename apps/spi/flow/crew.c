@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "flow/loop.h"
+#include "num/sums.h"
 
 enum {
     MOST_IN_BLOCK = 256, /* images */
@@ -169,6 +170,7 @@ done:
 
 /* Speckles from the centre at which the statistics of many speckles begin: nearer, all orientations look alike. */
 static const double WILSON = 2.0;
+static const double COUNTS = 0.2; /* whole numbers of so nearly this quantum are counts of photons */
 
 /* How many images of a block a worker reads at a time. */
 static ptrdiff_t images_at_once(ptrdiff_t per_block, ptrdiff_t pixels)
@@ -354,6 +356,24 @@ done:
     return status;
 }
 
+/* The background that all images have in common, if there is one, becomes known to the patterns. */
+static sp_status find_background(sp_loop *l, const double *contrast, const sp_pattern_totals *totals)
+{
+    const bool counts = l->whole && fabs(l->state->quantum - 1.0) < COUNTS; /* else it is known to some per cent */
+    const double quantum = counts ? 1.0 : l->state->quantum;
+    sp_status status = SP_OK;
+    double *smooth = NULL;
+
+    SP_TRY(SP_ARRAY(smooth, l->patterns.shells));
+    SP_TRY(sp_patterns_find_background(&l->patterns, contrast, totals->filled, quantum,
+                                       WILSON / l->state->settings.diameter, smooth));
+    sp_patterns_set_background(&l->patterns, smooth);
+    l->state->background_fitted = sp_sum(l->patterns.background, l->patterns.pixels) * totals->filled / totals->value;
+done:
+    sp_array_free(smooth);
+    return status;
+}
+
 sp_status sp_crews_read(sp_loop *l)
 {
     const ptrdiff_t shells = l->patterns.shells;
@@ -373,6 +393,9 @@ sp_status sp_crews_read(sp_loop *l)
     sp_patterns_set_profile(&l->patterns, sums, &totals);
     l->state->background = sp_patterns_background(&l->patterns, sums + shells + 3, l->state->quantum,
                                                   WILSON / l->state->settings.diameter);
+    if (l->state->settings.fit_background) {
+        SP_TRY(find_background(l, sums + shells + 3, &totals));
+    }
 done:
     sp_progress_free(progress);
     sp_array_free(sums);

@@ -16,23 +16,15 @@
     }
 
 const sp_field sp_setting_fields[] = {
-    SETTING(seed, "", SP_FIELD_SEED),
-    SETTING(null, "", SP_FIELD_SEED),
-    SETTING(resolution, "m", SP_FIELD_REAL),
-    SETTING(low_resolution, "m", SP_FIELD_REAL),
-    SETTING(diameter, "m", SP_FIELD_REAL),
-    SETTING(grid, "voxels", SP_FIELD_INT),
-    SETTING(binning, "pixels", SP_FIELD_INT),
-    SETTING(orientations, "", SP_FIELD_INT),
-    SETTING(generations, "", SP_FIELD_INT),
-    SETTING(starts, "", SP_FIELD_INT),
-    SETTING(conformations, "", SP_FIELD_INT),
-    SETTING(match, "", SP_FIELD_MATCH),
-    SETTING(match_route, "", SP_FIELD_ROUTE),
-    SETTING(refine, "", SP_FIELD_FLAG),
-    SETTING(fit_scale, "", SP_FIELD_FLAG),
-    SETTING(noise, "", SP_FIELD_NOISE),
-    {0},
+    SETTING(seed, "", SP_FIELD_SEED),           SETTING(null, "", SP_FIELD_SEED),
+    SETTING(resolution, "m", SP_FIELD_REAL),    SETTING(low_resolution, "m", SP_FIELD_REAL),
+    SETTING(diameter, "m", SP_FIELD_REAL),      SETTING(grid, "voxels", SP_FIELD_INT),
+    SETTING(binning, "pixels", SP_FIELD_INT),   SETTING(orientations, "", SP_FIELD_INT),
+    SETTING(generations, "", SP_FIELD_INT),     SETTING(starts, "", SP_FIELD_INT),
+    SETTING(conformations, "", SP_FIELD_INT),   SETTING(match, "", SP_FIELD_MATCH),
+    SETTING(match_route, "", SP_FIELD_ROUTE),   SETTING(refine, "", SP_FIELD_FLAG),
+    SETTING(fit_background, "", SP_FIELD_FLAG), SETTING(fit_scale, "", SP_FIELD_FLAG),
+    SETTING(noise, "", SP_FIELD_NOISE),         {0},
 };
 
 const sp_field sp_generation_fields[] = {

@@ -39,6 +39,7 @@ sp_reconstruct_settings sp_reconstruct_defaults(void)
                                      .match = SP_MATCH_LIKELIHOOD,
                                      .match_route = SP_MATCH_AUTO,
                                      .refine = true,
+                                     .fit_background = true,
                                      .fit_scale = true,
                                      .noise = SP_NOISE_AUTO};
 }

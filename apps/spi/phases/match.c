@@ -40,7 +40,7 @@ struct sp_matcher {
     ptrdiff_t pixels, shells; /* compared: the first of them, up to the present limit */
     double unit;              /* value of one photon, or of what counts as one in bright images */
     float *expected;          /* [pixels] mean count of one photon's unit per unit of intensity: exposure / unit */
-    float *base;              /* [pixels] floor * profile at the pixel's radius */
+    float *base;              /* [pixels] sp_patterns_base() at the pixel's radius */
     float *own;               /* NULL: it is lent */
     float *scratch;           /* [threads][SCRATCH][pixels] */
     float *whitening;         /* [pixels] 1 / variance of the shell, for the score shown to people */
@@ -86,12 +86,14 @@ static void fill_tables(sp_matcher *self)
     const sp_patterns *patterns = self->patterns;
 
     for (ptrdiff_t p = 0; p < self->pixels; p++) {
-        const double mean = patterns->profile[patterns->shell[p]] * patterns->exposure[p] / self->unit;
+        const ptrdiff_t shell = patterns->shell[p];
+        const double per_unit = (double)patterns->exposure[p] / self->unit, mean = patterns->profile[shell] * per_unit;
+        const double speckle = mean - patterns->smooth[shell] * per_unit;
 
         self->expected[p] = (float)(patterns->exposure[p] / self->unit);
-        self->base[p] =
-            (float)(self->settings.floor * sp_patterns_along(patterns, patterns->profile, patterns->radius[p]));
-        self->whitening[p] = mean > 0.0 ? (float)(1.0 / (mean + mean * mean)) : 0.0f; /* dispersion 1: pure speckle */
+        self->base[p] = (float)sp_patterns_base(patterns, self->settings.floor, patterns->radius[p]);
+        self->whitening[p] =
+            mean > 0.0 ? (float)(1.0 / (mean + speckle * speckle)) : 0.0f; /* dispersion 1: pure speckle */
     }
 }
 
@@ -464,7 +466,7 @@ static void assess_image(const sp_matcher *self, ptrdiff_t image, sp_quat q, flo
                          double *residue)
 {
     const ptrdiff_t count = self->pixels;
-    const float noise = (float)(self->patterns->quantum / self->unit);
+    const float noise = (float)(self->patterns->quantum / self->unit), per_photon = (float)(1.0 / self->unit);
     float *m = thread_scratch(self), *k = read_image(self, image);
     double total = 0.0, expected = 0.0;
 
@@ -476,6 +478,7 @@ static void assess_image(const sp_matcher *self, ptrdiff_t image, sp_quat q, flo
     for (ptrdiff_t p = 0; p < count; p++) {
         const double weight = (double)self->whitening[p] * m[p];
 
+        k[p] -= per_photon * self->patterns->background[p];
         total += weight * k[p];
         expected += weight * m[p];
     }
@@ -488,7 +491,7 @@ static void assess_image(const sp_matcher *self, ptrdiff_t image, sp_quat q, flo
             const double mean = (double)*scale * m[p], difference = k[p] - mean;
 
             sum[0] += mean * mean;
-            sum[1] += difference * difference - noise * mean;
+            sum[1] += difference * difference - noise * (mean + per_photon * self->patterns->background[p]);
         }
     }
     remove_shell_means(self, m);

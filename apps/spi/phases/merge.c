@@ -161,7 +161,8 @@ static void spread_share(const spreader *s, ptrdiff_t image, sp_quat orientation
     sp_patterns_read(&reader, s->pixels, 1.0f, s->value);
     for (ptrdiff_t p = 0; p < s->pixels; p++) {
         s->weight[p] = scale * patterns->exposure[p] * s->ramp[p];
-        s->value[p] *= share * s->ramp[p]; /* weight * count / (scale of the image * exposure) */
+        s->value[p] = (s->value[p] - patterns->background[p]) *
+                      (share * s->ramp[p]); /* weight * count / (scale of the image * exposure) */
     }
     sp_nufft_spread_pair(s->merger->nufft, &rotation, 2.0 * s->merger->box, (const float *const *)patterns->s,
                          s->pixels, s->value, s->weight, s->pair);

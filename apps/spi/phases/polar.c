@@ -40,7 +40,7 @@ struct sp_polar {
     ptrdiff_t *sample_start; /* [rings + 1] first sample of each ring */
     float *s[3];             /* [samples] where the model is sampled [1/m] */
     float *turn;             /* [samples][2] cos, sin of the angle */
-    float *base, *gain;      /* [rings] floor * profile; mean exposure / unit */
+    float *base, *gain;      /* [rings] sp_patterns_base(); mean exposure / unit */
 
     int32_t *inner; /* [pixels] innermost of a pixel's rings, may be negative */
     float *weight;  /* [pixels][TAPS] */
@@ -255,7 +255,7 @@ static sp_status fill_tables(sp_polar *self)
     for (ptrdiff_t k = 0; k < self->rings; k++) {
         const double radius = radius_of(self, k);
 
-        self->base[k] = (float)(self->input.floor * sp_patterns_along(patterns, patterns->profile, radius));
+        self->base[k] = (float)sp_patterns_base(patterns, self->input.floor, radius);
         self->gain[k] =
             (float)(sp_patterns_along(patterns, exposure, radius) / self->input.unit / (1.0 + self->input.floor));
     }

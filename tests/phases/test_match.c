@@ -771,7 +771,8 @@ static void add_background(scene *s, double smooth)
     }
 }
 
-/* The score beside a background is that of a model which has the background in it. */
+/* The score beside a background is that of a model which has the background in it, and errs in the rest alone: variance
+ * m + (particle's part of m)^2 / r, in each shell. */
 static void a_background_is_part_of_what_is_expected(void **state)
 {
     (void)state;
@@ -794,7 +795,9 @@ static void a_background_is_part_of_what_is_expected(void **state)
             const double m = (((double)pattern[p] + floor * mean) / (1.0 + floor) + smooth) *
                              (double)s.patterns.exposure[p] / photon(&s.patterns);
 
-            sum += -counts_of(&s, i / 4, p) * log1p(3.0 / m) - s.patterns.scale[i / 4] * 3.0 * log1p(m / 3.0);
+            const double all = s.patterns.profile[s.patterns.shell[p]], r = 3.0 * pow(all / (all - smooth), 2.0);
+
+            sum += -counts_of(&s, i / 4, p) * log1p(r / m) - s.patterns.scale[i / 4] * r * log1p(m / r);
         }
         assert_true(fabs(a.score[i] - sum) < 1e-2);
     }

@@ -20,7 +20,7 @@ same() {
     cmp short/density-1.mrc "$1/density-1.mrc" && cmp short/density-2.mrc "$1/density-2.mrc"
 }
 
-"$spica" simulate --quiet --structure "$SPICA_EXAMPLES/2cex.pdb.gz" --images 300 --pixels 48 --photons 2000 --seed 3 \
+"$spica" simulate --quiet --structure "$SPICA_EXAMPLES/2cex.pdb.gz" --images 240 --pixels 48 --photons 2000 --seed 3 \
     -o images.h5
 run="reconstruct --quiet --match poisson --starts 1 images.h5"
 

@@ -773,35 +773,50 @@ static void add_background(scene *s, double smooth)
 
 /* The score beside a background is that of a model which has the background in it, and errs in the rest alone: variance
  * m + (particle's part of m)^2 / r, in each shell. */
+static double score_beside_background(const scene *s, ptrdiff_t image, sp_quat q, const sp_match_settings *settings)
+{
+    const sp_patterns *patterns = &s->patterns;
+    const double smooth = patterns->smooth[0];
+    float pattern[PIXELS];
+    double sum = 0.0;
+
+    sp_slicer_cut(s->slicer, q, patterns->s, PIXELS, pattern);
+    for (int p = 0; p < PIXELS; p++) {
+        const double mean = profile_at(patterns, patterns->radius[p]) - smooth;
+        const double m = (((double)pattern[p] + settings->floor * mean) / (1.0 + settings->floor) + smooth) *
+                         (double)patterns->exposure[p] / photon(patterns);
+        const double all = patterns->profile[patterns->shell[p]];
+        const double r = settings->dispersion * pow(all / (all - smooth), 2.0);
+
+        sum += -counts_of(s, image, p) * log1p(r / m) - patterns->scale[image] * r * log1p(m / r);
+    }
+    return sum;
+}
+
 static void a_background_is_part_of_what_is_expected(void **state)
 {
     (void)state;
-    const double floor = 0.5;
-    scene s = make_scene(2, NULL, NULL);
+    enum { IMAGES = 2, KEEP = 4 };
+    scene s = make_scene(IMAGES, NULL, NULL);
     sp_rotation_grid grid = make_grid(60);
     sp_match_settings settings = likelihood(3.0);
+    sp_quat candidate[IMAGES], found[IMAGES];
+    double fit[IMAGES];
 
-    settings.floor = floor;
     add_background(&s, 0.7 * s.patterns.profile[s.patterns.shells / 2]);
-    answer a = search(&s, &grid, settings, 4);
+    sp_matcher *matcher = make_matcher(&s, settings);
+    answer a = search_with(matcher, IMAGES, &grid, KEEP);
 
-    for (int i = 0; i < 8; i++) {
-        float pattern[PIXELS];
-        double sum = 0.0;
-
-        sp_slicer_cut(s.slicer, grid.q[a.best[i]], s.patterns.s, PIXELS, pattern);
-        for (int p = 0; p < PIXELS; p++) {
-            const double smooth = s.patterns.smooth[0], mean = profile_at(&s.patterns, s.patterns.radius[p]) - smooth;
-            const double m = (((double)pattern[p] + floor * mean) / (1.0 + floor) + smooth) *
-                             (double)s.patterns.exposure[p] / photon(&s.patterns);
-
-            const double all = s.patterns.profile[s.patterns.shell[p]], r = 3.0 * pow(all / (all - smooth), 2.0);
-
-            sum += -counts_of(&s, i / 4, p) * log1p(r / m) - s.patterns.scale[i / 4] * r * log1p(m / r);
-        }
-        assert_true(fabs(a.score[i] - sum) < 1e-2);
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)IMAGES * KEEP; i++) {
+        assert_true(fabs(a.score[i] - score_beside_background(&s, i / KEEP, grid.q[a.best[i]], &settings)) < 1e-2);
+        candidate[i / KEEP] = grid.q[a.best[i]];
+    }
+    sp_matcher_refine(matcher, candidate, 1, 3, 0.1, found, fit);
+    for (ptrdiff_t n = 0; n < IMAGES; n++) {
+        assert_true(fabs(fit[n] - score_beside_background(&s, n, found[n], &settings)) < 1e-2);
     }
     clear_answer(&a);
+    sp_matcher_free(matcher);
     sp_rotation_grid_clear(&grid);
     clear_scene(&s);
 }

@@ -89,8 +89,11 @@ causes coarse '"orientations"'
 # shellcheck disable=SC2086
 simulate background.h5 $protein --images 240 --photons 5000 --background 5000
 # shellcheck disable=SC2086
-reconstruct background background.h5 $short
+reconstruct background background.h5 --fit-background no $short
 causes background '"background"'
+# shellcheck disable=SC2086
+reconstruct fitted background.h5 $short
+grep -q 'by their contrast; estimated' fitted/report.txt || fail "the background is not estimated"
 for folder in few dim coarse background; do
     grep -q 'likely reason' "$folder/report.txt" || fail "no reason in $folder"
 done

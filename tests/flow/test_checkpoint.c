@@ -7,14 +7,15 @@
 #include "flow/loop.h"
 #include "io/scratch.h"
 
-enum { EDGE = 4, GRID = 6, IMAGES = 6, GENERATIONS = 3, LIMIT = 9, STATES = 2 };
+enum { EDGE = 4, GRID = 6, IMAGES = 6, GENERATIONS = 3, LIMIT = 9, STATES = 2, SHARED = 4, POINTS = 5 };
 
 /* A loop with room for a run of these sizes, and nothing in it. */
 typedef struct sample {
     sp_loop loop;
     sp_reconstruction state;
-    sp_quat orientation[IMAGES], kept[IMAGES];
-    int32_t label[IMAGES], kept_label[IMAGES];
+    sp_quat orientation[IMAGES], kept[IMAGES], point[POINTS];
+    int32_t label[IMAGES], kept_label[IMAGES], placed[IMAGES * SHARED];
+    float shared[IMAGES * SHARED];
     float score[IMAGES], scale[IMAGES], kept_each[IMAGES];
     float density[STATES * GRID * GRID * GRID], last_model[STATES * GRID * GRID * GRID];
     double mark[SP_CONFORMATIONS], standing[SP_CONFORMATIONS];
@@ -26,18 +27,23 @@ static sample *sample_new(void)
     sample *self = calloc(1, sizeof *self);
 
     assert_non_null(self);
-    self->state = (sp_reconstruction){.settings = {.grid = GRID, .generations = LIMIT, .conformations = STATES},
-                                      .images = IMAGES,
-                                      .pixels_used = 900,
-                                      .edge = GRID,
-                                      .orientation = self->orientation,
-                                      .label = self->label,
-                                      .score = self->score,
-                                      .scale = self->scale,
-                                      .history = self->history};
+    self->state = (sp_reconstruction){
+        .settings = {.grid = GRID, .generations = LIMIT, .conformations = STATES, .orientations = POINTS},
+        .images = IMAGES,
+        .pixels_used = 900,
+        .edge = GRID,
+        .orientation = self->orientation,
+        .label = self->label,
+        .score = self->score,
+        .scale = self->scale,
+        .history = self->history};
     self->loop = (sp_loop){.state = &self->state,
                            .fingerprint = 0x1fffffffffffffu,
                            .conformations = STATES,
+                           .keep = SHARED,
+                           .point = self->point,
+                           .placed = self->placed,
+                           .shared = self->shared,
                            .kept = self->kept,
                            .kept_label = self->kept_label,
                            .kept_each = self->kept_each,
@@ -73,6 +79,14 @@ static sample *sample_of_run(void)
     l->still = 3;
     self->state.trials = 1;
     self->state.trial[0] = (sp_trial){.conformations = 1, .found = 1, .score = 0.75, .held_score = 0.5, .better = true};
+    l->points = POINTS;
+    for (int i = 0; i < POINTS; i++) {
+        self->point[i] = (sp_quat){0.2, 0.1 * i, 0.7, 1.0 / 9.0};
+    }
+    for (int i = 0; i < IMAGES * SHARED; i++) {
+        self->placed[i] = i % (STATES * POINTS);
+        self->shared[i] = 1.0F / (float)(i + 2);
+    }
     self->state.edge = EDGE;
     self->state.generations = GENERATIONS;
     for (int i = 0; i < IMAGES; i++) {
@@ -144,6 +158,10 @@ static void a_loop_comes_back_bit_by_bit(void **state)
     now->loop.standing = then->loop.standing;
     now->loop.density = then->loop.density;
     now->loop.last_model = then->loop.last_model;
+    assert_memory_equal(now->point, then->point, sizeof then->point);
+    now->loop.point = then->loop.point;
+    now->loop.placed = then->loop.placed;
+    now->loop.shared = then->loop.shared;
     assert_memory_equal(now, then, sizeof *now);
     sp_checkpoint_free(checkpoint);
     free(then);
@@ -165,6 +183,7 @@ static void other_images_are_refused(void **state)
     OTHER(state.images, "from 6 images, and here are 5");
     OTHER(state.pixels_used, "900 bins, and here are 899");
     OTHER(loop.fingerprint, "other images");
+    OTHER(loop.keep, "other images");
 #undef OTHER
     assert_int_equal(now->state.generations, 0);
     sp_checkpoint_free(checkpoint);
@@ -194,6 +213,9 @@ static void damaged_numbers_are_refused(void **state)
     DAMAGE(mark[3], NAN, "mark holds NaN");
     DAMAGE(scale[3], NAN, "scale holds NaN");
     DAMAGE(last_model[5], NAN, "last_model holds NaN");
+    DAMAGE(point[3].y, NAN, "point holds NaN");
+    DAMAGE(shared[3], NAN, "shared holds NaN");
+    DAMAGE(placed[3], STATES * POINTS, "a conformation that is not there");
     DAMAGE(loop.reach, NAN, "loop/reach cannot be nan");
     DAMAGE(loop.reach, 0.0, "contradict each other");
     DAMAGE(loop.scored_from, -1, "loop/scored_from cannot be -1");
@@ -216,7 +238,7 @@ static sp_status copy_dataset(void *context, const char *name, const sp_h5_info 
     const copying *c = context;
     const bool damaged = strcmp(name, c->damaged) == 0;
     double value[STATES * EDGE * EDGE * EDGE];
-    int32_t whole[IMAGES];
+    int32_t whole[IMAGES * SHARED];
 
     if (damaged && c->fault == MISSING) {
         return SP_OK;
@@ -227,7 +249,7 @@ static sp_status copy_dataset(void *context, const char *name, const sp_h5_info 
     const ptrdiff_t count = info->count - (damaged && c->fault == SHORTER);
 
     if (info->kind == SP_H5_INTEGER) {
-        assert_in_range(info->count, 1, IMAGES);
+        assert_in_range(info->count, 1, IMAGES * SHARED);
         assert_int_equal(sp_h5_read_int32(c->from, name, info->rank, info->shape, whole), SP_OK);
         whole[0] += damaged && c->fault == HIGHER ? STATES : 0;
         return sp_h5_write_int32(c->to, name, info->rank, &count, whole);
@@ -270,6 +292,8 @@ static void wrong_shapes_and_versions_are_refused(void **state)
     assert_damage_refused("orientation", SHORTER, "orientation holds 23 numbers, not 24");
     assert_damage_refused("last_model", SHORTER, "last_model holds 127 numbers, not 128");
     assert_damage_refused("kept", MISSING, "kept");
+    assert_damage_refused("placed", SHORTER, "placed holds 23 numbers, not 24");
+    assert_damage_refused("shared", MISSING, "shared");
     assert_damage_refused("label", HIGHER, "a conformation that is not there");
     assert_damage_refused("state/settings.conformations", HIGHER, "density holds 128 numbers, not 192");
     assert_damage_refused("state/images", HIGHER, "orientation holds 24 numbers, not 28");

@@ -344,11 +344,12 @@ static void a_ring_without_pixels_does_no_harm(void **state)
 }
 
 /* Differences between orientations: what the score leaves out does not depend on them. */
-static void check_differences(const scene *s, double r, double reference(const scene *, ptrdiff_t, sp_quat, double),
-                              double tolerance)
+static void check_differences(const scene *s, sp_match_settings settings,
+                              double reference(const scene *, ptrdiff_t, sp_quat, double), double tolerance)
 {
+    const double r = settings.dispersion;
     sp_rotation_grid grid = make_grid(60);
-    answer a = search(s, &grid, likelihood(r), (int)grid.count);
+    answer a = search(s, &grid, settings, (int)grid.count);
     double spread = 0.0;
 
     for (ptrdiff_t n = 0; n < s->images; n++) {
@@ -375,8 +376,8 @@ static void the_score_is_the_negative_binomial_likelihood(void **state)
     scene s = make_scene(3, NULL, scale);
 
     add_photon_noise(&s, 3000.0);
-    check_differences(&s, 1.0, negative_binomial, 5e-3);
-    check_differences(&s, 7.0, negative_binomial, 1e-2);
+    check_differences(&s, likelihood(1.0), negative_binomial, 5e-3);
+    check_differences(&s, likelihood(7.0), negative_binomial, 1e-2);
     clear_scene(&s);
 }
 
@@ -386,15 +387,93 @@ static double poisson_reference(const scene *s, ptrdiff_t image, sp_quat q, doub
     return poisson(s, image, q);
 }
 
-static void a_large_dispersion_is_the_poisson_likelihood(void **state)
+static sp_match_settings poisson_likelihood(void)
+{
+    sp_match_settings settings = likelihood(1.0); /* which the kind does not ask for */
+
+    settings.kind = SP_MATCH_POISSON;
+    return settings;
+}
+
+/* Differences of some hundreds, where one is a factor of e in probability: few photons for the sake of shares, more for
+ * that of the largest. */
+static void the_poisson_kind_compares_by_the_poisson_likelihood(void **state)
 {
     (void)state;
     const double scale[] = {1.0, 0.5, 1.7};
-    scene s = make_scene(3, NULL, scale);
+    scene dim = make_scene(3, NULL, scale), brighter = make_scene(3, NULL, scale);
+
+    add_photon_noise(&dim, 300.0);
+    check_differences(&dim, poisson_likelihood(), poisson_reference, 0.02);
+    add_photon_noise(&brighter, 3000.0);
+    check_differences(&brighter, poisson_likelihood(), poisson_reference, 0.2);
+    clear_scene(&dim);
+    clear_scene(&brighter);
+}
+
+/* Neither at the start nor later does the trust of the loop change it. */
+static void the_poisson_kind_keeps_its_dispersion(void **state)
+{
+    (void)state;
+    scene s = make_scene(2, NULL, NULL);
+    sp_rotation_grid grid = make_grid(60);
+    sp_matcher *matcher = make_matcher(&s, poisson_likelihood());
+    answer before = search_with(matcher, 2, &grid, 3);
+
+    sp_matcher_set_dispersion(matcher, 10.0);
+    answer after = search_with(matcher, 2, &grid, 3);
+    assert_memory_equal(after.score, before.score, 6 * sizeof *before.score);
+    clear_answer(&before);
+    clear_answer(&after);
+    sp_matcher_free(matcher);
+    sp_rotation_grid_clear(&grid);
+    clear_scene(&s);
+}
+
+/* From beside the truth up to a place that the plain sum calls more probable. */
+static void refinement_climbs_the_poisson_likelihood(void **state)
+{
+    (void)state;
+    enum { IMAGES = 6 };
+    const double angle = 0.05, axis[3] = {1.0, 0.0, 0.0};
+    scene s = make_scene(IMAGES, NULL, NULL);
+    sp_quat beside[IMAGES], found[IMAGES];
+    double fit[IMAGES];
 
     add_photon_noise(&s, 3000.0);
-    check_differences(&s, 1e6, poisson_reference, 0.5);
+    for (ptrdiff_t n = 0; n < IMAGES; n++) {
+        beside[n] = sp_quat_multiply(sp_quat_from_axis_angle(axis, angle), s.truth[n]);
+    }
+    sp_matcher *matcher = make_matcher(&s, poisson_likelihood());
+
+    sp_matcher_refine(matcher, beside, 1, (sp_selection){0}, 10, 0.1, found, fit);
+    for (ptrdiff_t n = 0; n < IMAGES; n++) {
+        assert_true(poisson(&s, n, found[n]) > poisson(&s, n, beside[n]));
+        assert_true(poisson(&s, n, found[n]) > poisson(&s, n, s.truth[n]) - 0.1);
+    }
+    sp_matcher_free(matcher);
     clear_scene(&s);
+}
+
+static void shares_are_powers_of_probabilities(void **state)
+{
+    (void)state;
+    enum { KEEP = 4 };
+    const sp_candidate list[KEEP] = {{7, -100.0f}, {3, -101.0f}, {5, -103.0f}, {1, -INFINITY}};
+    sp_candidate share[KEEP];
+
+    for (double beta = 0.25; beta <= 1.0; beta += 0.25) {
+        const double part[KEEP] = {1.0, exp(-beta), exp(-3.0 * beta), 0.0},
+                     least = exp(-2.5); /* beta < 0.9 keeps [2] */
+        const double sum = 1.0 + part[1] + (part[2] >= least ? part[2] : 0.0);
+
+        memcpy(share, list, sizeof share);
+        sp_shortlist_share(share, KEEP, beta, least);
+        for (int i = 0; i < KEEP; i++) {
+            assert_int_equal(share[i].index, list[i].index);
+            assert_float_equal(share[i].score, part[i] >= least ? part[i] / sum : 0.0, 1e-6);
+        }
+    }
 }
 
 /* Root of mean power of images over mean power of 256 model patterns spread over the grid. */
@@ -672,6 +751,71 @@ static void a_new_dispersion_takes_effect_at_once(void **state)
     clear_answer(&before);
     clear_answer(&fresh);
     clear_answer(&after);
+    sp_matcher_free(matcher);
+    sp_rotation_grid_clear(&grid);
+    clear_scene(&s);
+}
+
+/* A background of `smooth` becomes known; the same is added to every image, whatever its scale. */
+static void add_background(scene *s, double smooth)
+{
+    double shell[PIXELS];
+
+    for (ptrdiff_t k = 0; k < s->patterns.shells; k++) {
+        shell[k] = smooth;
+        s->patterns.profile[k] += smooth;
+    }
+    sp_patterns_set_background(&s->patterns, shell);
+    for (ptrdiff_t i = 0; i < s->images * PIXELS; i++) {
+        s->patterns.count[i] += s->patterns.background[i % PIXELS];
+    }
+}
+
+/* The score beside a background is that of a model which has the background in it, and errs in the rest alone: variance
+ * m + (particle's part of m)^2 / r, in each shell. */
+static double score_beside_background(const scene *s, ptrdiff_t image, sp_quat q, const sp_match_settings *settings)
+{
+    const sp_patterns *patterns = &s->patterns;
+    const double smooth = patterns->smooth[0];
+    float pattern[PIXELS];
+    double sum = 0.0;
+
+    sp_slicer_cut(s->slicer, q, patterns->s, PIXELS, pattern);
+    for (int p = 0; p < PIXELS; p++) {
+        const double mean = profile_at(patterns, patterns->radius[p]) - smooth;
+        const double m = (((double)pattern[p] + settings->floor * mean) / (1.0 + settings->floor) + smooth) *
+                         (double)patterns->exposure[p] / photon(patterns);
+        const double all = patterns->profile[patterns->shell[p]];
+        const double r = settings->dispersion * pow(all / (all - smooth), 2.0);
+
+        sum += -counts_of(s, image, p) * log1p(r / m) - patterns->scale[image] * r * log1p(m / r);
+    }
+    return sum;
+}
+
+static void a_background_is_part_of_what_is_expected(void **state)
+{
+    (void)state;
+    enum { IMAGES = 2, KEEP = 4 };
+    scene s = make_scene(IMAGES, NULL, NULL);
+    sp_rotation_grid grid = make_grid(60);
+    sp_match_settings settings = likelihood(3.0);
+    sp_quat candidate[IMAGES], found[IMAGES];
+    double fit[IMAGES];
+
+    add_background(&s, 0.7 * s.patterns.profile[s.patterns.shells / 2]);
+    sp_matcher *matcher = make_matcher(&s, settings);
+    answer a = search_with(matcher, IMAGES, &grid, KEEP);
+
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)IMAGES * KEEP; i++) {
+        assert_true(fabs(a.score[i] - score_beside_background(&s, i / KEEP, grid.q[a.best[i]], &settings)) < 1e-2);
+        candidate[i / KEEP] = grid.q[a.best[i]];
+    }
+    sp_matcher_refine(matcher, candidate, 1, (sp_selection){0}, 3, 0.1, found, fit);
+    for (ptrdiff_t n = 0; n < IMAGES; n++) {
+        assert_true(fabs(fit[n] - score_beside_background(&s, n, found[n], &settings)) < 1e-2);
+    }
+    clear_answer(&a);
     sp_matcher_free(matcher);
     sp_rotation_grid_clear(&grid);
     clear_scene(&s);
@@ -998,6 +1142,25 @@ static void a_perfect_model_scores_1_and_has_no_scatter(void **state)
     clear_scene(&s);
 }
 
+/* Neither fluence nor scatter: images that are half as bright or twice as bright beside it are told apart. */
+static void a_known_background_is_neither_fluence_nor_scatter(void **state)
+{
+    (void)state;
+    const double scale[] = {0.5, 1.0, 1.5, 1.0};
+    scene s = make_scene(4, NULL, scale);
+
+    add_background(&s, s.patterns.profile[s.patterns.shells / 2]);
+    verdict v = assess(&s, s.truth);
+
+    for (ptrdiff_t n = 0; n < s.images; n++) {
+        assert_true(v.score[n] > 0.9995f);
+        assert_true(fabs(v.scale[n] - scale[n]) < 5e-3);
+    }
+    assert_true(v.dispersion > 1000.0);
+    clear_verdict(&v);
+    clear_scene(&s);
+}
+
 static void photon_noise_is_no_scatter_of_the_model(void **state)
 {
     (void)state;
@@ -1299,7 +1462,11 @@ int main(void)
         cmocka_unit_test(a_bright_centre_does_not_round_the_score),
         cmocka_unit_test(a_ring_without_pixels_does_no_harm),
         cmocka_unit_test(the_score_is_the_negative_binomial_likelihood),
-        cmocka_unit_test(a_large_dispersion_is_the_poisson_likelihood),
+        cmocka_unit_test(the_poisson_kind_compares_by_the_poisson_likelihood),
+        cmocka_unit_test(the_poisson_kind_keeps_its_dispersion),
+        cmocka_unit_test(refinement_climbs_the_poisson_likelihood),
+        cmocka_unit_test(shares_are_powers_of_probabilities),
+        cmocka_unit_test(a_background_is_part_of_what_is_expected),
         cmocka_unit_test(the_euclidean_kind_finds_the_least_squared_distance),
         cmocka_unit_test(planted_orientations_are_found),
         cmocka_unit_test(planted_orientations_are_found_in_photon_noise),
@@ -1318,6 +1485,7 @@ int main(void)
         cmocka_unit_test(a_step_is_that_of_fisher_scoring),
         cmocka_unit_test(steps_converge_quadratically),
         cmocka_unit_test(a_perfect_model_scores_1_and_has_no_scatter),
+        cmocka_unit_test(a_known_background_is_neither_fluence_nor_scatter),
         cmocka_unit_test(photon_noise_is_no_scatter_of_the_model),
         cmocka_unit_test(score_and_scale_are_what_their_formulas_say),
         cmocka_unit_test(the_fluence_of_each_image_is_found),

@@ -290,7 +290,7 @@ static float *spread(const scene *s, const sp_patterns *patterns, const sp_quat 
 
     assert_int_equal(SP_ARRAY(scratch, sp_merger_scratch_count(patterns)), SP_OK);
     assert_int_equal(SP_ARRAY(pair, sp_merger_pair_count(s->merger)), SP_OK);
-    sp_merger_spread(s->merger, patterns, q, (sp_selection){0}, s_max, scratch, pair);
+    sp_merger_spread(s->merger, patterns, &(sp_placement){.orientation = q}, (sp_selection){0}, s_max, scratch, pair);
     sp_array_free(scratch);
     return pair;
 }
@@ -318,6 +318,31 @@ static void spread_and_solve_are_run(void **state)
         sp_array_free(pair);
     }
     sp_array_free(pieces);
+    clear_scene(&s);
+}
+
+/* What is known to be background is taken off before the images are divided by their scales. */
+static void a_known_background_is_not_merged(void **state)
+{
+    (void)state;
+    scene s = tiny_scene();
+    const ptrdiff_t count = sp_merger_pair_count(s.merger), pixels = s.patterns.pixels;
+    float *without = spread(&s, &s.patterns, s.q, INFINITY);
+    double smooth[TINY * TINY];
+
+    assert_in_range(s.patterns.shells, 1, TINY * TINY);
+    for (ptrdiff_t k = 0; k < s.patterns.shells; k++) {
+        smooth[k] = 0.5 * s.patterns.profile[k];
+    }
+    sp_patterns_set_background(&s.patterns, smooth);
+    for (ptrdiff_t i = 0; i < s.patterns.images * pixels; i++) {
+        s.patterns.count[i] += s.patterns.background[i % pixels];
+    }
+    float *with = spread(&s, &s.patterns, s.q, INFINITY);
+
+    assert_true(relative_difference(with, without, count) < 1e-6);
+    sp_array_free(without);
+    sp_array_free(with);
     clear_scene(&s);
 }
 
@@ -350,6 +375,123 @@ static void pairs_of_parts_add_up_to_the_pair_of_all(void **state)
     clear_scene(&s);
 }
 
+/* A cleared pair with all images in shares. */
+static float *spread_shares(const scene *s, const sp_placement *placement)
+{
+    float *scratch = NULL, *pair = NULL;
+
+    assert_int_equal(SP_ARRAY(scratch, sp_merger_scratch_count(&s->patterns)), SP_OK);
+    assert_int_equal(SP_ARRAY(pair, sp_merger_pair_count(s->merger)), SP_OK);
+    sp_merger_spread(s->merger, &s->patterns, placement, (sp_selection){0}, INFINITY, scratch, pair);
+    sp_array_free(scratch);
+    return pair;
+}
+
+enum { TINY_IMAGES = 40, EACH_SHARE = 3 };
+
+/* Shares of the images of a tiny scene, of which each may stand in an orientation of its own and in the next one's. */
+typedef struct shares {
+    int32_t place[TINY_IMAGES * EACH_SHARE];
+    float share[TINY_IMAGES * EACH_SHARE];
+} shares;
+
+static void set_shares(shares *all, ptrdiff_t image, const int32_t *place, const float *share)
+{
+    memcpy(all->place + image * EACH_SHARE, place, EACH_SHARE * sizeof *place);
+    memcpy(all->share + image * EACH_SHARE, share, EACH_SHARE * sizeof *share);
+}
+
+static sp_placement placed(const scene *s, const shares *all)
+{
+    return (sp_placement){.orientation = s->q,
+                          .each = EACH_SHARE,
+                          .place = all->place,
+                          .share = all->share,
+                          .points = s->patterns.images};
+}
+
+static void a_whole_share_is_the_image(void **state)
+{
+    (void)state;
+    scene s = tiny_scene();
+    const size_t bytes = (size_t)sp_merger_pair_count(s.merger) * sizeof(float);
+    shares all;
+
+    for (int32_t n = 0; n < TINY_IMAGES; n++) {
+        set_shares(&all, n, (int32_t[]){0, n, 1}, (float[]){0.0f, 1.0f, 0.0f});
+    }
+    const sp_placement placement = placed(&s, &all);
+    float *whole = spread(&s, &s.patterns, s.q, INFINITY), *shared = spread_shares(&s, &placement);
+
+    assert_memory_equal(shared, whole, bytes);
+    sp_array_free(whole);
+    sp_array_free(shared);
+    clear_scene(&s);
+}
+
+/* In the same orientation twice, an image is there once; in two orientations, what it adds is what both would add, by
+ * their shares. */
+static void shares_add_up(void **state)
+{
+    (void)state;
+    scene s = tiny_scene();
+    const ptrdiff_t count = sp_merger_pair_count(s.merger);
+    sp_quat next[TINY_IMAGES];
+    shares same, two;
+
+    for (int32_t n = 0; n < TINY_IMAGES; n++) {
+        const int32_t after = (n + 1) % TINY_IMAGES;
+
+        next[n] = s.q[after];
+        set_shares(&same, n, (int32_t[]){n, n, 0}, (float[]){0.75f, 0.25f, 0.0f});
+        set_shares(&two, n, (int32_t[]){n, after, n}, (float[]){0.5f, 0.3f, 0.2f});
+    }
+    const sp_placement in_one = placed(&s, &same), in_two = placed(&s, &two);
+    float *here = spread(&s, &s.patterns, s.q, INFINITY), *there = spread(&s, &s.patterns, next, INFINITY);
+    float *once = spread_shares(&s, &in_one), *twice = spread_shares(&s, &in_two);
+
+    assert_true(relative_difference(once, here, count) < 1e-6);
+    assert_true(relative_difference(twice, here, count) > 0.01);
+    for (ptrdiff_t i = 0; i < count; i++) {
+        here[i] = 0.7f * here[i] + 0.3f * there[i];
+    }
+    assert_true(relative_difference(twice, here, count) < 1e-6);
+    sp_array_free(here);
+    sp_array_free(there);
+    sp_array_free(once);
+    sp_array_free(twice);
+    clear_scene(&s);
+}
+
+/* Places before and beyond those asked for belong to others: together they are the whole. */
+static void shares_elsewhere_are_left_to_others(void **state)
+{
+    (void)state;
+    scene s = tiny_scene();
+    const ptrdiff_t count = sp_merger_pair_count(s.merger);
+    shares all;
+
+    for (int32_t n = 0; n < TINY_IMAGES; n++) {
+        set_shares(&all, n, (int32_t[]){n, TINY_IMAGES + n, n}, (float[]){0.5f, 0.25f, 0.25f});
+    }
+    sp_placement placement = placed(&s, &all);
+    float *first = spread_shares(&s, &placement), *whole = spread(&s, &s.patterns, s.q, INFINITY);
+
+    placement.first = TINY_IMAGES;
+    float *second = spread_shares(&s, &placement);
+
+    for (ptrdiff_t i = 0; i < count; i++) {
+        first[i] = first[i] / 0.75f;
+        second[i] = second[i] / 0.25f;
+    }
+    assert_true(relative_difference(first, whole, count) < 1e-6);
+    assert_true(relative_difference(second, whole, count) < 1e-6);
+    sp_array_free(first);
+    sp_array_free(second);
+    sp_array_free(whole);
+    clear_scene(&s);
+}
+
 /* Eight parts on four threads at once, each with a pair of its own, are eight parts one by one. */
 static void many_threads_spread_with_one_merger(void **state)
 {
@@ -370,8 +512,8 @@ static void many_threads_spread_with_one_merger(void **state)
     }
 #pragma omp parallel for num_threads(4)
     for (int part = 0; part < PARTS; part++) {
-        sp_merger_spread(s.merger, &some[part], s.q + part * EACH, (sp_selection){0}, INFINITY, scratch[part],
-                         pair[part]);
+        sp_merger_spread(s.merger, &some[part], &(sp_placement){.orientation = s.q + part * EACH}, (sp_selection){0},
+                         INFINITY, scratch[part], pair[part]);
     }
     for (int part = 0; part < PARTS; part++) {
         float *alone = spread(&s, &some[part], s.q + part * EACH, INFINITY);
@@ -428,7 +570,11 @@ int main(void)
         cmocka_unit_test(an_image_of_scale_0_is_ignored),
         cmocka_unit_test(the_merged_map_is_the_same_bits_on_any_number_of_threads),
         cmocka_unit_test(spread_and_solve_are_run),
+        cmocka_unit_test(a_known_background_is_not_merged),
         cmocka_unit_test(pairs_of_parts_add_up_to_the_pair_of_all),
+        cmocka_unit_test(a_whole_share_is_the_image),
+        cmocka_unit_test(shares_add_up),
+        cmocka_unit_test(shares_elsewhere_are_left_to_others),
         cmocka_unit_test(many_threads_spread_with_one_merger),
         cmocka_unit_test(the_memory_is_as_planned),
         cmocka_unit_test(an_odd_edge_is_refused),

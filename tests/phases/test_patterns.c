@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "phases/patterns.h"
 
+#include "num/sums.h"
 #include "phases/blobs.h"
 
 enum { PANELS = 2, HEIGHT = 11, WIDTH = 13, SIZE = 3, ROWS = 4, COLUMNS = 5, IMAGES = 5 }; /* 11 = 3*3+2, 13 = 4*3+1 */
@@ -505,8 +506,9 @@ static void a_null_of_counts_is_of_counts(void **state)
     clear_scene(&s);
 }
 
-/* Speckle of mean 1, exponentially distributed, on `smooth`, in counts of `quantum` (0: no noise). */
-static double measured_background(double smooth, double quantum)
+/* Speckle of mean 1, exponentially distributed, on `smooth`, in counts of `quantum` (0: no noise).
+ *   fitted  out  mean over the bins of the background that is found; or NULL */
+static double measured_background(double smooth, double quantum, double *fitted)
 {
     enum { EDGE = 48, MANY = 20 };
     bench detector = bench_new(1, EDGE, EDGE, STEP, WAVELENGTH);
@@ -532,6 +534,11 @@ static double measured_background(double smooth, double quantum)
     sp_patterns_set_profile(&patterns, shell, &totals);
     sp_patterns_add_contrast(&patterns, sums);
     found = sp_patterns_background(&patterns, sums, quantum, 3.0 * STEP);
+    if (fitted) {
+        assert_int_equal(sp_patterns_find_background(&patterns, sums, MANY, quantum, 3.0 * STEP, shell), SP_OK);
+        sp_patterns_set_background(&patterns, shell);
+        *fitted = sp_sum(patterns.background, patterns.pixels) / sp_sum(patterns.exposure, patterns.pixels);
+    }
     sp_array_free(sums);
     sp_array_free(shell);
     sp_array_free(value);
@@ -543,16 +550,69 @@ static double measured_background(double smooth, double quantum)
 static void a_smooth_background_is_told_from_speckle_by_its_contrast(void **state)
 {
     (void)state;
-    assert_true(measured_background(0.0, 0.0) < 0.03);
-    assert_true(fabs(measured_background(1.0, 0.0) - 0.5) < 0.03);
-    assert_true(fabs(measured_background(3.0, 0.0) - 0.75) < 0.03);
+    assert_true(measured_background(0.0, 0.0, NULL) < 0.03);
+    assert_true(fabs(measured_background(1.0, 0.0, NULL) - 0.5) < 0.03);
+    assert_true(fabs(measured_background(3.0, 0.0, NULL) - 0.75) < 0.03);
 }
 
 static void photon_noise_is_no_contrast(void **state)
 {
     (void)state;
-    assert_true(fabs(measured_background(1.0, 1.0) - 0.5) < 0.05);
-    assert_true(measured_background(1.0, 100.0) == 0.0); /* 50 times the mean: nothing can be told */
+    assert_true(fabs(measured_background(1.0, 1.0, NULL) - 0.5) < 0.05);
+    assert_true(measured_background(1.0, 100.0, NULL) == 0.0); /* 50 times the mean: nothing can be told */
+}
+
+/* In units of the speckle's mean. What may be speckle unlike Wilson's, or noise, is none. */
+static void a_background_is_found_where_there_surely_is_one(void **state)
+{
+    (void)state;
+    double fitted = NAN;
+
+    measured_background(2.0, 0.0, &fitted);
+    assert_true(fabs(fitted - 2.0) < 0.1);
+    measured_background(3.0, 0.0, &fitted);
+    assert_true(fabs(fitted - 3.0) < 0.1);
+    measured_background(3.0, 1.0, &fitted);
+    assert_true(fabs(fitted - 3.0) < 0.2);
+    measured_background(0.0, 0.0, &fitted);
+    assert_true(fitted == 0.0);
+    measured_background(0.5, 0.0, &fitted);
+    assert_true(fitted == 0.0);
+    measured_background(3.0, 1000.0, &fitted);
+    assert_true(fitted == 0.0);
+}
+
+/* Fluences are those of the particle. */
+static void a_background_has_no_part_in_the_scales(void **state)
+{
+    (void)state;
+    enum { EDGE = 12, SHOTS = 3 };
+    const float fluence[SHOTS] = {0.5f, 1.0f, 1.5f};
+    bench detector = bench_new(1, EDGE, EDGE, STEP, WAVELENGTH);
+    double shell[EDGE * EDGE] = {0.0}, smooth[EDGE * EDGE];
+    float value[EDGE * EDGE];
+    sp_pattern_totals totals = {0};
+    sp_patterns patterns;
+
+    assert_int_equal(sp_patterns_init(&detector.pixels, SHOTS, 1, 0.0, INFINITY, false, &patterns), SP_OK);
+    for (int n = 0; n < SHOTS; n++) {
+        for (int p = 0; p < EDGE * EDGE; p++) {
+            value[p] = (2.0f * fluence[n] + 3.0f) * detector.correction[p];
+        }
+        assert_int_equal(sp_patterns_add(&patterns, n, value), SP_OK);
+    }
+    sp_patterns_add_up(&patterns, shell, &totals);
+    sp_patterns_set_profile(&patterns, shell, &totals);
+    for (ptrdiff_t k = 0; k < patterns.shells; k++) {
+        smooth[k] = 0.6 * patterns.profile[k];
+    }
+    sp_patterns_set_background(&patterns, smooth);
+    sp_patterns_set_scales(&patterns, &totals);
+    for (int n = 0; n < SHOTS; n++) {
+        assert_float_equal(patterns.scale[n], fluence[n], 1e-4);
+    }
+    sp_patterns_clear(&patterns);
+    bench_clear(&detector);
 }
 
 int main(void)
@@ -580,6 +640,8 @@ int main(void)
         cmocka_unit_test(a_null_of_counts_is_of_counts),
         cmocka_unit_test(a_smooth_background_is_told_from_speckle_by_its_contrast),
         cmocka_unit_test(photon_noise_is_no_contrast),
+        cmocka_unit_test(a_background_is_found_where_there_surely_is_one),
+        cmocka_unit_test(a_background_has_no_part_in_the_scales),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -506,14 +506,11 @@ static void assert_same(const scene *s, const answer *a, const answer *b)
     assert_memory_equal(a->best, b->best, (size_t)(s->images * KEEP) * sizeof *a->best);
 }
 
-static answer match(const scene *s, sp_match_route route, double diameter, const sp_rotation_grid *grid)
+static answer match_by(const scene *s, sp_match_kind kind, sp_match_route route, double diameter,
+                       const sp_rotation_grid *grid)
 {
-    const sp_match_settings settings = {.kind = SP_MATCH_LIKELIHOOD,
-                                        .route = route,
-                                        .diameter = diameter,
-                                        .dispersion = 1.0,
-                                        .floor = 0.3,
-                                        .s_max = INFINITY};
+    const sp_match_settings settings = {
+        .kind = kind, .route = route, .diameter = diameter, .dispersion = 1.0, .floor = 0.3, .s_max = INFINITY};
     const answer a = new_answer(s);
     sp_matcher *matcher = NULL;
 
@@ -522,6 +519,11 @@ static answer match(const scene *s, sp_match_route route, double diameter, const
     sp_matcher_search(matcher, grid, &a);
     sp_matcher_free(matcher);
     return a;
+}
+
+static answer match(const scene *s, sp_match_route route, double diameter, const sp_rotation_grid *grid)
+{
+    return match_by(s, SP_MATCH_LIKELIHOOD, route, diameter, grid);
 }
 
 /* Photon counts, `photons` per image on average, of a model as bright. */
@@ -562,6 +564,32 @@ static void both_routes_find_the_same_orientation(void **state)
     assert_true(agreeing(&s, &grid) >= IMAGES * 99 / 100);
     add_photon_noise(&s, 3000.0);
     assert_true(agreeing(&s, &grid) >= IMAGES * 99 / 100);
+    sp_rotation_grid_clear(&grid);
+    clear_scene(&s);
+}
+
+/* The best orientations' lead over the next, in units of ln probability, is the same by both routes. */
+static void the_poisson_likelihood_is_the_same_by_both_routes(void **state)
+{
+    (void)state;
+    enum { IMAGES = 50 };
+    scene s = make_scene(IMAGES, WAVELENGTH, NULL);
+    sp_rotation_grid grid = make_grid(1000);
+    int agree = 0;
+
+    add_photon_noise(&s, 300.0);
+    answer polar = match_by(&s, SP_MATCH_POISSON, SP_MATCH_POLAR, DIAMETER, &grid);
+    answer dense = match_by(&s, SP_MATCH_POISSON, SP_MATCH_DENSE, DIAMETER, &grid);
+
+    for (ptrdiff_t n = 0; n < IMAGES; n++) {
+        const sp_candidate *a = polar.best + n * KEEP, *b = dense.best + n * KEEP;
+        const float lead = a[0].score - a[1].score, other = b[0].score - b[1].score;
+
+        agree += a[0].index == b[0].index && a[1].index == b[1].index && fabsf(lead - other) < 0.2f;
+    }
+    assert_true(agree >= IMAGES * 9 / 10);
+    clear_answer(&polar);
+    clear_answer(&dense);
     sp_rotation_grid_clear(&grid);
     clear_scene(&s);
 }
@@ -843,6 +871,7 @@ int main(void)
         cmocka_unit_test(uneven_exposure_weighs_pixels_as_fluence_weighs_images),
         cmocka_unit_test(a_smooth_feature_is_correlated_more_closely),
         cmocka_unit_test(both_routes_find_the_same_orientation),
+        cmocka_unit_test(the_poisson_likelihood_is_the_same_by_both_routes),
         cmocka_unit_test(a_turned_grid_is_searched_as_well),
         cmocka_unit_test(ties_go_to_the_lower_index),
         cmocka_unit_test(pixels_come_and_go),

@@ -42,6 +42,7 @@ static sp_reconstruct_settings read_settings(const sp_arguments *args)
     settings.match = (sp_match_kind)sp_arguments_choice(args, "match");
     settings.match_route = (sp_match_route)sp_arguments_choice(args, "match-route");
     settings.refine = sp_arguments_choice(args, "refine") == 0;
+    settings.fit_background = sp_arguments_choice(args, "fit-background") == 0;
     settings.fit_scale = sp_arguments_choice(args, "fit-scale") == 0;
     settings.noise = (sp_noise_kind)sp_arguments_choice(args, "noise");
     settings.slices = (sp_slices_kind)sp_arguments_choice(args, "slices");
@@ -537,10 +538,11 @@ static const sp_option options[] = {
              "whether the others are explained only because the model is made of them"},
     {.name = "match",
      .type = SP_OPTION_CHOICE,
-     .choices = "likelihood|euclidean",
+     .choices = "likelihood|euclidean|poisson",
      .fallback = "likelihood",
      .help = "how images are compared with the model: by the likelihood of their counts, or by the plain distance of "
-             "intensities, the published baseline, which is there to be compared with"},
+             "intensities, the published baseline, which is there to be compared with; poisson: by a likelihood that "
+             "trusts the model, each image divided among its likeliest orientations while they are searched"},
     {.name = "match-route",
      .type = SP_OPTION_CHOICE,
      .choices = "auto|polar|dense",
@@ -552,6 +554,12 @@ static const sp_option options[] = {
      .choices = "yes|no",
      .fallback = "yes",
      .help = "refine the orientation of each image beyond the grid of the search"},
+    {.name = "fit-background",
+     .type = SP_OPTION_CHOICE,
+     .choices = "yes|no",
+     .fallback = "yes",
+     .help = "estimate a background that all images have in common, alike in all directions about the beam, where "
+             "their contrast shows that there is one, and account for it"},
     {.name = "fit-scale",
      .type = SP_OPTION_CHOICE,
      .choices = "yes|no",

@@ -57,6 +57,8 @@ static const sp_field loop_fields[] = {
     LOOP(stirring, SP_FIELD_REAL),
     LOOP(resting, SP_FIELD_SET),
     LOOP(still, SP_FIELD_SET),
+    LOOP(keep, SP_FIELD_INT),
+    LOOP(points, SP_FIELD_SIZE),
     {0},
 };
 
@@ -83,7 +85,10 @@ typedef enum part_kind {
     FLOAT_OR_NAN_PER_IMAGE,
     LABEL_PER_IMAGE,
     FLOAT_PER_VOXEL,
-    DOUBLE_PER_CONFORMATION
+    DOUBLE_PER_CONFORMATION,
+    QUATERNION_PER_POINT, /* none of these, unless images stand in shares */
+    PLACE_PER_SHARE,
+    FLOAT_PER_SHARE
 } part_kind;
 
 /* An array that a member of the loop or of its state points to. The density that was accepted is none of them: it
@@ -107,6 +112,9 @@ static const part parts[] = {
     {"density", FLOAT_PER_VOXEL, OF_LOOP, offsetof(sp_loop, density)}, /* of conformations that rest */
     {"kept_each", FLOAT_OR_NAN_PER_IMAGE, OF_LOOP, offsetof(sp_loop, kept_each)},
     {"last_model", FLOAT_PER_VOXEL, OF_LOOP, offsetof(sp_loop, last_model)},
+    {"point", QUATERNION_PER_POINT, OF_LOOP, offsetof(sp_loop, point)},
+    {"placed", PLACE_PER_SHARE, OF_LOOP, offsetof(sp_loop, placed)},
+    {"shared", FLOAT_PER_SHARE, OF_LOOP, offsetof(sp_loop, shared)},
 };
 enum { PARTS = sizeof parts / sizeof *parts };
 
@@ -121,7 +129,12 @@ struct sp_checkpoint {
 
 static bool of_doubles(const part *p)
 {
-    return p->kind == QUATERNION_PER_IMAGE || p->kind == DOUBLE_PER_CONFORMATION;
+    return p->kind == QUATERNION_PER_IMAGE || p->kind == DOUBLE_PER_CONFORMATION || p->kind == QUATERNION_PER_POINT;
+}
+
+static bool of_integers(const part *p)
+{
+    return p->kind == LABEL_PER_IMAGE || p->kind == PLACE_PER_SHARE;
 }
 
 static size_t part_size(const part *p)
@@ -130,8 +143,10 @@ static size_t part_size(const part *p)
 }
 
 /* How many numbers. */
-static ptrdiff_t part_count(const part *p, const sp_reconstruction *state)
+static ptrdiff_t part_count(const part *p, const sp_loop *l)
 {
+    const sp_reconstruction *state = l->state;
+
     switch (p->kind) {
     case QUATERNION_PER_IMAGE:
         return 4 * state->images;
@@ -143,8 +158,19 @@ static ptrdiff_t part_count(const part *p, const sp_reconstruction *state)
         return state->settings.conformations * state->edge * state->edge * state->edge;
     case DOUBLE_PER_CONFORMATION:
         return SP_CONFORMATIONS;
+    case QUATERNION_PER_POINT:
+        return 4 * l->points;
+    case PLACE_PER_SHARE:
+    case FLOAT_PER_SHARE:
+        return l->points > 0 ? state->images * l->keep : 0;
     }
     return 0;
+}
+
+/* Integers lie below it. */
+static ptrdiff_t part_limit(const part *p, const sp_loop *l)
+{
+    return l->state->settings.conformations * (p->kind == PLACE_PER_SHARE ? l->points : 1);
 }
 
 static void *part_array(const part *p, const sp_loop *l)
@@ -165,24 +191,25 @@ static void set_part_array(const part *p, sp_loop *l, void *array)
 
 static sp_status put_part(const part *p, const sp_loop *l, sp_h5 *file)
 {
-    const ptrdiff_t count = part_count(p, l->state);
+    const ptrdiff_t count = part_count(p, l);
     const void *array = part_array(p, l);
 
-    return of_doubles(p)                ? sp_h5_write_double(file, p->name, 1, &count, array)
-           : p->kind == LABEL_PER_IMAGE ? sp_h5_write_int32(file, p->name, 1, &count, array)
-                                        : sp_h5_write_float(file, p->name, 1, &count, array);
+    return count == 0       ? SP_OK
+           : of_doubles(p)  ? sp_h5_write_double(file, p->name, 1, &count, array)
+           : of_integers(p) ? sp_h5_write_int32(file, p->name, 1, &count, array)
+                            : sp_h5_write_float(file, p->name, 1, &count, array);
 }
 
-static bool part_is_sound(const part *p, ptrdiff_t count, int conformations, const void *array)
+static bool part_is_sound(const part *p, ptrdiff_t count, ptrdiff_t limit, const void *array)
 {
-    for (ptrdiff_t i = 0; p->kind == LABEL_PER_IMAGE && i < count; i++) {
-        const int32_t label = ((const int32_t *)array)[i];
+    for (ptrdiff_t i = 0; of_integers(p) && i < count; i++) {
+        const int32_t number = ((const int32_t *)array)[i];
 
-        if (label < 0 || label >= conformations) {
+        if (number < 0 || number >= limit) {
             return false;
         }
     }
-    for (ptrdiff_t i = 0; p->kind != LABEL_PER_IMAGE && i < count; i++) {
+    for (ptrdiff_t i = 0; !of_integers(p) && i < count; i++) {
         const double value = of_doubles(p) ? ((const double *)array)[i] : ((const float *)array)[i];
 
         if (!isfinite(value) && !(p->kind == FLOAT_OR_NAN_PER_IMAGE && isnan(value))) {
@@ -195,20 +222,23 @@ static bool part_is_sound(const part *p, ptrdiff_t count, int conformations, con
 /* The shape is looked at before memory is got: a damaged file may claim any size. */
 static sp_status get_part(const part *p, sp_h5 *file, sp_loop *l)
 {
-    const ptrdiff_t count = part_count(p, l->state);
+    const ptrdiff_t count = part_count(p, l);
     sp_h5_info info;
     void *array = NULL;
     sp_status status = SP_OK;
 
+    if (count == 0) {
+        return SP_OK;
+    }
     SP_TRY(sp_h5_get_info(file, p->name, &info));
     SP_REQUIRE(sp_h5_fits(&info, 1, &count), SP_ERR_INPUT, "%s: dataset %s holds %td numbers, not %td",
                sp_h5_path(file), p->name, info.count, count);
     SP_TRY(sp_array_new(count, part_size(p), p->name, &array));
     set_part_array(p, l, array);
-    SP_TRY(of_doubles(p)                ? sp_h5_read_double(file, p->name, 1, &count, array)
-           : p->kind == LABEL_PER_IMAGE ? sp_h5_read_int32(file, p->name, 1, &count, array)
-                                        : sp_h5_read_float(file, p->name, 1, &count, array));
-    SP_REQUIRE(part_is_sound(p, count, l->state->settings.conformations, array), SP_ERR_INPUT,
+    SP_TRY(of_doubles(p)    ? sp_h5_read_double(file, p->name, 1, &count, array)
+           : of_integers(p) ? sp_h5_read_int32(file, p->name, 1, &count, array)
+                            : sp_h5_read_float(file, p->name, 1, &count, array));
+    SP_REQUIRE(part_is_sound(p, count, part_limit(p, l), array), SP_ERR_INPUT,
                "%s: dataset %s holds NaN, infinity, or a conformation that is not there", sp_h5_path(file), p->name);
 done:
     return status;
@@ -451,8 +481,9 @@ static sp_status check_images(const sp_checkpoint *self, const sp_loop *l)
     SP_REQUIRE(then->pixels_used == now->pixels_used, SP_ERR_INPUT,
                "%s: was made from images of %td bins, and here are %td; give the images of that run", self->path,
                then->pixels_used, now->pixels_used);
-    SP_REQUIRE(self->loop.fingerprint == l->fingerprint && then->edge <= now->settings.grid, SP_ERR_INPUT,
-               "%s: was made from other images; give those of that run", self->path);
+    SP_REQUIRE(self->loop.fingerprint == l->fingerprint && then->edge <= now->settings.grid &&
+                   self->loop.keep == l->keep && self->loop.points <= sp_loop_most_points(l),
+               SP_ERR_INPUT, "%s: was made from other images; give those of that run", self->path);
 done:
     return status;
 }
@@ -474,7 +505,7 @@ sp_status sp_checkpoint_restore(const sp_checkpoint *checkpoint, sp_loop *loop)
     memcpy(now->history, then->history, (size_t)then->generations * sizeof *then->history);
     for (int i = 0; i < PARTS; i++) {
         memcpy(part_array(&parts[i], loop), part_array(&parts[i], &checkpoint->loop),
-               (size_t)part_count(&parts[i], then) * part_size(&parts[i]));
+               (size_t)part_count(&parts[i], &checkpoint->loop) * part_size(&parts[i]));
     }
     for (int i = 0; i < SP_PHASES; i++) { /* the images were read once more */
         now->wall[i] += then->wall[i];

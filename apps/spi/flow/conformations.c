@@ -106,6 +106,16 @@ static int largest_of(const ptrdiff_t *count, int conformations)
     return largest;
 }
 
+/* An image that stands in shares: those of one conformation go to the other. */
+static void move_shares(sp_loop *l, ptrdiff_t n, int from, int to)
+{
+    for (ptrdiff_t i = n * l->keep; i < (n + 1) * l->keep && l->points > 0; i++) {
+        if (l->placed[i] / l->points == from) {
+            l->placed[i] += (int32_t)((to - from) * l->points);
+        }
+    }
+}
+
 /* Every other image of `from`, at random, goes to `to`, in the orientation that it has. */
 static void part_images(sp_loop *l, int from, int to)
 {
@@ -116,6 +126,7 @@ static void part_images(sp_loop *l, int from, int to)
 
         if (l->state->label[n] == from && (sp_rng_u32(&rng) & 1)) {
             l->state->label[n] = to;
+            move_shares(l, n, from, to);
         }
     }
 }

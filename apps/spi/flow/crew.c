@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "flow/loop.h"
+#include "num/sums.h"
 
 enum {
     MOST_IN_BLOCK = 256, /* images */
@@ -19,7 +20,8 @@ enum {
     TILES = 8,             /* made before images are compared with them */
 };
 
-static const double LAMBDA = 1e-3; /* merge regularisation: frequencies measured less well than this fade */
+static const double LEAST_SHARE = 1e-3; /* of an image's largest: less is not worth merging */
+static const double LAMBDA = 1e-3;      /* merge regularisation: frequencies measured less well than this fade */
 
 /* What a first look at a block tells. */
 typedef struct looked {
@@ -123,6 +125,7 @@ ptrdiff_t sp_crews_share(const sp_run *run, ptrdiff_t images)
 sp_status sp_crews_open(sp_loop *l)
 {
     const ptrdiff_t images = l->state->images, ranks = sp_run_ranks(l->crews.run);
+    const size_t lists = (size_t)l->keep * sizeof(sp_candidate);
     sp_crews *c = &l->crews;
     sp_space *each = NULL;
     sp_status status = SP_OK;
@@ -136,8 +139,11 @@ sp_status sp_crews_open(sp_loop *l)
     SP_TRY(sp_region_new(c->images, "scale", sizeof(float), &c->scale));
     SP_TRY(sp_region_new(c->images, "score", sizeof(float), &c->score));
     SP_TRY(sp_region_new(c->images, "winner", sizeof(sp_winner), &c->winner));
-    SP_TRY(sp_region_new(c->images, "best", KEEP * sizeof(sp_candidate), &c->best));
-    SP_TRY(sp_region_new(c->images, "better", KEEP * sizeof(sp_candidate), &c->better));
+    SP_TRY(sp_region_new(c->images, "best", lists, &c->best));
+    SP_TRY(sp_region_new(c->images, "better", lists, &c->better));
+    if (sp_loop_divides(l)) {
+        SP_TRY(sp_region_new(c->images, "pooled", lists, &c->pooled));
+    }
     SP_TRY(sp_space_new(c->run, ranks, 1, &each));
     SP_TRY(sp_region_new(each, "peak memory", sizeof(double), &c->peak));
     SP_TRY(SP_ARRAY(l->state->peak_memory, ranks));
@@ -172,6 +178,7 @@ done:
 
 /* Speckles from the centre at which the statistics of many speckles begin: nearer, all orientations look alike. */
 static const double WILSON = 2.0;
+static const double COUNTS = 0.2; /* whole numbers of so nearly this quantum are counts of photons */
 
 /* How many images of a block a worker reads at a time. */
 static ptrdiff_t images_at_once(ptrdiff_t per_block, ptrdiff_t pixels)
@@ -358,6 +365,24 @@ done:
     return status;
 }
 
+/* The background that all images have in common, if there is one, becomes known to the patterns. */
+static sp_status find_background(sp_loop *l, const double *contrast, const sp_pattern_totals *totals)
+{
+    const bool counts = l->whole && fabs(l->state->quantum - 1.0) < COUNTS; /* else it is known to some per cent */
+    const double quantum = counts ? 1.0 : l->state->quantum;
+    sp_status status = SP_OK;
+    double *smooth = NULL;
+
+    SP_TRY(SP_ARRAY(smooth, l->patterns.shells));
+    SP_TRY(sp_patterns_find_background(&l->patterns, contrast, totals->filled, quantum,
+                                       WILSON / l->state->settings.diameter, smooth));
+    sp_patterns_set_background(&l->patterns, smooth);
+    l->state->background_fitted = sp_sum(l->patterns.background, l->patterns.pixels) * totals->filled / totals->value;
+done:
+    sp_array_free(smooth);
+    return status;
+}
+
 sp_status sp_crews_read(sp_loop *l)
 {
     const ptrdiff_t shells = l->patterns.shells;
@@ -377,6 +402,9 @@ sp_status sp_crews_read(sp_loop *l)
     sp_patterns_set_profile(&l->patterns, sums, &totals);
     l->state->background = sp_patterns_background(&l->patterns, sums + shells + 3, l->state->quantum,
                                                   WILSON / l->state->settings.diameter);
+    if (l->state->settings.fit_background) {
+        SP_TRY(find_background(l, sums + shells + 3, &totals));
+    }
 done:
     sp_progress_free(progress);
     sp_array_free(sums);
@@ -453,7 +481,7 @@ static void search_block(sp_task *t) /* the dense route: a block against the who
         return;
     }
     sp_matcher_search(matcher_of(t, crew, &on, sp_task_scratch(t)), &l->grid,
-                      &(sp_shortlists){.keep = KEEP, .best = sp_task_out(t, 2)});
+                      &(sp_shortlists){.keep = l->keep, .best = sp_task_out(t, 2)});
 }
 static const sp_task_type search_task = {
     .name = "search", .run = search_block, .threaded = true, .privilege = {SP_READ_WRITE, SP_READ, SP_WRITE}};
@@ -462,7 +490,7 @@ static void transform(sp_task *t)
 {
     sp_crew *crew = *sp_task_object(t, 0);
     const sp_loop *l = order_of(t)->loop;
-    const sp_shortlists lists = {.keep = KEEP, .best = sp_task_out(t, 1)};
+    const sp_shortlists lists = {.keep = l->keep, .best = sp_task_out(t, 1)};
     sp_status status = SP_OK;
     const ptrdiff_t count = crew->patterns.images;
 
@@ -503,35 +531,56 @@ static const sp_task_type slice_task = {.name = "slice", .run = slice, .privileg
 static void match(sp_task *t)
 {
     const sp_crew *crew = *sp_task_object(t, 0);
-    const sp_loop *l = order_of(t)->loop;
-    const sp_shortlists lists = {.keep = KEEP, .best = sp_task_out(t, 3), .above = sp_task_in(t, 2)};
+    const order *o = order_of(t);
+    const sp_shortlists lists = {.keep = o->loop->keep, .best = sp_task_out(t, 3), .above = sp_task_in(t, 2)};
 
-    if (!sp_interrupted() && !sp_loop_is_idle(l, crew->first, NULL)) {
-        sp_polar_compare(crew->polar, order_of(t)->first + sp_task_point(t, 1), sp_task_in(t, 1), sp_task_scratch(t),
-                         &lists);
+    if (!sp_interrupted() && !sp_loop_is_idle(o->loop, crew->first, NULL)) {
+        sp_polar_compare(crew->polar, o->first + sp_task_point(t, 1), sp_task_in(t, 1), sp_task_scratch(t), &lists);
     }
 }
 static const sp_task_type match_task = {
     .name = "match", .run = match, .privilege = {SP_READ, SP_READ, SP_READ, SP_REDUCE}};
 
-static void begin_lists(void *block, size_t bytes)
+static void begin_lists(int keep, void *block, size_t bytes)
 {
-    const sp_shortlists lists = {.keep = KEEP, .best = block};
+    const sp_shortlists lists = {.keep = keep, .best = block};
 
-    sp_shortlists_clear(&lists, (ptrdiff_t)(bytes / (KEEP * sizeof(sp_candidate))));
+    sp_shortlists_clear(&lists, (ptrdiff_t)(bytes / ((size_t)keep * sizeof(sp_candidate))));
 }
 
-static void join_lists(void *into, const void *from, size_t bytes)
+static void join_lists(int keep, void *into, const void *from, size_t bytes)
 {
-    const sp_shortlists lists = {.keep = KEEP, .best = into};
+    const sp_shortlists lists = {.keep = keep, .best = into};
 
-    sp_shortlists_join(&lists, from, (ptrdiff_t)(bytes / (KEEP * sizeof(sp_candidate))));
+    sp_shortlists_join(&lists, from, (ptrdiff_t)(bytes / ((size_t)keep * sizeof(sp_candidate))));
 }
-static const sp_reduction best_of_all = {begin_lists, join_lists};
+
+static void begin_short(void *block, size_t bytes)
+{
+    begin_lists(KEEP, block, bytes);
+}
+
+static void join_short(void *into, const void *from, size_t bytes)
+{
+    join_lists(KEEP, into, from, bytes);
+}
+
+static void begin_long(void *block, size_t bytes)
+{
+    begin_lists(SHARES, block, bytes);
+}
+
+static void join_long(void *into, const void *from, size_t bytes)
+{
+    join_lists(SHARES, into, from, bytes);
+}
+static const sp_reduction best_few = {begin_short, join_short}, best_many = {begin_long, join_long};
 
 static void keep(sp_task *t)
 {
-    join_lists(sp_task_out(t, 1), sp_task_in(t, 0), (size_t)sp_task_count(t, 0) * KEEP * sizeof(sp_candidate));
+    const sp_shortlists lists = {.keep = order_of(t)->loop->keep, .best = sp_task_out(t, 1)};
+
+    sp_shortlists_join(&lists, sp_task_in(t, 0), sp_task_count(t, 0));
 }
 static const sp_task_type keep_task = {.name = "keep", .run = keep, .privilege = {SP_READ, SP_READ_WRITE}};
 
@@ -615,6 +664,7 @@ static void search_wave(sp_loop *l, int k, ptrdiff_t wave, ptrdiff_t most)
 {
     sp_crews *c = &l->crews;
     const sp_argument crew = sp_by_i(c->crew), best = sp_by_i(c->best), better = sp_by_i(c->better);
+    const sp_reduction *joined = sp_loop_divides(l) ? &best_many : &best_few;
     const size_t scratch = (size_t)sp_polar_scratch(l->polar) * sizeof(float);
     order o = {.loop = l};
 
@@ -629,10 +679,11 @@ static void search_wave(sp_loop *l, int k, ptrdiff_t wave, ptrdiff_t most)
         launch_wave(l, wave, most,
                     (sp_launch_description){.type = &match_task,
                                             .points = {0, tiles},
-                                            .argument = {crew, sp_by_j(c->tile), best, sp_into(better, &best_of_all)},
+                                            .argument = {crew, sp_by_j(c->tile), best, sp_into(better, joined)},
                                             SP_VALUES(o),
                                             .scratch = scratch});
-        launch_wave(l, wave, most, (sp_launch_description){.type = &keep_task, .argument = {better, best}});
+        launch_wave(l, wave, most,
+                    (sp_launch_description){.type = &keep_task, .argument = {better, best}, SP_VALUES(o)});
     }
 }
 
@@ -686,7 +737,9 @@ static void take_best(sp_task *t)
     sp_winner *winner = sp_task_out(t, 1);
 
     for (ptrdiff_t i = 0; i < sp_task_count(t, 1); i++) {
-        challenge(&winner[i], o->conformation, o->loop->grid.q[best[i * KEEP].index], best[i * KEEP].score);
+        const sp_candidate first = best[i * o->loop->keep];
+
+        challenge(&winner[i], o->conformation, o->loop->grid.q[first.index], first.score);
     }
 }
 static const sp_task_type take_best_task = {.name = "best", .run = take_best, .privilege = {SP_READ, SP_READ_WRITE}};
@@ -708,7 +761,7 @@ static void refine(sp_task *t)
 
     for (ptrdiff_t i = 0; i < count; i++) {
         for (int k = 0; k < KEEP; k++) {
-            candidates[i * CANDIDATES + k] = l->grid.q[best[i * KEEP + k].index];
+            candidates[i * CANDIDATES + k] = l->grid.q[best[i * l->keep + k].index];
         }
         candidates[i * CANDIDATES + KEEP] = l->state->orientation[first + i];
     }
@@ -720,6 +773,44 @@ static void refine(sp_task *t)
 }
 static const sp_task_type refine_task = {
     .name = "refine", .run = refine, .threaded = true, .privilege = {SP_READ_WRITE, SP_READ, SP_READ, SP_READ_WRITE}};
+
+/* Shortlists of this conformation into those of all; the last one makes shares of them. */
+static void pool(sp_task *t)
+{
+    const order *o = order_of(t);
+    const sp_loop *l = o->loop;
+    const sp_candidate *best = sp_task_in(t, 0);
+    const sp_shortlists pooled = {.keep = l->keep, .best = sp_task_out(t, 1)};
+    const ptrdiff_t images = sp_task_count(t, 0);
+
+    for (ptrdiff_t i = 0; i < images * l->keep; i++) {
+        const int32_t place = (int32_t)(o->conformation * l->grid.count) + best[i].index;
+
+        sp_shortlist_insert(sp_shortlist_of(&pooled, i / l->keep), l->keep, (sp_candidate){place, best[i].score});
+    }
+    for (ptrdiff_t i = 0; i < images && o->conformation == l->conformations - 1; i++) {
+        sp_shortlist_share(sp_shortlist_of(&pooled, i), l->keep, sp_loop_annealing(l), LEAST_SHARE);
+    }
+}
+static const sp_task_type pool_task = {.name = "share", .run = pool, .privilege = {SP_READ, SP_READ_WRITE}};
+
+/* The shares of all images become the loop's. */
+static sp_status gather_shares(sp_loop *l)
+{
+    const ptrdiff_t all = l->state->images * l->keep;
+    sp_candidate *pooled = NULL;
+    sp_status status = SP_OK;
+
+    SP_TRY(SP_ARRAY(pooled, all));
+    SP_TRY(sp_run_gather(l->crews.run, l->crews.pooled, pooled));
+    for (ptrdiff_t i = 0; i < all; i++) {
+        l->place[i] = pooled[i].index;
+        l->share[i] = pooled[i].score;
+    }
+done:
+    sp_array_free(pooled);
+    return status;
+}
 
 /* The winners of all images become the loop's; the idle ones stay as they are. */
 static sp_status gather_winners(sp_loop *l)
@@ -743,14 +834,22 @@ done:
 sp_status sp_crews_match(sp_loop *l)
 {
     const sp_winner none = {.fit = -INFINITY, .label = -1};
+    const bool divides = sp_loop_divides(l) && !l->refining;
     sp_crews *c = &l->crews;
     order o = {.loop = l};
     sp_status status = SP_OK;
 
     if (l->polar) {
-        sp_polar_begin(l->polar, sp_loop_pixels(l), l->dispersion, &l->grid, sp_slicer_reach(l->slicer));
+        sp_polar_begin(l->polar, sp_loop_pixels(l), sp_match_dispersion_of(l->matching.kind, l->dispersion), &l->grid,
+                       sp_slicer_reach(l->slicer));
     }
     sp_fill(c->run, c->winner, &none);
+    if (divides) {
+        sp_candidate empty[SHARES];
+
+        sp_shortlists_clear(&(sp_shortlists){.keep = l->keep, .best = empty}, 1);
+        sp_fill(c->run, c->pooled, empty);
+    }
     for (o.conformation = 0; o.conformation < l->conformations; o.conformation++) {
         const sp_argument grid = sp_at(c->of[o.conformation].grid, 0);
 
@@ -769,8 +868,15 @@ sp_status sp_crews_match(sp_loop *l)
             sp_launch(c->run, .type = &take_best_task, .points = {blocks_of(l)},
                       .argument = {sp_by_i(c->best), sp_by_i(c->winner)}, SP_VALUES(o));
         }
+        if (divides) {
+            sp_launch(c->run, .type = &pool_task, .points = {blocks_of(l)},
+                      .argument = {sp_by_i(c->best), sp_by_i(c->pooled)}, SP_VALUES(o));
+        }
     }
     SP_TRY(gather_winners(l));
+    if (divides) {
+        SP_TRY(gather_shares(l));
+    }
     sp_loop_lap(l, l->refining ? SP_PHASE_REFINE : SP_PHASE_SEARCH);
 done:
     return status;
@@ -884,15 +990,34 @@ done:
 
 /* ---- merging ---- */
 
+/* Where the images of a block stand, from the first one's number on. */
+static sp_placement placement_of(const order *o, ptrdiff_t first)
+{
+    const sp_loop *l = o->loop;
+
+    if (l->points == 0) {
+        return (sp_placement){.orientation = o->orientation + first};
+    }
+    return (sp_placement){.orientation = l->point,
+                          .each = l->keep,
+                          .place = l->placed + first * l->keep,
+                          .share = l->shared + first * l->keep,
+                          .first = o->conformation * l->points,
+                          .points = l->points};
+}
+
 static void spread(sp_task *t)
 {
     const sp_crew *crew = *sp_task_object(t, 0);
     const order *o = order_of(t);
     ptrdiff_t count;
     const ptrdiff_t first = images_of(t, o->loop, &count);
+    const sp_placement placement = placement_of(o, first);
+    const sp_selection all = {o->label + first, ~(1u << HELD_OUT)}, one = selected(o, first);
+    const sp_selection selection = placement.each > 0 ? all : one; /* of shares their places say it */
 
-    sp_merger_spread(o->loop->merger[0], &crew->patterns, o->orientation + first, selected(o, first), o->loop->reach,
-                     sp_task_scratch(t), sp_task_out(t, 1));
+    sp_merger_spread(o->loop->merger[0], &crew->patterns, &placement, selection, o->loop->reach, sp_task_scratch(t),
+                     sp_task_out(t, 1));
 }
 static const sp_task_type spread_task = {.name = "merge", .run = spread, .privilege = {SP_READ, SP_REDUCE}};
 
@@ -1216,8 +1341,8 @@ done:
 void sp_crews_close(sp_loop *l)
 {
     sp_crews *c = &l->crews;
-    sp_region *const lasting[] = {c->crew,   c->looked, c->mean,   c->sums, c->scale,   c->score,
-                                  c->winner, c->best,   c->better, c->tile, c->scatter, c->peak};
+    sp_region *const lasting[] = {c->crew, c->looked, c->mean,   c->sums, c->scale,   c->score, c->winner,
+                                  c->best, c->better, c->pooled, c->tile, c->scatter, c->peak};
 
     sp_run_fence(c->run); /* tasks that nobody has waited for, after a failure: they use the loop */
     for (int k = 0; k < SP_CONFORMATIONS; k++) {

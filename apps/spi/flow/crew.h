@@ -57,6 +57,7 @@ typedef struct sp_crews {
     sp_region *score;
     sp_region *winner;        /* sp_winner */
     sp_region *best, *better; /* shortlists of the search: of all so far; of the tiles under way */
+    sp_region *pooled;        /* shortlists of all conformations together, then shares; NULL: images are not divided */
     sp_region *scatter;       /* [2 shells] */
     sp_conformation of[SP_CONFORMATIONS];
     sp_region *tile; /* features of directions, of each group of ranks that share them */

@@ -21,15 +21,25 @@
     }
 
 const sp_field sp_setting_fields[] = {
-    SETTING(seed, "", SP_FIELD_SEED),         SETTING(null, "", SP_FIELD_SEED),
-    SETTING(resolution, "m", SP_FIELD_REAL),  SETTING(low_resolution, "m", SP_FIELD_REAL),
-    SETTING(diameter, "m", SP_FIELD_REAL),    SETTING(grid, "voxels", SP_FIELD_INT),
-    SETTING(binning, "pixels", SP_FIELD_INT), SETTING(orientations, "", SP_FIELD_INT),
-    SETTING(generations, "", SP_FIELD_INT),   SETTING(starts, "", SP_FIELD_INT),
-    SETTING(conformations, "", SP_FIELD_INT), SETTING(held_out, "", SP_FIELD_REAL),
-    SETTING(match, "", SP_FIELD_MATCH),       SETTING(match_route, "", SP_FIELD_ROUTE),
-    SETTING(refine, "", SP_FIELD_FLAG),       SETTING(fit_scale, "", SP_FIELD_FLAG),
-    SETTING(noise, "", SP_FIELD_NOISE),       {0},
+    SETTING(seed, "", SP_FIELD_SEED),
+    SETTING(null, "", SP_FIELD_SEED),
+    SETTING(resolution, "m", SP_FIELD_REAL),
+    SETTING(low_resolution, "m", SP_FIELD_REAL),
+    SETTING(diameter, "m", SP_FIELD_REAL),
+    SETTING(grid, "voxels", SP_FIELD_INT),
+    SETTING(binning, "pixels", SP_FIELD_INT),
+    SETTING(orientations, "", SP_FIELD_INT),
+    SETTING(generations, "", SP_FIELD_INT),
+    SETTING(starts, "", SP_FIELD_INT),
+    SETTING(conformations, "", SP_FIELD_INT),
+    SETTING(held_out, "", SP_FIELD_REAL),
+    SETTING(match, "", SP_FIELD_MATCH),
+    SETTING(match_route, "", SP_FIELD_ROUTE),
+    SETTING(refine, "", SP_FIELD_FLAG),
+    SETTING(fit_background, "", SP_FIELD_FLAG),
+    SETTING(fit_scale, "", SP_FIELD_FLAG),
+    SETTING(noise, "", SP_FIELD_NOISE),
+    {0},
 };
 
 const sp_field sp_generation_fields[] = {
@@ -125,7 +135,8 @@ void sp_field_set(const sp_field *field, double value, void *record)
 
 const char *sp_field_word(const sp_field *field, const void *record)
 {
-    static const char *const matches[] = {[SP_MATCH_LIKELIHOOD] = "likelihood", [SP_MATCH_EUCLIDEAN] = "euclidean"};
+    static const char *const matches[] = {
+        [SP_MATCH_LIKELIHOOD] = "likelihood", [SP_MATCH_EUCLIDEAN] = "euclidean", [SP_MATCH_POISSON] = "poisson"};
     static const char *const routes[] = {
         [SP_MATCH_AUTO] = "auto", [SP_MATCH_POLAR] = "polar", [SP_MATCH_DENSE] = "dense"};
     static const char *const noises[] = {

@@ -14,6 +14,8 @@ static const double SETTLED = 3.0 * M_PI / 180.0;
 static const double WORSE = 0.02;  /* loss of mean score that refuses a generation */
 static const double JUMP = 2.0;    /* speckles: what turned farther went to another place ... */
 static const double STAYED = 0.25; /* ... and is no measure of how well images lie, if so many stayed */
+enum { ANNEALED = 15 };            /* generations until the likelihood counts in full */
+static const double FIRST_ANNEALING = 0.1;
 
 void sp_loop_lap(sp_loop *l, int phase)
 {
@@ -27,6 +29,11 @@ void sp_loop_lap(sp_loop *l, int phase)
     l->cpu = cpu;
 }
 
+static double of_particle(const sp_patterns *patterns, ptrdiff_t shell)
+{
+    return patterns->profile[shell] - patterns->smooth[shell];
+}
+
 void sp_loop_make_filter(const sp_loop *l, const double *shells, double *filter)
 {
     const ptrdiff_t n = l->state->edge;
@@ -37,7 +44,8 @@ void sp_loop_make_filter(const sp_loop *l, const double *shells, double *filter)
         const double at = (double)k / box / p->shell_width - 0.5; /* in shells, from the middle of the first */
         const ptrdiff_t lower = at > 0.0 ? (ptrdiff_t)at : 0, upper = lower + 1 < p->shells ? lower + 1 : lower;
         const double share = at > 0.0 ? at - (double)lower : 0.0;
-        const double wanted = lower < p->shells ? (1.0 - share) * p->profile[lower] + share * p->profile[upper] : 0.0;
+        const double wanted =
+            lower < p->shells ? (1.0 - share) * of_particle(p, lower) + share * of_particle(p, upper) : 0.0;
 
         filter[k] = k < n && (double)k <= l->reach * box && shells[k] > 0.0 ? wanted / shells[k] : 0.0;
     }
@@ -71,6 +79,13 @@ sp_status sp_loop_merge_and_phase(sp_loop *l)
     sp_loop_lap(l, SP_PHASE_PHASE);
 done:
     return status;
+}
+
+double sp_loop_annealing(const sp_loop *l)
+{
+    const double rest = 1.0 - (double)(l->state->generations - l->first) / ANNEALED;
+
+    return pow(FIRST_ANNEALING, fmax(rest, 0.0));
 }
 
 sp_status sp_loop_match(sp_loop *l)
@@ -185,6 +200,19 @@ void sp_loop_keep_scores(sp_loop *l)
     }
 }
 
+/* The images stand where this generation has found them, in shares or each in one orientation. */
+static void keep_shares(sp_loop *l)
+{
+    const size_t all = (size_t)(l->state->images * l->keep);
+
+    l->points = sp_loop_divides(l) && !l->refining ? l->grid.count : 0;
+    if (l->points > 0) {
+        memcpy(l->point, l->grid.q, (size_t)l->points * sizeof *l->point);
+        memcpy(l->placed, l->place, all * sizeof *l->placed);
+        memcpy(l->shared, l->share, all * sizeof *l->shared);
+    }
+}
+
 void sp_loop_accept(sp_loop *l)
 {
     const ptrdiff_t images = l->state->images, all = l->conformations * sp_loop_cube(l);
@@ -193,6 +221,7 @@ void sp_loop_accept(sp_loop *l)
     memcpy(l->last_model, l->model, (size_t)all * sizeof *l->model);
     memcpy(l->state->orientation, l->orientation, (size_t)images * sizeof *l->orientation);
     memcpy(l->state->label, l->label, (size_t)images * sizeof *l->label);
+    keep_shares(l);
     sp_loop_keep_scores(l);
 }
 

@@ -88,7 +88,24 @@ static void measure_reach(sp_loop *l)
 
 bool sp_loop_climbs(const sp_reconstruct_settings *s)
 {
-    return s->refine && s->match == SP_MATCH_LIKELIHOOD;
+    return s->refine && s->match != SP_MATCH_EUCLIDEAN;
+}
+
+int sp_loop_keep(const sp_reconstruct_settings *s)
+{
+    return s->match == SP_MATCH_POISSON ? SHARES : KEEP;
+}
+
+bool sp_loop_divides(const sp_loop *l)
+{
+    return l->keep > KEEP;
+}
+
+ptrdiff_t sp_loop_most_points(const sp_loop *l)
+{
+    const ptrdiff_t wanted = l->state->settings.orientations;
+
+    return wanted + wanted / 10 + 4; /* num/rotation_grid.h */
 }
 
 bool sp_loop_is_sparse(const sp_loop *l)
@@ -118,7 +135,7 @@ int sp_loop_search_batches(const sp_loop *l)
                     blocks = sp_space_blocks(l->crews.images);
     const ptrdiff_t batches = most < MOST_BATCHES ? most : MOST_BATCHES;
 
-    return sp_loop_is_sparse(l) || batches < 2 || blocks < 2 * batches ? 1 : (int)batches;
+    return sp_loop_is_sparse(l) || sp_loop_divides(l) || batches < 2 || blocks < 2 * batches ? 1 : (int)batches;
 }
 
 double sp_loop_speckle(const sp_loop *l)

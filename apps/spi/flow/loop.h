@@ -24,6 +24,7 @@ enum {
     CG_ITERATIONS = 20, /* the residual is 1e-3 then; more only fits noise */
     FINAL_STARTS = 3,   /* times the starts of a generation, in rounds, for the final phasing */
     KEEP = 3,           /* candidates of the search that are refined */
+    SHARES = 32,        /* candidates of the search that a Poisson image is divided among */
     MIN_IMAGES = 10,
     MAX_REFUSED = 3, /* in a row */
     HELD_OUT = 31,   /* in place of a label where images are merged */
@@ -50,6 +51,7 @@ struct sp_loop {
     sp_match_settings matching;
     sp_rotation_grid grid; /* of the search */
     bool grid_follows;     /* the reach; else the user chose its size */
+    int keep;              /* candidates of the search, of each image: KEEP, or SHARES */
     sp_phase_settings phasing;
     sp_reconstruction *state;
     double box;   /* [m] edge of the density, on any grid */
@@ -61,6 +63,12 @@ struct sp_loop {
     float *density;       /* [conformations][edge^3] of this generation, until it is accepted */
     sp_quat *orientation; /* [images] of this generation, until it is accepted */
     int32_t *label;       /* [images] conformation, likewise */
+    int32_t *place;       /* [images][keep] conformation * orientations + number in the grid, likewise; or NULL */
+    float *share;         /* [images][keep] of the image that is there: they sum up to 1; or NULL */
+    ptrdiff_t points;     /* accepted images stand in these orientations, in shares; 0: each in one */
+    sp_quat *point;       /* [points] the grid of that generation */
+    int32_t *placed;      /* [images][keep] in place of the state's orientations */
+    float *shared;        /* [images][keep] */
     float *score;         /* [images] */
     float *scale;         /* [images] */
     int batches;      /* that the images of a generation are parted into: the model for one is made of the one before */
@@ -119,6 +127,13 @@ double sp_loop_search_reach(const sp_loop *l);
 /* How many batches a generation has while searching: few images are one. Each batch is matched with a model that it
  * has no part in, so that images do not lock each other in, and a generation makes as many steps. */
 int sp_loop_search_batches(const sp_loop *l);
+
+/* Candidates that the search keeps of each image; are they more than refinement takes, for images in shares? */
+int sp_loop_keep(const sp_reconstruct_settings *s);
+bool sp_loop_divides(const sp_loop *l);
+
+/* Orientations of any grid of the search, at most. */
+ptrdiff_t sp_loop_most_points(const sp_loop *l);
 
 /* Angle of a speckle at the finest detail of this generation that the detector covers all round [rad]. */
 double sp_loop_speckle(const sp_loop *l);
@@ -200,6 +215,10 @@ void sp_loop_lap(sp_loop *l, int phase);
 /* Autocorrelation and density from all images in their present orientations; the density becomes the model. Fails like
  * the crews (flow/crew.h). */
 sp_status sp_loop_merge_and_phase(sp_loop *l);
+
+/* How much the likelihood counts where it divides images among orientations, 0 .. 1: it rises while they are searched.
+ */
+double sp_loop_annealing(const sp_loop *l);
 
 /* Searches, and in the refining stage refines, the orientation of every image. Fails like the crews. */
 sp_status sp_loop_match(sp_loop *l);

@@ -39,6 +39,7 @@ sp_reconstruct_settings sp_reconstruct_defaults(void)
                                      .match = SP_MATCH_LIKELIHOOD,
                                      .match_route = SP_MATCH_AUTO,
                                      .refine = true,
+                                     .fit_background = true,
                                      .fit_scale = true,
                                      .noise = SP_NOISE_AUTO};
 }
@@ -259,6 +260,7 @@ static sp_status finish(sp_loop *l)
     l->resting = 0;
     l->batches = 1;
     l->batch = 0;
+    l->points = 0; /* the map is that of the orientations told */
     SP_TRY(sp_loop_take_best(l));
     l->complete = true; /* and the map of all images */
     l->phasing.starts = state->settings.starts * FINAL_STARTS;
@@ -327,6 +329,7 @@ sp_status sp_reconstruct(sp_run *run, sp_image_file *file, const sp_reconstruct_
     sp_loop l = {.batches = 1,
                  .conformations = first_conformations(settings, from),
                  .automatic = settings->conformations == 0,
+                 .keep = sp_loop_keep(settings),
                  .file = file,
                  .log = log,
                  .dispersion = FIRST_DISPERSION,

@@ -42,9 +42,10 @@ typedef struct sp_reconstruct_settings {
     int conformations;     /* found together: 1 .. SP_CONFORMATIONS; auto: as many as explain held-out images better */
     double held_out;       /* share of the images that no model is made from, until the end: how well it explains them
                               tells whether it only explains the others because it is made of them; 0: none */
-    sp_match_kind match;   /* likelihood (default) or euclidean */
+    sp_match_kind match;   /* likelihood (default), euclidean or poisson */
     sp_match_route match_route; /* auto: polar where the pixels allow it */
     bool refine;                /* local refinement of each image's orientation */
+    bool fit_background;        /* of all images alike, estimated from their contrast */
     bool fit_scale;             /* per-image fluence fitted from generation to generation */
     sp_noise_kind noise;        /* auto: measured from neighbouring pixels */
     sp_slices_kind slices;      /* not part of what defines the result, nor kept with it */
@@ -116,6 +117,7 @@ typedef struct sp_reconstruction {
     ptrdiff_t pixels_used;            /* bins per image */
     double wavelength;                /* [m]; 0 unknown */
     double background;                /* share of the photons that seem to belong to a smooth background */
+    double background_fitted;         /* share of all photons that was estimated as background, and is accounted for */
     double edge_resolution;           /* [m] largest circle that the detector covers all round */
     double corner_resolution;         /* [m] farthest good pixel */
     double photons_per_image;         /* mean value per image over good pixels, unit of the file */

@@ -49,6 +49,11 @@ static void borrow(sp_rehearsal *self, const sp_loop *loop, sp_run *run, ptrdiff
     self->state.held_out = NULL;
     l->merged = NULL;
     l->nearness = l->mark = l->standing = NULL;
+    l->keep = KEEP; /* images stand in one orientation each */
+    l->points = 0;
+    l->place = l->placed = NULL;
+    l->share = l->shared = NULL;
+    l->point = NULL;
 }
 
 static sp_status make_room(sp_rehearsal *self)

@@ -99,7 +99,7 @@ void sp_report_causes(const sp_reconstruction *state, bool *present)
     present[SP_CAUSE_IMAGES] = state->speckle > 0.0 && coverage(state) < LEAST_COVERAGE;
     present[SP_CAUSE_PHOTONS] = photons(state) > 0.0 && photons(state) < FEW_PHOTONS;
     present[SP_CAUSE_ORIENTATIONS] = grid_too_coarse(state);
-    present[SP_CAUSE_BACKGROUND] = state->background > MUCH_BACKGROUND;
+    present[SP_CAUSE_BACKGROUND] = state->background > MUCH_BACKGROUND && state->background_fitted == 0.0;
     present[SP_CAUSE_SUPPORT] = filling(state) > OPEN_SUPPORT;
     for (int i = 0; i < SP_CAUSE_STATES; i++) {
         any = any || present[i];
@@ -586,8 +586,8 @@ static void page_table(const sp_reconstruction *state, sp_text *text)
     row(text, "fluence", "varies by %.1f %%", 100.0 * deviation / (mean > 0.0 ? mean : 1.0));
     spread(state->score, state->scale, state->images, &mean, &deviation);
     row(text, "score", "%.4f, varies by %.4f from image to image", mean, deviation);
-    row(text, "background", "%.0f %% of the photons beyond the innermost speckles, by their contrast",
-        100.0 * state->background);
+    row(text, "background", "%.0f %% of the photons beyond the innermost speckles, by their contrast%s",
+        100.0 * state->background, state->background_fitted > 0.0 ? "; estimated and accounted for" : "");
     row(text, "completeness", "%.1f %% of the speckles at %.1f Angstrom, each seen by %.1f images",
         100.0 * completeness(state), fmax(state->edge_resolution, state->settings.resolution) / ANGSTROM,
         coverage(state));
@@ -776,6 +776,7 @@ static void json_table(const sp_reconstruction *state, sp_json *json)
     sp_json_real(json, "score", mean);
     sp_json_real(json, "score_spread", deviation);
     sp_json_real(json, "background", state->background);
+    sp_json_real(json, "background_fitted", state->background_fitted);
     sp_json_real(json, "coverage", coverage(state));
     sp_json_real(json, "completeness", completeness(state));
     sp_json_integer(json, "classes", sp_conformations_found(state));

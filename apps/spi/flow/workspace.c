@@ -18,9 +18,11 @@ enum {
 };
 
 /* Memory [byte] */
-static const double PROGRAM_BYTES = 20e6;  /* the program, its libraries and threads */
-static const double STARPU_BYTES = 40e6;   /* StarPU and MPI */
-static const double OF_IMAGE = 300.0;      /* orientations, candidates, scores: each process has those of all */
+static const double PROGRAM_BYTES = 20e6; /* the program, its libraries and threads */
+static const double STARPU_BYTES = 40e6;  /* StarPU and MPI */
+static const double OF_IMAGE = 300.0;     /* orientations, candidates, scores: each process has those of all */
+static const double OF_SHARE =
+    48.0; /* of an image: five lists of them, of each process or of its images, one for a moment */
 static const double OF_ORIENTATION = 64.0; /* two grids, for a moment */
 static const double OF_PIXEL = 61.0;       /* of the detector: where it is, its factors, the mean image, its bin */
 static const double OF_BIN = 48.0;
@@ -73,13 +75,14 @@ static sp_memory_plan plan_memory(const sp_run *run, const sp_reconstruct_settin
     const double search = sp_matcher_bytes(&match, share, d->bins, threads);
     const ptrdiff_t each = sp_crews_block(d->images);
     const double matchers = (double)(share / each) * each_matcher(match, each, d->bins, threads);
-    sp_memory_plan plan = {.image = d->values / images + OF_IMAGE,
+    const double of_image = OF_IMAGE + (sp_loop_keep(s) - KEEP) * OF_SHARE;
+    sp_memory_plan plan = {.image = d->values / images + of_image,
                            .orientation = OF_ORIENTATION,
                            .voxel = model / cube,
                            .share = (double)share};
 
     plan.fixed = PROGRAM_BYTES + block + search + matchers + OF_PIXEL * (double)d->detector + OF_BIN * (double)d->bins +
-                 OF_IMAGE * (images - (double)share) + (ranks > 1 ? STARPU_BYTES : 0.0);
+                 of_image * (images - (double)share) + (ranks > 1 ? STARPU_BYTES : 0.0);
     plan.total = plan.fixed + plan.share * plan.image + (double)s->orientations * plan.orientation + cube * plan.voxel;
     return plan;
 }
@@ -168,6 +171,7 @@ void sp_loop_begin_attempt(sp_loop *l)
     l->refining = false;
     l->refined = l->refused = l->seeded = 0;
     sp_loop_wake_conformations(l);
+    l->points = 0;
     l->dispersion = FIRST_DISPERSION;
 }
 
@@ -259,6 +263,21 @@ done:
     return status;
 }
 
+/* For images in shares. */
+static sp_status make_shares(sp_loop *l)
+{
+    const ptrdiff_t all = l->state->images * l->keep;
+    sp_status status = SP_OK;
+
+    SP_TRY(SP_ARRAY(l->place, all));
+    SP_TRY(SP_ARRAY(l->placed, all));
+    SP_TRY(SP_ARRAY(l->share, all));
+    SP_TRY(SP_ARRAY(l->shared, all));
+    SP_TRY(SP_ARRAY(l->point, sp_loop_most_points(l)));
+done:
+    return status;
+}
+
 static void free_densities(sp_loop *l)
 {
     sp_array_free(l->model);
@@ -316,6 +335,9 @@ sp_status sp_loop_make_workspace(sp_loop *l)
     SP_TRY(SP_ARRAY(l->kept_each, images));
     SP_TRY(SP_ARRAY(l->mark, SP_CONFORMATIONS));
     SP_TRY(SP_ARRAY(l->standing, SP_CONFORMATIONS));
+    if (sp_loop_divides(l)) {
+        SP_TRY(make_shares(l));
+    }
     SP_TRY(SP_ARRAY(l->state->history, s->generations));
     SP_TRY(SP_ARRAY(l->state->prtf_s, n / 2 + 1));
     sp_loop_hold_out(l);
@@ -345,4 +367,9 @@ void sp_loop_clear(sp_loop *l)
     sp_array_free(l->kept_each);
     sp_array_free(l->mark);
     sp_array_free(l->standing);
+    sp_array_free(l->place);
+    sp_array_free(l->placed);
+    sp_array_free(l->share);
+    sp_array_free(l->shared);
+    sp_array_free(l->point);
 }

@@ -40,7 +40,7 @@ struct sp_matcher {
     ptrdiff_t pixels, shells; /* compared: the first of them, up to the present limit */
     double unit;              /* value of one photon, or of what counts as one in bright images */
     float *expected;          /* [pixels] mean count of one photon's unit per unit of intensity: exposure / unit */
-    float *base;              /* [pixels] floor * profile at the pixel's radius */
+    float *base;              /* [pixels] sp_patterns_base() at the pixel's radius */
     float *own;               /* NULL: it is lent */
     float *scratch;           /* [threads][SCRATCH][pixels] */
     float *whitening;         /* [pixels] 1 / variance of the shell, for the score shown to people */
@@ -86,12 +86,14 @@ static void fill_tables(sp_matcher *self)
     const sp_patterns *patterns = self->patterns;
 
     for (ptrdiff_t p = 0; p < self->pixels; p++) {
-        const double mean = patterns->profile[patterns->shell[p]] * patterns->exposure[p] / self->unit;
+        const ptrdiff_t shell = patterns->shell[p];
+        const double per_unit = (double)patterns->exposure[p] / self->unit, mean = patterns->profile[shell] * per_unit;
+        const double speckle = mean - patterns->smooth[shell] * per_unit;
 
         self->expected[p] = (float)(patterns->exposure[p] / self->unit);
-        self->base[p] =
-            (float)(self->settings.floor * sp_patterns_along(patterns, patterns->profile, patterns->radius[p]));
-        self->whitening[p] = mean > 0.0 ? (float)(1.0 / (mean + mean * mean)) : 0.0f; /* dispersion 1: pure speckle */
+        self->base[p] = (float)sp_patterns_base(patterns, self->settings.floor, patterns->radius[p]);
+        self->whitening[p] =
+            mean > 0.0 ? (float)(1.0 / (mean + speckle * speckle)) : 0.0f; /* dispersion 1: pure speckle */
     }
 }
 
@@ -114,7 +116,7 @@ static double polar_floats(const sp_match_settings *settings, double s_max, ptrd
 {
     const bool known = settings->diameter > 0.0 && s_max < INFINITY;
     const double floats = known ? sp_polar_floats(s_max, settings->diameter) : 0.0;
-    const bool pays = settings->kind == SP_MATCH_LIKELIHOOD && floats <= MOST_POLAR * (double)pixels;
+    const bool pays = settings->kind != SP_MATCH_EUCLIDEAN && floats <= MOST_POLAR * (double)pixels;
 
     return settings->route == SP_MATCH_POLAR || (settings->route == SP_MATCH_AUTO && pays) ? floats : 0.0;
 }
@@ -143,7 +145,7 @@ sp_status sp_match_choose_route(const sp_patterns *patterns, const sp_match_sett
     sp_status status = SP_OK;
     double curvature;
 
-    SP_REQUIRE(!polar || settings->kind == SP_MATCH_LIKELIHOOD, SP_ERR_USAGE,
+    SP_REQUIRE(!polar || settings->kind != SP_MATCH_EUCLIDEAN, SP_ERR_USAGE,
                "the Euclidean distance is compared by the dense route only");
     SP_REQUIRE(!polar || settings->diameter > 0.0, SP_ERR_USAGE, "the polar route needs the diameter of the particle");
     SP_REQUIRE(stride > 0, SP_ERR_USAGE, "no pixel lies within %.4g Angstrom", 1e10 / settings->s_max);
@@ -188,6 +190,7 @@ sp_status sp_matcher_new(const sp_patterns *patterns, const sp_slicer *slicer, c
     self->slicer = slicer;
     self->kernels = sp_likelihood_kernels_for(sp_isa_best());
     self->settings = *settings;
+    sp_matcher_set_dispersion(self, settings->dispersion);
     sp_matcher_limit(self, settings->s_max);
     SP_REQUIRE(self->pixels > 0, SP_ERR_USAGE, "no pixel lies within %.4g Angstrom", 1e10 / settings->s_max);
     self->stride = self->pixels;
@@ -268,7 +271,7 @@ sp_match_route sp_matcher_route(const sp_matcher *matcher)
 
 void sp_matcher_set_dispersion(sp_matcher *matcher, double dispersion)
 {
-    matcher->settings.dispersion = dispersion;
+    matcher->settings.dispersion = sp_match_dispersion_of(matcher->settings.kind, dispersion);
 }
 
 /* ---- search on the grid ---- */
@@ -331,18 +334,19 @@ static bool solve3(double a[3][3], const double b[3], double t[3])
  * (eq. 9). */
 static climber look(const sp_matcher *self, ptrdiff_t image, const float *k, sp_quat q, bool lead)
 {
-    const sp_likelihood_model model = {.base = self->base,
-                                       .expected = self->expected,
-                                       .share = (float)(1.0 / (1.0 + self->settings.floor)),
-                                       .dispersion = (float)self->settings.dispersion};
+    sp_likelihood_model model = {.base = self->base,
+                                 .expected = self->expected,
+                                 .share = (float)(1.0 / (1.0 + self->settings.floor)),
+                                 .dispersion = (float)self->settings.dispersion};
     const ptrdiff_t room = self->stride < CHUNK ? self->stride : CHUNK;
     float *pattern = thread_scratch(self);
     float *const turn[3] = {pattern + room, pattern + 2 * room, pattern + 3 * room};
     sp_likelihood_sums sums = {0};
     climber c = {.q = q};
 
-    for (ptrdiff_t p = 0; p < self->pixels; p += room) {
-        const ptrdiff_t count = self->pixels - p < room ? self->pixels - p : room;
+    for (ptrdiff_t p = 0, count; p < self->pixels; p += count) {
+        count = sp_patterns_alike(self->patterns, p, self->pixels - p < room ? self->pixels - p : room);
+        model.dispersion = (float)(self->settings.dispersion * self->patterns->trust[self->patterns->shell[p]]);
         float *const s[3] = {self->patterns->s[0] + p, self->patterns->s[1] + p, self->patterns->s[2] + p};
 
         if (lead) {
@@ -428,7 +432,7 @@ static climber refine_image(const sp_matcher *self, ptrdiff_t image, const sp_qu
 void sp_matcher_refine(sp_matcher *matcher, const sp_quat *candidates, int count, sp_selection selection, int steps,
                        double delta, sp_quat *orientation, double *fit)
 {
-    assert(matcher->settings.kind == SP_MATCH_LIKELIHOOD && count <= SP_MATCH_CANDIDATES);
+    assert(matcher->settings.kind != SP_MATCH_EUCLIDEAN && count <= SP_MATCH_CANDIDATES);
 #pragma omp parallel for schedule(dynamic, 8)
     for (ptrdiff_t n = 0; n < matcher->patterns->images; n++) {
         const sp_quat *from = candidates + n * count;
@@ -467,7 +471,7 @@ static void assess_image(const sp_matcher *self, ptrdiff_t image, sp_quat q, flo
                          double *residue)
 {
     const ptrdiff_t count = self->pixels;
-    const float noise = (float)(self->patterns->quantum / self->unit);
+    const float noise = (float)(self->patterns->quantum / self->unit), per_photon = (float)(1.0 / self->unit);
     float *m = thread_scratch(self), *k = read_image(self, image);
     double total = 0.0, expected = 0.0;
 
@@ -479,6 +483,7 @@ static void assess_image(const sp_matcher *self, ptrdiff_t image, sp_quat q, flo
     for (ptrdiff_t p = 0; p < count; p++) {
         const double weight = (double)self->whitening[p] * m[p];
 
+        k[p] -= per_photon * self->patterns->background[p];
         total += weight * k[p];
         expected += weight * m[p];
     }
@@ -491,7 +496,7 @@ static void assess_image(const sp_matcher *self, ptrdiff_t image, sp_quat q, flo
             const double mean = (double)*scale * m[p], difference = k[p] - mean;
 
             sum[0] += mean * mean;
-            sum[1] += difference * difference - noise * mean;
+            sum[1] += difference * difference - noise * (mean + per_photon * self->patterns->background[p]);
         }
     }
     remove_shell_means(self, m);

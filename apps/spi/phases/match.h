@@ -10,6 +10,7 @@
  * One inner product per image and orientation, so all of them together are a matrix product. A small r trusts bright
  * pixels little (relative errors count: whitened), a large r is the Poisson likelihood. Part of the shell mean is mixed
  * into the model, m ~ (I + floor * profile) / (1 + floor): a pixel that the model calls dark may still be lit.
+ * A background that the patterns know of is added to it, and r is larger where there is one.
  *
  * The plain Euclidean distance of intensities, the published baseline of SpiniFEL, stays selectable. */
 #include <stddef.h>
@@ -24,12 +25,23 @@
 typedef enum sp_match_kind {
     SP_MATCH_LIKELIHOOD, /* negative binomial log-likelihood */
     SP_MATCH_EUCLIDEAN,  /* squared distance of intensities, one scale for the whole model */
+    SP_MATCH_POISSON,    /* Poisson log-likelihood: the first one's limit for a large r */
 } sp_match_kind;
+
+/* r of the Poisson likelihood: beyond the counts of any bin, and not so large that single precision would not hold the
+ * logarithms of m / r. */
+static const double SP_MATCH_POISSON_DISPERSION = 1e6;
+
+/* r that a kind compares with where the loop would trust its model with `dispersion`. */
+static inline double sp_match_dispersion_of(sp_match_kind kind, double dispersion)
+{
+    return kind == SP_MATCH_POISSON ? SP_MATCH_POISSON_DISPERSION : dispersion;
+}
 
 /* How the grid is searched. Both compare by the same score, the polar route with small errors of interpolation. */
 typedef enum sp_match_route {
     SP_MATCH_AUTO,  /* polar where it can be and holds at most four numbers per pixel; else dense */
-    SP_MATCH_POLAR, /* all in-plane turns of a direction at once (phases/polar.h); likelihood only */
+    SP_MATCH_POLAR, /* all in-plane turns of a direction at once (phases/polar.h); likelihoods only */
     SP_MATCH_DENSE, /* every orientation for itself: one matrix product */
     SP_MATCH_NONE,  /* not here: such a matcher refines and assesses what another has found */
 } sp_match_route;
@@ -38,7 +50,8 @@ typedef struct sp_match_settings {
     sp_match_kind kind;
     sp_match_route route;
     double diameter;   /* [m] of the particle, for the polar route; 0: unknown, dense */
-    double dispersion; /* r: 1 where the model knows no more than the mean of a shell, 10 and more for a good model */
+    double dispersion; /* r: 1 where the model knows no more than the mean of a shell, 10 and more for a good model; the
+                          Poisson kind does not ask */
     double floor;      /* share of the shell mean mixed into the model, 0.05 .. 1 */
     double s_max;      /* [1/m] shells beyond are not compared */
 } sp_match_settings;
@@ -84,7 +97,7 @@ void sp_matcher_set_dispersion(sp_matcher *matcher, double dispersion);
  * the user interrupts (base/interrupt.h): the orientations are then not to be used. */
 void sp_matcher_search(sp_matcher *matcher, const sp_rotation_grid *grid, const sp_shortlists *out);
 
-/* Improves each image's orientation by Fisher scoring (eq. 9); likelihood kind only.
+/* Improves each image's orientation by Fisher scoring (eq. 9); not for the Euclidean kind.
  *   candidates   in   [images][count] where to start; the half turn about the beam of each is tried too
  *   steps        at most, for the best candidates; a step that does not improve ends the climb
  *   delta        [rad] a third of a speckle at the edge: steps are cut at three times that

@@ -141,36 +141,71 @@ typedef struct every {
     sp_selection selection;
 } every;
 
-/* Adds them to the pair. */
-static void spread(const sp_merger *self, const sp_patterns *patterns, const sp_quat *orientation, every images,
-                   double s_max, float *scratch, float *pair)
+/* What spreading one image needs. */
+typedef struct spreader {
+    const sp_merger *merger;
+    const sp_patterns *patterns;
+    ptrdiff_t pixels;
+    float *value, *weight, *ramp; /* [pixels] scratch */
+    float *pair;
+} spreader;
+
+/* Adds a share of an image, in one orientation. */
+static void spread_share(const spreader *s, ptrdiff_t image, sp_quat orientation, float share)
 {
-    const ptrdiff_t pixels = sp_patterns_within(patterns, s_max);
-    float *value = scratch, *weight = value + patterns->pixels, *ramp = weight + patterns->pixels;
+    const sp_patterns *patterns = s->patterns;
+    const float scale = share * patterns->scale[image];
+    const sp_mat3 rotation = sp_quat_to_matrix(orientation);
+    sp_pattern_reader reader = sp_patterns_open(patterns, image);
 
-    make_ramp(patterns, pixels, ramp);
-    for (ptrdiff_t n = images.first; n < images.end && !sp_interrupted(); n += images.step) {
-        sp_pattern_reader reader = sp_patterns_open(patterns, n);
-        const float scale = patterns->scale[n];
-        const sp_mat3 rotation = sp_quat_to_matrix(orientation[n]);
+    sp_patterns_read(&reader, s->pixels, 1.0f, s->value);
+    for (ptrdiff_t p = 0; p < s->pixels; p++) {
+        s->weight[p] = scale * patterns->exposure[p] * s->ramp[p];
+        s->value[p] = (s->value[p] - patterns->background[p]) *
+                      (share * s->ramp[p]); /* weight * count / (scale of the image * exposure) */
+    }
+    sp_nufft_spread_pair(s->merger->nufft, &rotation, 2.0 * s->merger->box, (const float *const *)patterns->s,
+                         s->pixels, s->value, s->weight, s->pair);
+}
 
-        if (!(scale > 0.0f) || !sp_is_selected(&images.selection, n)) {
-            continue;
+static void spread_image(const spreader *s, ptrdiff_t image, const sp_placement *placement)
+{
+    if (placement->each == 0) {
+        spread_share(s, image, placement->orientation[image], 1.0f);
+    }
+    for (ptrdiff_t i = image * placement->each; i < (image + 1) * placement->each; i++) {
+        const ptrdiff_t k = placement->place[i] - placement->first;
+
+        if (placement->share[i] > 0.0f && k >= 0 && k < placement->points) {
+            spread_share(s, image, placement->orientation[k], placement->share[i]);
         }
-        sp_patterns_read(&reader, pixels, 1.0f, value);
-        for (ptrdiff_t p = 0; p < pixels; p++) {
-            weight[p] = scale * patterns->exposure[p] * ramp[p];
-            value[p] *= ramp[p]; /* weight * count / (scale exposure) */
-        }
-        sp_nufft_spread_pair(self->nufft, &rotation, 2.0 * self->box, (const float *const *)patterns->s, pixels, value,
-                             weight, pair);
     }
 }
 
-void sp_merger_spread(const sp_merger *merger, const sp_patterns *patterns, const sp_quat *orientation,
+/* Adds them to the pair. */
+static void spread(const sp_merger *self, const sp_patterns *patterns, const sp_placement *placement, every images,
+                   double s_max, float *scratch, float *pair)
+{
+    const spreader s = {.merger = self,
+                        .patterns = patterns,
+                        .pixels = sp_patterns_within(patterns, s_max),
+                        .value = scratch,
+                        .weight = scratch + patterns->pixels,
+                        .ramp = scratch + 2 * patterns->pixels,
+                        .pair = pair};
+
+    make_ramp(patterns, s.pixels, s.ramp);
+    for (ptrdiff_t n = images.first; n < images.end && !sp_interrupted(); n += images.step) {
+        if (patterns->scale[n] > 0.0f && sp_is_selected(&images.selection, n)) {
+            spread_image(&s, n, placement);
+        }
+    }
+}
+
+void sp_merger_spread(const sp_merger *merger, const sp_patterns *patterns, const sp_placement *placement,
                       sp_selection selection, double s_max, float *scratch, float *pair)
 {
-    spread(merger, patterns, orientation, (every){0, patterns->images, 1, selection}, s_max, scratch, pair);
+    spread(merger, patterns, placement, (every){0, patterns->images, 1, selection}, s_max, scratch, pair);
 }
 
 /* ---- a pair into an autocorrelation ---- */
@@ -269,6 +304,7 @@ size_t sp_merge_lanes_bytes(ptrdiff_t edge, ptrdiff_t pixels)
 static void spread_all(const sp_merger *self, sp_merge_lanes *lanes, const sp_patterns *patterns,
                        const sp_quat *orientation, double s_max)
 {
+    const sp_placement placement = {.orientation = orientation};
     const size_t bytes = (size_t)sp_merger_pair_count(self) * sizeof *lanes->total;
 
     memset(lanes->total, 0, bytes);
@@ -278,7 +314,7 @@ static void spread_all(const sp_merger *self, sp_merge_lanes *lanes, const sp_pa
 #pragma omp parallel for schedule(dynamic, 1)
         for (int lane = 0; lane < LANES; lane++) {
             memset(lanes->pair[lane], 0, bytes);
-            spread(self, patterns, orientation, (every){first + lane, end, LANES, {0}}, s_max, lanes->scratch[lane],
+            spread(self, patterns, &placement, (every){first + lane, end, LANES, {0}}, s_max, lanes->scratch[lane],
                    lanes->pair[lane]);
         }
         sp_nufft_add_pairs(self->nufft, (const float *const *)lanes->pair, LANES, lanes->total);

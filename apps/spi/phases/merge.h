@@ -7,6 +7,7 @@
  * towards the origin as 1/|s|, and |s|^2 more than undoes that. A^T W A is a convolution (Toeplitz), done by FFTs of
  * twice the edge; conjugate gradients solve it                                       (docs/algorithm.md, section 4) */
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/error.h"
 #include "num/quaternion.h"
@@ -28,6 +29,16 @@ sp_status sp_merger_new(ptrdiff_t edge, double voxel, double support_radius, int
 void sp_merger_free(sp_merger *merger); /* NULL is fine */
 size_t sp_merger_bytes(ptrdiff_t edge); /* memory it will take, for planning ahead; pairs and scratch come on top */
 
+/* Where images are put: each as a whole, or in shares. */
+typedef struct sp_placement {
+    const sp_quat *orientation; /* [images], or of shares [points] */
+    int each;                   /* shares of an image, at most; 0: it is whole, and what follows is not looked at */
+    const int32_t *place;       /* [images][each] first + k: the share is put in orientation[k], 0 <= k < points; all
+                                   others are put somewhere else, which does not matter here */
+    const float *share;         /* [images][each] what part of the image; 0: none, whatever the place */
+    ptrdiff_t first, points;
+} sp_placement;
+
 /* ---- in pieces: images into pairs of grids, the sum of all pairs into the autocorrelation ---- */
 
 /* Floats in a pair, which holds sum A^T W y and sum A^T W, and in the scratch of one call to spread on it. Both are the
@@ -35,8 +46,9 @@ size_t sp_merger_bytes(ptrdiff_t edge); /* memory it will take, for planning ahe
 ptrdiff_t sp_merger_pair_count(const sp_merger *merger);
 ptrdiff_t sp_merger_scratch_count(const sp_patterns *patterns);
 
-/* Adds every image with scale > 0 to a pair, one after the other, of those that are selected.
- *   orientation  in      [images]
+/* Adds every image with scale > 0 to a pair, one after the other, of those that are selected. A share of an image adds
+ * that part of what the whole image would.
+ *   placement    in      of the images
  *   s_max        bins beyond it [1/m] are left out; at least one must lie within
  *   scratch      scratch [sp_merger_scratch_count()]
  *   pair         in out  [sp_merger_pair_count()] zeroed by the caller, before the first images
@@ -44,7 +56,7 @@ ptrdiff_t sp_merger_scratch_count(const sp_patterns *patterns);
  * pair round its data by 1e-6, 1024 by 5e-6, 4096 by 4e-5, of bins half as far apart a quarter as many images; how many
  * bins a pattern has makes no difference. Any number of threads may call with one merger, each with a scratch and a
  * pair of its own. Ends early when the user interrupts: the pair is then not to be used. Cannot fail. */
-void sp_merger_spread(const sp_merger *merger, const sp_patterns *patterns, const sp_quat *orientation,
+void sp_merger_spread(const sp_merger *merger, const sp_patterns *patterns, const sp_placement *placement,
                       sp_selection selection, double s_max, float *scratch, float *pair);
 
 /* The outermost bin within s_max, |s| [1/m]. */
@@ -71,8 +83,8 @@ sp_status sp_merge_lanes_new(const sp_merger *merger, const sp_patterns *pattern
 void sp_merge_lanes_free(sp_merge_lanes *lanes); /* NULL is fine */
 size_t sp_merge_lanes_bytes(ptrdiff_t edge, ptrdiff_t pixels);
 
-/* Spreads every image and solves; arguments as above. The same bits for any number of threads: images are summed in
- * fixed lanes. Ends early when the user interrupts: the result is then not to be used. Cannot fail. */
+/* Spreads every image, whole, and solves; arguments as above. The same bits for any number of threads: images are
+ * summed in fixed lanes. Ends early when the user interrupts: the result is then not to be used. Cannot fail. */
 sp_merge_result sp_merger_run(sp_merger *merger, sp_merge_lanes *lanes, const sp_patterns *patterns,
                               const sp_quat *orientation, double s_max, double lambda, int iterations,
                               float *autocorrelation);

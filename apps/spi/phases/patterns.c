@@ -9,10 +9,20 @@
 
 #include "base/memory.h"
 #include "base/rng.h"
+#include "num/sums.h"
 
 /* Where the photons' own variance is more than so many times the square of the mean, an error of some per cent in the
  * quantum is as large as the contrast. */
 static const double MOST_NOISE = 3.0;
+
+/* Telling a background. */
+static const double UNLIKE_WILSON = 0.3; /* relative error of what a protein's speckle has in place of Wilson's */
+static const double SMOOTH = 0.1;        /* of the radius: over which a background stays about the same */
+static const double DEVIATIONS = 3.0;    /* that it is surely larger than nothing */
+static const double LEAST_SMOOTH = 0.4;  /* share of some shell: less may be speckle unlike Wilson's */
+static const double MOST_SMOOTH = 0.98;  /* share of a shell: some of it is the particle's */
+static const double ROUNDING = 1e-9;
+static const double LEAST_SIGNAL = 0.1; /* share of an image that is the particle's, however dim it is */
 
 enum { STREAM_NULL = 0x4011 }; /* name of the random stream */
 
@@ -195,6 +205,12 @@ sp_status sp_patterns_init(const sp_pixels *pixels, ptrdiff_t images, ptrdiff_t 
     SP_TRY(SP_ARRAY(self.source, self.source_count));
     SP_TRY(make_room(&self, images, whole));
     SP_TRY(SP_ARRAY(self.profile, self.shells));
+    SP_TRY(SP_ARRAY(self.smooth, self.shells));
+    SP_TRY(SP_ARRAY(self.trust, self.shells));
+    SP_TRY(SP_ARRAY(self.background, self.pixels));
+    for (ptrdiff_t k = 0; k < self.shells; k++) {
+        self.trust[k] = 1.0;
+    }
     fill_geometry(pixels, size, bins, bin_index, &self);
     *patterns = self;
     self = (sp_patterns){0};
@@ -234,6 +250,24 @@ double sp_patterns_along(const sp_patterns *patterns, const double *value, doubl
     return value[below] + (value[above] - value[below]) * (at - (double)below) / (double)(above - below);
 }
 
+double sp_patterns_base(const sp_patterns *patterns, double floor, double radius)
+{
+    const double smooth = sp_patterns_along(patterns, patterns->smooth, radius);
+
+    return floor * (sp_patterns_along(patterns, patterns->profile, radius) - smooth) + (1.0 + floor) * smooth;
+}
+
+ptrdiff_t sp_patterns_alike(const sp_patterns *patterns, ptrdiff_t p, ptrdiff_t most)
+{
+    const ptrdiff_t *end = patterns->shell_start + 1, first = patterns->shell[p];
+    ptrdiff_t k = first;
+
+    while (end[k] < p + most && patterns->trust[k + 1] == patterns->trust[first]) {
+        k++;
+    }
+    return end[k] < p + most ? end[k] - p : most;
+}
+
 sp_status sp_patterns_init_part(const sp_patterns *layout, ptrdiff_t images, bool whole, sp_patterns *part)
 {
     sp_patterns self = *layout;
@@ -263,6 +297,9 @@ static void free_layout(sp_patterns *patterns)
     sp_array_free(patterns->shell_start);
     sp_array_free(patterns->source);
     sp_array_free(patterns->profile);
+    sp_array_free(patterns->smooth);
+    sp_array_free(patterns->trust);
+    sp_array_free(patterns->background);
 }
 
 void sp_patterns_clear(sp_patterns *patterns)
@@ -444,6 +481,91 @@ double sp_patterns_background(const sp_patterns *patterns, const double *sums, d
     return all > 0.0 ? smooth / all : 0.0;
 }
 
+/* The mean of one shell, parted. */
+typedef struct parted {
+    double smooth; /* what is not speckle */
+    double weight; /* 1 / variance of that; 0: nothing is known */
+} parted;
+
+static parted part_shell(const sp_patterns *patterns, const double *sums, double images, double quantum, ptrdiff_t k)
+{
+    const ptrdiff_t shells = patterns->shells;
+    const double bins = (double)(patterns->shell_start[k + 1] - patterns->shell_start[k]);
+    const double mean = patterns->profile[k], noise = quantum * sums[shells + k] / images;
+
+    if (bins < 2.0 || !(mean > 0.0)) {
+        return (parted){0};
+    }
+    /* about the mean of all images, not of each: few speckles share a shell */
+    const double variance = (sums[k] + sums[2 * shells + k]) / images - mean * mean - noise * (1.0 + 1.0 / bins);
+    const double speckle = sqrt(fmax(variance, 0.0)), doubt = UNLIKE_WILSON * speckle;
+    const double photons = noise > 0.0 ? mean * mean / noise : 1.0; /* of a bin; variance of a Poisson variance: */
+    const double error = noise * sqrt((2.0 + 1.0 / photons) / (bins * images));
+
+    return (parted){mean - fmin(speckle, mean), 1.0 / (doubt * doubt + error + ROUNDING * mean * mean)};
+}
+
+/* Mean of the shells beyond s_min around shell k.   certain  receives the lower bound */
+static double smooth_around(const sp_patterns *patterns, const parted *shell, double s_min, ptrdiff_t k,
+                            double *certain)
+{
+    const double width = SMOOTH * (double)patterns->shells;
+    double sum = 0.0, weights = 0.0, squares = 0.0;
+
+    for (ptrdiff_t j = 0; j < patterns->shells; j++) {
+        if (((double)j + 0.5) * patterns->shell_width > s_min) {
+            const double away = (double)(j - k) / width, share = exp(-0.5 * away * away);
+
+            sum += share * shell[j].weight * shell[j].smooth;
+            weights += share * shell[j].weight;
+            squares += share * share * shell[j].weight;
+        }
+    }
+    *certain = weights > 0.0 ? (sum - DEVIATIONS * sqrt(squares)) / weights : 0.0;
+    return weights > 0.0 ? sum / weights : 0.0;
+}
+
+sp_status sp_patterns_find_background(const sp_patterns *patterns, const double *sums, double images, double quantum,
+                                      double s_min, double *smooth)
+{
+    double most = 0.0;
+    parted *shell = NULL;
+    sp_status status = SP_OK;
+
+    SP_TRY(SP_ARRAY(shell, patterns->shells));
+    for (ptrdiff_t k = 0; k < patterns->shells; k++) {
+        shell[k] = part_shell(patterns, sums, images, quantum, k);
+    }
+    for (ptrdiff_t k = 0; k < patterns->shells; k++) {
+        const double mean = patterns->profile[k];
+        double certain;
+
+        smooth[k] = fmin(smooth_around(patterns, shell, s_min, k, &certain), MOST_SMOOTH * mean);
+        most = fmax(most, mean > 0.0 ? certain / mean : 0.0);
+    }
+    if (most < LEAST_SMOOTH) {
+        memset(smooth, 0, (size_t)patterns->shells * sizeof *smooth);
+    }
+done:
+    sp_array_free(shell);
+    return status;
+}
+
+void sp_patterns_set_background(sp_patterns *patterns, const double *smooth)
+{
+    for (ptrdiff_t k = 0; k < patterns->shells; k++) {
+        const double all = patterns->profile[k], particle = all - smooth[k];
+
+        patterns->smooth[k] = smooth[k];
+        patterns->trust[k] = particle > 0.0 ? all / particle * (all / particle) : 1.0;
+    }
+    for (ptrdiff_t p = 0; p < patterns->pixels; p++) {
+        const double rate = sp_patterns_along(patterns, smooth, patterns->radius[p]);
+
+        patterns->background[p] = (float)(rate * patterns->exposure[p]);
+    }
+}
+
 void sp_patterns_set_profile(sp_patterns *patterns, const double *shell, const sp_pattern_totals *totals)
 {
     for (ptrdiff_t k = 0; k < patterns->shells; k++) {
@@ -458,8 +580,12 @@ void sp_patterns_set_profile(sp_patterns *patterns, const double *shell, const s
 
 void sp_patterns_set_scales(sp_patterns *patterns, const sp_pattern_totals *totals)
 {
+    const double smooth = sp_sum(patterns->background, patterns->pixels);
+
     for (ptrdiff_t n = 0; n < patterns->images; n++) {
-        patterns->scale[n] = (float)(patterns->scale[n] * totals->filled / totals->value);
+        const double all = patterns->scale[n], particle = fmax(all - smooth, LEAST_SIGNAL * all);
+
+        patterns->scale[n] = (float)(particle * totals->filled / (totals->value - totals->filled * smooth));
     }
 }
 

@@ -2,7 +2,7 @@
 #pragma once
 /* phases/patterns.h -- diffraction images made ready: masked, binned, sorted into shells, with their noise and scale.
  *
- * Expected value of bin p of image n:   scale_n * exposure_p * I(s_p)
+ * Expected value of bin p of image n:   exposure_p * (scale_n * I(s_p) + smooth(|s_p|))
  * where exposure holds solid angle, polarisation and the number of good pixels in the bin. Values stay raw counts:
  * noise is simple only there; whoever needs intensities divides (docs/algorithm.md, section 1). */
 #include <stdbool.h>
@@ -37,6 +37,10 @@ typedef struct sp_patterns {
     float *row;             /* [threads][pixels] work space */
     float *scale;           /* [images] fluence relative to the mean; 0 for an image without signal */
     double *profile;        /* [shells] mean intensity over all images: value / (scale exposure); "SAXS curve" */
+    double *smooth;         /* [shells] what of it is background, the same in all images; 0 unless it is known */
+    double *trust;          /* [shells] that the dispersion is multiplied by, as no model errs in the background: the
+                               square of the profile over what of it is the particle's */
+    float *background;      /* [pixels] that as values of every image, whatever its scale */
     double quantum;         /* noise variance / mean: 1 for photon counts, 0 for noise-free values */
     ptrdiff_t *source;      /* [panels*height*width] bin of each pixel, -1 for none */
     ptrdiff_t source_count;
@@ -62,6 +66,13 @@ ptrdiff_t sp_patterns_within(const sp_patterns *patterns, double s_max);
  * first and the last of them.
  *   value  in  [shells] */
 double sp_patterns_along(const sp_patterns *patterns, const double *value, double radius);
+
+/* What a likelihood adds to the model's intensity at a radius [1/m] before it divides by 1 + floor: a share `floor` of
+ * the particle's mean intensity, and the background, which is in the image as it is. */
+double sp_patterns_base(const sp_patterns *patterns, double floor, double radius);
+
+/* How many pixels from number p on, `most` at most, lie in shells of the same trust. */
+ptrdiff_t sp_patterns_alike(const sp_patterns *patterns, ptrdiff_t p, ptrdiff_t most);
 
 /* Sums one image [panels][height][width] into its bins, once for each image. Different images may be added by different
  * threads, no more than omp_get_max_threads() told when the patterns were made. Fails, never for values that are not
@@ -125,6 +136,20 @@ void sp_patterns_add_contrast(sp_patterns *patterns, double *sums);
 /* Share of the photons beyond s_min [1/m] that is smooth, 0 .. 1: b / (a + b) by the contrast of each shell, by
  * photons. Shells in which photon noise hides the contrast do not count; 0 if it does everywhere. Cannot fail. */
 double sp_patterns_background(const sp_patterns *patterns, const double *sums, double quantum, double s_min);
+
+/* A background that all images have in common, in each shell: the profile less the speckle that its contrast tells,
+ * smoothed along the radius. Speckle of a molecule is unlike Wilson's by up to a third, so shells count by how little
+ * speckle is in them. 0 everywhere unless it is certain that there is a background     (docs/algorithm.md, section 1)
+ *   sums    in   as above, of all images
+ *   images  with signal
+ *   s_min   [1/m] nearer the centre, speckle is that of the particle's shape
+ *   smooth  out  [shells] 0 .. profile
+ * Fails with SP_ERR_MEMORY. */
+sp_status sp_patterns_find_background(const sp_patterns *patterns, const double *sums, double images, double quantum,
+                                      double s_min, double *smooth);
+
+/* The background becomes this, before scales are set.   smooth  in  [shells] 0 .. profile */
+void sp_patterns_set_background(sp_patterns *patterns, const double *smooth);
 
 /* Noise variance / mean of the raw values of some images, from differences between neighbouring pixels: speckle is
  * smooth over a pixel, noise is not. Per brightness class, mean square of the mixed difference (a-b-c+d)/2 over 2 x 2

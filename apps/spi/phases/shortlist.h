@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
-/* phases/shortlist.h -- the few best of many scores, for each image. */
+/* phases/shortlist.h -- the few best of many scores, for each image; and what part of the image each of them gets. */
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -51,6 +51,25 @@ static inline void sp_shortlist_insert(sp_candidate *best, int keep, sp_candidat
         best[place] = best[place - 1];
     }
     best[place] = candidate;
+}
+
+/* Scores L of one list become shares of its image: proportional to exp(beta L), together 1. Below `least` of the first
+ * one's they are 0. The list begins with a finite score.
+ *   best  in, out  [keep] */
+static inline void sp_shortlist_share(sp_candidate *best, int keep, double beta, double least)
+{
+    const double top = (double)best[0].score;
+    double sum = 0.0;
+
+    for (int i = 0; i < keep; i++) {
+        const double part = exp(beta * ((double)best[i].score - top));
+
+        best[i].score = part >= least ? (float)part : 0.0f;
+        sum += (double)best[i].score;
+    }
+    for (int i = 0; i < keep; i++) {
+        best[i].score = (float)((double)best[i].score / sum);
+    }
 }
 
 /* All lists of `from`, whose candidates came later, into those of `into`. */

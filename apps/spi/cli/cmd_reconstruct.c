@@ -414,8 +414,8 @@ static const sp_option options[] = {
      .type = SP_OPTION_FLAG,
      .one_call = true,
      .help = "then part the images into two halves, reconstruct each alone, and report what their maps have in common: "
-             "a resolution that needs no truth (FSC). Takes about as long again; with --resume, for a run that has "
-             "ended"},
+             "a resolution that needs no truth (FSC), for each conformation. Takes about as long again; with --resume, "
+             "for a run that has ended"},
     {.name = "engine",
      .type = SP_OPTION_CHOICE,
      .choices = "local|starpu",

@@ -494,6 +494,12 @@ static void a_resolution_is_claimed_only_where_half_sets_agree(void **state)
     assert_holds("report.json", "\"fsc_resolution\": null");
     assert_warns(&self->state, "nothing was resolved: half sets turn the images by 97 degrees");
     assert_causes(&self->state, "states ");
+    half.of[0].one_sided = true;
+    half.of[0].likeness = 0.9;
+    write_once(self);
+    assert_holds("report.txt", "NONE: most images see the map from one side");
+    assert_warns(&self->state, "most images see the map from one side (likeness of their directions 0.90");
+    half.of[0].one_sided = false;
     half.of[0].agree = true;
     half.of[0].resolution = 0.0;
     write_once(self);

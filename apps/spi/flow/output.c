@@ -386,7 +386,7 @@ done:
 
 static sp_status put_agreements(const sp_half_sets *h, sp_h5 *file)
 {
-    enum { RESOLUTION, HALF_BIT, CORRELATION, TURN, CHANCE, NUMBERS };
+    enum { RESOLUTION, HALF_BIT, CORRELATION, TURN, CHANCE, LIKENESS, NUMBERS };
     const ptrdiff_t count = h->conformations;
     double value[NUMBERS][SP_CONFORMATIONS];
     int32_t agree[SP_CONFORMATIONS];
@@ -400,6 +400,7 @@ static sp_status put_agreements(const sp_half_sets *h, sp_h5 *file)
         value[CORRELATION][k] = a->correlation;
         value[TURN][k] = a->turn;
         value[CHANCE][k] = a->chance;
+        value[LIKENESS][k] = a->likeness;
         agree[k] = a->agree;
     }
     SP_TRY(put_each(file, "half_sets/resolution", "m", count, value[RESOLUTION]));
@@ -407,6 +408,7 @@ static sp_status put_agreements(const sp_half_sets *h, sp_h5 *file)
     SP_TRY(put_each(file, "half_sets/correlation", "", count, value[CORRELATION]));
     SP_TRY(put_each(file, "half_sets/turn", "rad", count, value[TURN]));
     SP_TRY(put_each(file, "half_sets/chance", "rad", count, value[CHANCE]));
+    SP_TRY(put_each(file, "half_sets/likeness", "", count, value[LIKENESS]));
     SP_TRY(sp_h5_write_int32(file, "half_sets/agree", count > 1 ? 1 : 0, &count, agree));
 done:
     return status;

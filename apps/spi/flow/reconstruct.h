@@ -81,7 +81,9 @@ typedef struct sp_half_agreement {
     double turn;         /* [rad] median of those images between their half and the whole, half turn folded */
     double chance;       /* [rad] the same with every image taken for another; both NAN: too few images to tell */
     const char *group;   /* modulo which turns are told */
-    bool agree;          /* turn is well below chance: else the maps say nothing, and no resolution may be claimed */
+    double likeness;     /* of the sides from which they see the particle: see phases/orientation_score.h */
+    bool one_sided;      /* most of them see one side */
+    bool agree;          /* turn is well below chance, and not one_sided: else no resolution may be claimed */
     double resolution;   /* [m] where `shape` crosses 0.143, or the last shell; 0: nowhere above */
     double half_bit_resolution; /* [m] where `fsc` crosses the half-bit curve, likewise */
 } sp_half_agreement;

@@ -288,6 +288,11 @@ static void warn_of_half_sets(const sp_half_sets *h, int k, sp_text *text)
                        "nothing was resolved%s: half sets put %td and %td images into it, too few; do not interpret "
                        "the map\n",
                        which, a->images[0], a->images[1]);
+    } else if (a->one_sided) {
+        sp_text_append(text,
+                       "nothing was resolved%s: most images see the map from one side (likeness of their directions "
+                       "%.2f, 0.33 is from all sides), as noise does; do not interpret the map\n",
+                       which, a->likeness);
     } else if (!a->agree) {
         sp_text_append(text,
                        "nothing was resolved%s: half sets turn the images by %.0f degrees against the whole, images "
@@ -414,6 +419,8 @@ static void page_agreement(const char *label, const sp_half_agreement *a, sp_tex
     }
     if (isnan(a->turn)) {
         row(text, label, "NONE: half sets have too few images of it, %td and %td", a->images[0], a->images[1]);
+    } else if (a->one_sided) {
+        row(text, label, "NONE: most images see the map from one side, as noise does");
     } else if (!a->agree) {
         row(text, label, "NONE: half sets of the images do not agree on how the images lie");
     } else if (!supported(a)) {
@@ -908,6 +915,7 @@ static void json_agreement(const sp_half_sets *h, int k, sp_json *json)
     sp_json_real(json, "turn", a->turn);
     sp_json_real(json, "chance", a->chance);
     sp_json_text(json, "group", a->group);
+    sp_json_real(json, "likeness", a->likeness);
     sp_json_real(json, "fsc_resolution", supported(a) ? a->resolution : NAN);
     sp_json_real(json, "half_bit_resolution", supported(a) ? a->half_bit_resolution : NAN);
     sp_json_reals(json, "fsc", h->fsc + k * h->shells, h->shells);

@@ -31,17 +31,28 @@ cmp short/density-2.mrc whole/density-2.mrc || fail "a run that was stopped give
 
 # the mixture is sorted
 run="reconstruct --quiet --conformations 2 --starts 1 images.h5"
-"$spica" $run -o two
+"$spica" $run --half-sets -o two
 [ -s two/density-1.mrc ] && [ -s two/density-2.mrc ] && [ ! -e two/density.mrc ] || fail "maps are missing"
 "$spica" compare --json two/result.h5 images.h5 >labels.json
 awk "BEGIN { exit !($(field labels.json labels_right) >= 0.95) }" || { cat labels.json; fail "wrong conformations"; }
 grep -q '^  conformations  *1: ' two/report.txt || fail "the report does not count images"
 
+# and so do half sets, which tell the resolution of each map
+awk "BEGIN { exit !($(field two/report.json labels_same) >= 0.95 && $(field two/report.json labels_chance) < 0.6) }" ||
+    fail "half sets sort $(field two/report.json labels_same) alike, by chance $(field two/report.json labels_chance)"
+for k in 1 2; do
+    grep -q "^  resolution of map $k  *[0-9.]* Angstrom by half sets" two/report.txt ||
+        { cat two/report.txt; fail "no resolution of map $k"; }
+done
+
 # one molecule needs one conformation
 "$spica" simulate --quiet --structure half.pdb --images 150 --pixels 48 --photons 1e6 --seed 3 -o one.h5
-"$spica" reconstruct --quiet --conformations 2 --starts 1 one.h5 -o one
+"$spica" reconstruct --quiet --conformations 2 --starts 1 --half-sets one.h5 -o one
 grep -q '1 conformation is enough' one/report.txt ||
     { cat one/report.txt; fail "does not say that one conformation is enough"; }
+[ "$(grep -c '^  resolution of map [12]  *[0-9.]* Angstrom' one/report.txt)" = 1 ] &&
+    [ "$(grep -c '^  resolution of map [12]  *NONE: half sets have too few images' one/report.txt)" = 1 ] ||
+    { cat one/report.txt; fail "an empty conformation has a resolution, or the other has none"; }
 
 # any number of processes
 command -v mpirun >/dev/null || { echo "left out: several processes, without mpirun"; exit 0; }

@@ -468,32 +468,92 @@ static void a_resolution_is_claimed_only_where_half_sets_agree(void **state)
     double s[3] = {0.0, 5e8, 1e9}, curve[3] = {1.0, 0.5, 0.2};
     sp_half_sets half = {.used = {3, 3},
                          .converged = {true, true},
-                         .correlation = 0.9,
-                         .turn = 0.02,
-                         .chance = 1.8,
-                         .group = "C1",
-                         .agree = true,
+                         .conformations = 1,
+                         .labels_same = 1.0,
+                         .labels_chance = 1.0,
                          .shells = 3,
                          .s = s,
+                         .half_bit = curve,
                          .fsc = curve,
                          .shape = curve,
-                         .half_bit = curve,
-                         .resolution = 1.25e-9,
-                         .half_bit_resolution = 1.5e-9};
+                         .of = {{.correlation = 0.9,
+                                 .turn = 0.02,
+                                 .chance = 1.8,
+                                 .group = "C1",
+                                 .agree = true,
+                                 .resolution = 1.25e-9,
+                                 .half_bit_resolution = 1.5e-9}}};
 
     self->state.halves = &half;
     write_once(self);
     assert_holds("report.txt", "12.5 Angstrom by half sets (FSC 0.143), 15.0 by");
     assert_holds("report.json", "\"fsc_resolution\": 1.25");
     assert_causes(&self->state, "");
-    half.agree = false;
-    half.turn = 1.7;
+    half.of[0].agree = false;
+    half.of[0].turn = 1.7;
     write_once(self);
     assert_holds("report.txt", "NONE: half sets of the images do not agree");
     assert_holds("report.txt", "FSC 0.143                   no resolution");
     assert_holds("report.json", "\"fsc_resolution\": null");
     assert_warns(&self->state, "nothing was resolved: half sets turn the images by 97 degrees");
     assert_causes(&self->state, "states ");
+    half.of[0].one_sided = true;
+    half.of[0].likeness = 0.9;
+    write_once(self);
+    assert_holds("report.txt", "NONE: most images see the map from one side");
+    assert_warns(&self->state, "most images see the map from one side (likeness of their directions 0.90");
+    half.of[0].one_sided = false;
+    half.of[0].agree = true;
+    half.of[0].resolution = 0.0;
+    write_once(self);
+    assert_holds("report.txt", "NONE: maps of half sets have no shape in common");
+    assert_holds("report.json", "\"fsc_resolution\": null");
+    free(self);
+}
+
+static void each_conformation_has_its_own_resolution_or_none(void **state)
+{
+    (void)state;
+    sample *self = sample_new();
+    double s[2] = {0.0, 5e8}, curve[4] = {1.0, 0.5, 0.0, 0.0}, both[2], chance = 0.0, shape[4];
+    const ptrdiff_t two = 2, table[2] = {2, 2};
+    sp_half_sets half = {.conformations = 2,
+                         .labels_same = 0.99,
+                         .labels_chance = 0.6,
+                         .shells = 2,
+                         .s = s,
+                         .half_bit = curve,
+                         .fsc = curve,
+                         .shape = curve,
+                         .of = {{.turn = 0.02,
+                                 .chance = 1.8,
+                                 .group = "C1",
+                                 .agree = true,
+                                 .resolution = 1.25e-9,
+                                 .half_bit_resolution = 1.5e-9},
+                                {.images = {3, 0}, .turn = NAN, .chance = NAN, .group = "C1"}}};
+    sp_h5 *file = NULL;
+
+    self->state.halves = &half;
+    write_once(self);
+    assert_holds("report.txt", "resolution of map 1         12.5 Angstrom by half sets");
+    assert_holds("report.txt", "resolution of map 2         NONE: half sets have too few images of it, 3 and 0");
+    assert_holds("report.txt", "half sets put 99.0 % of the images");
+    assert_holds("report.txt", "FSC 0.143                   1: 12.5 Angstrom; 2: no resolution");
+    assert_holds("report.json", "\"fsc_resolution\": 1.25"); /* Table 1: of what is supported */
+    assert_holds("report.json", "\"labels_same\": 0.99");
+    assert_warns(&self->state, "nothing was resolved of conformation 2: half sets put 3 and 0 images into it");
+    assert_causes(&self->state, "");
+    assert_int_equal(sp_h5_open("result.h5", &file), SP_OK);
+    assert_int_equal(sp_h5_read_double(file, "half_sets/resolution", 1, &two, both), SP_OK);
+    assert_true(both[0] == 1.25e-9 && both[1] == 0.0);
+    assert_int_equal(sp_h5_read_double(file, "half_sets/shape", 2, table, shape), SP_OK);
+    assert_true(shape[1] == 0.5 && shape[3] == 0.0);
+    assert_int_equal(sp_h5_read_double(file, "half_sets/labels_chance", 0, NULL, &chance), SP_OK);
+    assert_true(chance == 0.6);
+    sp_h5_close(file);
+    half.labels_same = 0.7;
+    assert_warns(&self->state, "the conformations are not told apart: half sets put 70 % of the images");
     free(self);
 }
 
@@ -515,6 +575,7 @@ int main(void)
         cmocka_unit_test(the_support_that_never_closed_is_named),
         scratch_test(a_failure_has_the_cause_that_was_measured_or_else_several_states),
         scratch_test(a_resolution_is_claimed_only_where_half_sets_agree),
+        scratch_test(each_conformation_has_its_own_resolution_or_none),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

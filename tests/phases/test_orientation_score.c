@@ -196,6 +196,28 @@ static void summary_counts_fractions(void **state)
     assert_true(fabs(score.within_20 - 0.75) < 1e-12);
 }
 
+static void likeness_tells_one_side_from_all_sides(void **state)
+{
+    (void)state;
+    enum { MANY = 2000 };
+    static const double z[3] = {0.0, 0.0, 1.0};
+    sp_quat q[MANY];
+    sp_rng rng = sp_rng_stream(5, 6, 0);
+
+    for (int i = 0; i < MANY; i++) {
+        q[i] = sp_quat_random(&rng);
+    }
+    assert_true(fabs(sp_orientation_likeness(MANY, q) - 1.0 / 3.0) < 0.01);
+    for (int i = 1; i < MANY; i += 2) { /* turned about the beam, whichever end it comes from: the same side */
+        q[i] = sp_quat_multiply(sp_quat_from_axis_angle(z, 0.01 * i), q[0]);
+    }
+    assert_true(fabs(sp_orientation_likeness(MANY, q) - 0.5) < 0.03);
+    for (int i = 0; i < MANY; i++) {
+        q[i] = sp_quat_multiply(sp_quat_from_axis_angle(z, 0.01 * i), q[0]);
+    }
+    assert_true(fabs(sp_orientation_likeness(MANY, q) - 1.0) < 1e-9);
+}
+
 static void few_images_are_refused(void **state)
 {
     (void)state;
@@ -218,6 +240,7 @@ int main(void)
         cmocka_unit_test(random_answers_score_as_chance),
         cmocka_unit_test(chance_of_no_symmetry_is_known),
         cmocka_unit_test(summary_counts_fractions),
+        cmocka_unit_test(likeness_tells_one_side_from_all_sides),
         cmocka_unit_test(few_images_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

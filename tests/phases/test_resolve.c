@@ -112,21 +112,50 @@ static void a_curve_that_starts_low_crosses_before_its_first_shell(void **state)
     assert_true(found.crossed && fabs(found.s - 0.5 / 1.2) < 1e-12);
 }
 
-static void the_half_bit_threshold_is_that_of_its_equation(void **state)
+static void the_half_bit_threshold_is_that_of_its_publication(void **state)
 {
     (void)state;
+    static const double rounding = 2e-5; /* of the four digits that are printed there */
     double threshold[201], loose[201];
 
     sp_fsc_half_bit(201, 2.0 / 3.0, threshold);
     sp_fsc_half_bit(201, 1.0 / 3.0, loose);
     /* shell 10: 1257.7 voxels, half of them independent: root 25.076 */
-    assert_true(fabs(threshold[10] - (0.2071 + 1.9102 / 25.0763) / (1.2071 + 0.9102 / 25.0763)) < 1e-5);
+    assert_true(fabs(threshold[10] - (0.2071 + 1.9102 / 25.0763) / (1.2071 + 0.9102 / 25.0763)) < rounding);
     /* a particle half as wide: half the root */
-    assert_true(fabs(loose[10] - (0.2071 + 1.9102 / 12.53815) / (1.2071 + 0.9102 / 12.53815)) < 1e-5);
-    for (int k = 1; k < 201; k++) { /* falls to SNR 0.2071: half a bit, log2(1 + 2 SNR) = 1/2 in the full map */
+    assert_true(fabs(loose[10] - (0.2071 + 1.9102 / 12.53815) / (1.2071 + 0.9102 / 12.53815)) < rounding);
+    for (int k = 1; k < 201; k++) { /* falls to SNR 0.2071 */
         assert_true(threshold[k] < threshold[k - 1] && threshold[k] > 0.2071 / 1.2071);
     }
     assert_true(threshold[200] < 0.1764);
+}
+
+/* Its limit in many voxels: maps of this noise correlate so, and both together hold half a bit in each voxel. */
+static void maps_that_hold_half_a_bit_together_correlate_as_the_threshold_says(void **state)
+{
+    (void)state;
+    enum { N = 48, FIRST = 12 };
+    const double snr = 0.5 * (sqrt(2.0) - 1.0);
+    float *signal = white_noise(N, 1), *a = white_noise(N, 2), *b = white_noise(N, 3);
+    sp_fft *plan = NULL;
+    double fsc[N / 2 + 1], threshold[10001], mean = 0.0;
+
+    assert_true(fabs(log2(1.0 + 2.0 * snr) - 0.5) < 1e-12); /* the noise of the mean of both has half the power */
+    for (int i = 0; i < N * N * N; i++) {
+        a[i] += (float)sqrt(snr) * signal[i];
+        b[i] += (float)sqrt(snr) * signal[i];
+    }
+    assert_int_equal(sp_fft_new(N, &plan), SP_OK);
+    assert_int_equal(sp_fsc_maps(plan, a, b, fsc), SP_OK);
+    for (int k = FIRST; k <= N / 2; k++) {
+        mean += fsc[k] / (N / 2 - FIRST + 1);
+    }
+    sp_fsc_half_bit(10001, 2.0 / 3.0, threshold);
+    assert_true(fabs(mean - threshold[10000]) < 4.0 / sqrt(2.0 / 3.0 * M_PI * (pow(N / 2, 3.0) - pow(FIRST, 3.0))));
+    sp_fft_free(plan);
+    sp_array_free(signal);
+    sp_array_free(a);
+    sp_array_free(b);
 }
 
 static void a_curve_of_thresholds_is_crossed_where_it_lies(void **state)
@@ -207,7 +236,8 @@ int main(void)
         cmocka_unit_test(resolution_is_interpolated_at_the_first_crossing),
         cmocka_unit_test(a_curve_that_never_falls_ends_at_its_last_shell),
         cmocka_unit_test(a_curve_that_starts_low_crosses_before_its_first_shell),
-        cmocka_unit_test(the_half_bit_threshold_is_that_of_its_equation),
+        cmocka_unit_test(the_half_bit_threshold_is_that_of_its_publication),
+        cmocka_unit_test(maps_that_hold_half_a_bit_together_correlate_as_the_threshold_says),
         cmocka_unit_test(a_curve_of_thresholds_is_crossed_where_it_lies),
         cmocka_unit_test(balls_correlate_as_maps_and_not_as_shapes),
         cmocka_unit_test(shapes_of_perfect_balls_have_nothing_to_correlate),

@@ -49,7 +49,7 @@ static sp_reconstruct_settings read_settings(const sp_arguments *args)
     return settings;
 }
 
-static sp_status check_settings(const sp_reconstruct_settings *settings, bool half_sets)
+static sp_status check_settings(const sp_reconstruct_settings *settings)
 {
     sp_status status = SP_OK;
 
@@ -58,8 +58,6 @@ static sp_status check_settings(const sp_reconstruct_settings *settings, bool ha
     SP_REQUIRE(settings->low_resolution == 0.0 || settings->low_resolution > settings->resolution, SP_ERR_USAGE,
                "--low-resolution: %g Angstrom is no coarser than --resolution %g: no pixel would be left",
                settings->low_resolution / ANGSTROM, settings->resolution / ANGSTROM);
-    SP_REQUIRE(settings->conformations == 1 || !half_sets, SP_ERR_USAGE,
-               "--half-sets: compares one conformation; leave --conformations out, or sort the images first");
     SP_REQUIRE(settings->conformations > 0 || settings->held_out > 0.0, SP_ERR_USAGE,
                "--held-out: --conformations auto decides by images that are held out; 0 leaves none");
     SP_REQUIRE(settings->match != SP_MATCH_EUCLIDEAN || settings->match_route != SP_MATCH_POLAR, SP_ERR_USAGE,
@@ -370,7 +368,7 @@ static sp_status run_command(const sp_arguments *args, sp_log *log)
     sp_text advice = {0};
     bool ended = false;
 
-    SP_TRY(check_settings(&settings, sp_arguments_flag(args, "half-sets")));
+    SP_TRY(check_settings(&settings));
     sp_text_append(&advice, "spica reconstruct --resume %s goes on from the last complete generation, if there is one",
                    folder_of(args));
     SP_TRY(sp_text_check(&advice));
@@ -420,8 +418,8 @@ static const sp_option options[] = {
      .type = SP_OPTION_FLAG,
      .one_call = true,
      .help = "then part the images into two halves, reconstruct each alone, and report what their maps have in common: "
-             "a resolution that needs no truth (FSC). Takes about as long again; with --resume, for a run that has "
-             "ended"},
+             "a resolution that needs no truth (FSC), for each conformation. Takes about as long again; with --resume, "
+             "for a run that has ended"},
     {.name = "engine",
      .type = SP_OPTION_CHOICE,
      .choices = "local|starpu",

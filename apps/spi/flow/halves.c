@@ -2,10 +2,12 @@
 #include "flow/halves.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "base/rng.h"
+#include "num/assignment.h"
 #include "num/fft.h"
 #include "num/point_group.h"
 #include "num/radial.h"
@@ -22,6 +24,12 @@ static const double SEVENTH = 0.143; /* Rosenthal and Henderson, J. Mol. Biol. 3
 /* Of the turn that images have which are taken for one another. Runs that found the structure come to 0.01 to 0.05,
  * nulls and noise to 0.5 to 1.0. */
 static const double AGREEMENT = 0.2;
+
+/* Mean squared cosine between beams, where half of the images look along one axis. Runs that found the structure come
+ * to 0.33 to 0.38. */
+static const double ONE_SIDED = 0.5;
+
+static const double LEAST_SHARE = 0.03; /* of the images of a half: fewer make no conformation */
 
 /* Where a curve ends [m]; 0 for one that is below its threshold from the start. */
 static double length_of(sp_resolution found)
@@ -41,11 +49,49 @@ void sp_halves_part(uint64_t seed, ptrdiff_t images, int *half)
     }
 }
 
+/* Pairs of rows and columns with the largest sum.   column  out  [n] */
+static sp_status best_pairs(ptrdiff_t n, const double *gain, ptrdiff_t *column, double *sum)
+{
+    sp_status status = SP_OK;
+
+    SP_TRY(sp_assign(n, gain, column));
+    *sum = 0.0;
+    for (ptrdiff_t k = 0; k < n; k++) {
+        *sum += gain[k * n + column[k]];
+    }
+done:
+    return status;
+}
+
+sp_status sp_halves_pair(ptrdiff_t images, const int32_t *half, const int32_t *whole, int conformations,
+                         ptrdiff_t *partner, double *same, double *chance)
+{
+    const ptrdiff_t n = conformations;
+    double of_half[SP_CONFORMATIONS] = {0}, of_whole[SP_CONFORMATIONS] = {0};
+    double shared[SP_CONFORMATIONS * SP_CONFORMATIONS] = {0}, expected[SP_CONFORMATIONS * SP_CONFORMATIONS] = {0};
+    ptrdiff_t any[SP_CONFORMATIONS];
+    sp_status status = SP_OK;
+
+    for (ptrdiff_t i = 0; i < images; i++) {
+        shared[whole[i] * n + half[i]]++;
+        of_half[half[i]]++;
+        of_whole[whole[i]]++;
+    }
+    for (ptrdiff_t k = 0; images > 0 && k < n * n; k++) {
+        expected[k] = of_whole[k / n] * of_half[k % n] / (double)images;
+    }
+    SP_TRY(best_pairs(n, shared, partner, same));
+    SP_TRY(best_pairs(n, expected, any, chance));
+done:
+    return status;
+}
+
 /* One half and what became of it. */
 typedef struct part {
     ptrdiff_t *index; /* [images] their numbers in the file */
     ptrdiff_t images;
     sp_reconstruction *result;
+    ptrdiff_t partner[SP_CONFORMATIONS]; /* its conformation for each of the whole */
 } part;
 
 static void part_clear(part *p)
@@ -73,26 +119,6 @@ done:
     return status;
 }
 
-/* The density with its zero in the middle of the grid. */
-static sp_status centred(const sp_reconstruction *from, float **value)
-{
-    const ptrdiff_t n = from->edge, shift = n - n / 2;
-    sp_status status = SP_OK;
-
-    SP_TRY(SP_ARRAY(*value, n * n * n));
-    for (ptrdiff_t x = 0; x < n; x++) {
-        for (ptrdiff_t y = 0; y < n; y++) {
-            const float *row = from->density + ((x + shift) % n * n + (y + shift) % n) * n;
-
-            for (ptrdiff_t z = 0; z < n; z++) {
-                (*value)[(x * n + y) * n + z] = row[(z + shift) % n];
-            }
-        }
-    }
-done:
-    return status;
-}
-
 /* Centre of mass from voxel n/2 [m]. Densities are positive and wholly inside the box. */
 static void centre_of_mass(ptrdiff_t n, double voxel, const float *value, double centre[3])
 {
@@ -116,94 +142,172 @@ static void centre_of_mass(ptrdiff_t n, double voxel, const float *value, double
     }
 }
 
-/* Shell correlation, and what its thresholds say. */
-static sp_status resolve(const sp_volume *first, const float *a, const float *b, double diameter, double s_max,
-                         sp_half_sets *h)
+/* What is the same for all conformations: they lie on the same grid. */
+static sp_status start_curves(const sp_reconstruction *first, double s_max, sp_half_sets *h)
 {
-    const double step = 1.0 / ((double)first->n * first->voxel);
-    const ptrdiff_t all = sp_radial_shells(first->n), band = 1 + (ptrdiff_t)(s_max / step * (1.0 + 1e-9));
-    sp_fft *plan = NULL;
+    const double step = 1.0 / ((double)first->edge * first->voxel);
+    const ptrdiff_t all = sp_radial_shells(first->edge), band = 1 + (ptrdiff_t)(s_max / step * (1.0 + 1e-9));
     sp_status status = SP_OK;
 
     h->shells = band < all ? band : all;
-    SP_TRY(SP_ARRAY(h->s, all));
-    SP_TRY(SP_ARRAY(h->fsc, all));
-    SP_TRY(SP_ARRAY(h->half_bit, all));
-    SP_TRY(sp_fft_new(first->n, &plan));
-    SP_TRY(SP_ARRAY(h->shape, all));
-    SP_TRY(sp_fsc_maps(plan, a, b, h->fsc));
-    SP_TRY(sp_fsc_shapes(plan, a, b, h->shape));
-    h->shape[0] = 1.0; /* both have a mean */
-    sp_fsc_half_bit(all, diameter * step, h->half_bit);
-    for (ptrdiff_t k = 0; k < all; k++) {
+    SP_TRY(SP_ARRAY(h->s, h->shells));
+    SP_TRY(SP_ARRAY(h->half_bit, h->shells));
+    SP_TRY(SP_ARRAY(h->fsc, h->conformations * h->shells));
+    SP_TRY(SP_ARRAY(h->shape, h->conformations * h->shells));
+    sp_fsc_half_bit(h->shells, first->settings.diameter * step, h->half_bit);
+    for (ptrdiff_t k = 0; k < h->shells; k++) {
         h->s[k] = (double)k * step;
     }
-    h->resolution = length_of(sp_fsc_resolution(h->shape, h->shells, step, SEVENTH));
-    h->half_bit_resolution = length_of(sp_fsc_resolution_along(h->fsc, h->half_bit, h->shells, step));
 done:
-    sp_fft_free(plan);
     return status;
 }
 
-/* The maps, one laid on the other, both with the middle of the particle in voxel n/2. */
-static sp_status compare_maps(const part both[2], sp_half_sets *h)
+/* Shell correlation of a conformation k, and what its thresholds say. */
+static sp_status resolve(ptrdiff_t n, const float *a, const float *b, int k, sp_half_sets *h)
 {
-    const sp_reconstruction *first = both[0].result, *second = both[1].result;
-    const ptrdiff_t n = first->edge, cube = n * n * n;
-    float *value[2] = {NULL, NULL}, *limited = NULL, *aligned = NULL;
+    double *fsc = h->fsc + k * h->shells, *shape = h->shape + k * h->shells, *curve = NULL;
+    const size_t bytes = (size_t)h->shells * sizeof *curve;
+    sp_fft *plan = NULL;
+    sp_status status = SP_OK;
+
+    SP_TRY(SP_ARRAY(curve, sp_radial_shells(n))); /* shells beyond the band are left behind */
+    SP_TRY(sp_fft_new(n, &plan));
+    SP_TRY(sp_fsc_maps(plan, a, b, curve));
+    memcpy(fsc, curve, bytes);
+    SP_TRY(sp_fsc_shapes(plan, a, b, curve));
+    memcpy(shape, curve, bytes);
+    shape[0] = 1.0; /* both have a mean */
+    h->of[k].resolution = length_of(sp_fsc_resolution(shape, h->shells, h->s[1], SEVENTH));
+    h->of[k].half_bit_resolution = length_of(sp_fsc_resolution_along(fsc, h->half_bit, h->shells, h->s[1]));
+done:
+    sp_fft_free(plan);
+    sp_array_free(curve);
+    return status;
+}
+
+/* Lay one map on the other, both with the middle of the particle in voxel n/2. */
+static sp_status compare_volumes(const sp_volume *fixed, const sp_volume *moving, double s_max, int k, sp_half_sets *h)
+{
+    const ptrdiff_t n = fixed->n, cube = n * n * n;
+    float *limited = NULL, *aligned = NULL;
     sp_alignment found, centring = {.rotation = {1.0, 0.0, 0.0, 0.0}, .hand = 1};
     double middle[3];
     sp_status status = SP_OK;
 
-    SP_TRY(centred(first, &value[0]));
-    SP_TRY(centred(second, &value[1]));
     SP_TRY(SP_ARRAY(limited, cube));
     SP_TRY(SP_ARRAY(aligned, cube));
-
-    const sp_volume fixed = {.n = n, .voxel = first->voxel, .value = value[0]};
-    const sp_volume moving = {.n = second->edge, .voxel = second->voxel, .value = value[1]};
-    const double s_max = sp_align_band(&fixed, &moving, 1.0 / first->settings.resolution);
-
-    SP_TRY(sp_align(&fixed, &moving, s_max, &found));
-    centre_of_mass(n, fixed.voxel, value[0], middle);
+    SP_TRY(sp_align(fixed, moving, s_max, &found));
+    centre_of_mass(n, fixed->voxel, fixed->value, middle);
     for (int axis = 0; axis < 3; axis++) {
         centring.shift[axis] = -middle[axis];
         found.shift[axis] -= middle[axis];
     }
-    SP_TRY(sp_align_apply(&fixed, &centring, s_max, n, fixed.voxel, limited));
-    SP_TRY(sp_align_apply(&moving, &found, s_max, n, fixed.voxel, aligned));
-    h->correlation = sp_pearson(limited, aligned, cube);
-    SP_TRY(resolve(&fixed, limited, aligned, first->settings.diameter, s_max, h));
+    SP_TRY(sp_align_apply(fixed, &centring, s_max, n, fixed->voxel, limited));
+    SP_TRY(sp_align_apply(moving, &found, s_max, n, fixed->voxel, aligned));
+    h->of[k].correlation = sp_pearson(limited, aligned, cube);
+    SP_TRY(resolve(n, limited, aligned, k, h));
 done:
     sp_array_free(aligned);
     sp_array_free(limited);
+    return status;
+}
+
+/* Densities are nowhere negative: one without mass is that of no image. */
+static bool is_empty(const sp_volume *map)
+{
+    for (ptrdiff_t i = 0; i < map->n * map->n * map->n; i++) {
+        if (map->value[i] > 0.0f) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The maps of conformation k. Where one is empty the curves stay 0. */
+static sp_status compare_maps(const part both[2], int k, sp_half_sets *h)
+{
+    const sp_reconstruction *first = both[0].result, *second = both[1].result;
+    float *value[2] = {NULL, NULL};
+    sp_status status = SP_OK;
+
+    SP_TRY(SP_ARRAY(value[0], first->edge * first->edge * first->edge));
+    SP_TRY(SP_ARRAY(value[1], second->edge * second->edge * second->edge));
+    sp_reconstruction_map(first, (int)both[0].partner[k], value[0]);
+    sp_reconstruction_map(second, (int)both[1].partner[k], value[1]);
+
+    const sp_volume fixed = {.n = first->edge, .voxel = first->voxel, .value = value[0]};
+    const sp_volume moving = {.n = second->edge, .voxel = second->voxel, .value = value[1]};
+    const double s_max = sp_align_band(&fixed, &moving, 1.0 / first->settings.resolution);
+
+    if (!h->s) {
+        SP_TRY(start_curves(first, s_max, h));
+    }
+    if (!is_empty(&fixed) && !is_empty(&moving)) {
+        SP_TRY(compare_volumes(&fixed, &moving, s_max, k, h));
+    }
+done:
     sp_array_free(value[1]);
     sp_array_free(value[0]);
     return status;
 }
 
-/* Orientations of the images of a half, found in it and in the reconstruction of all images. */
+/* Images with signal of a half, as found in it and in the reconstruction of all images. */
 typedef struct pairs {
-    sp_quat *half, *whole; /* [count] */
+    sp_quat *half, *whole;             /* [count] orientations */
+    int32_t *half_label, *whole_label; /* [count] */
     ptrdiff_t count;
 } pairs;
+
+static sp_status pairs_init(ptrdiff_t most, pairs *p)
+{
+    sp_status status = SP_OK;
+
+    SP_TRY(SP_ARRAY(p->half, most));
+    SP_TRY(SP_ARRAY(p->whole, most));
+    SP_TRY(SP_ARRAY(p->half_label, most));
+    SP_TRY(SP_ARRAY(p->whole_label, most));
+done:
+    return status;
+}
 
 static void pairs_clear(pairs *p)
 {
     sp_array_free(p->half);
     sp_array_free(p->whole);
+    sp_array_free(p->half_label);
+    sp_array_free(p->whole_label);
 }
 
 static sp_status pair_up(const part *p, const sp_reconstruction *whole, pairs *out)
 {
     sp_status status = SP_OK;
 
-    SP_TRY(SP_ARRAY(out->half, p->images));
-    SP_TRY(SP_ARRAY(out->whole, p->images));
+    SP_TRY(pairs_init(p->images, out));
     for (ptrdiff_t i = 0; i < p->images; i++) {
-        if (p->result->scale[i] > 0.0f && whole->scale[p->index[i]] > 0.0f) {
-            out->half[out->count] = p->result->orientation[i];
-            out->whole[out->count++] = whole->orientation[p->index[i]];
+        const ptrdiff_t image = p->index[i], j = out->count;
+
+        if (p->result->scale[i] > 0.0f && whole->scale[image] > 0.0f) {
+            out->half[j] = p->result->orientation[i];
+            out->whole[j] = whole->orientation[image];
+            out->half_label[j] = p->result->label[i];
+            out->whole_label[j] = whole->label[image];
+            out->count++;
+        }
+    }
+done:
+    return status;
+}
+
+/* Those of them that half and whole both sort into conformation k of the whole. */
+static sp_status pairs_of(const pairs *all, int k, ptrdiff_t partner, pairs *out)
+{
+    sp_status status = SP_OK;
+
+    SP_TRY(pairs_init(all->count, out));
+    for (ptrdiff_t i = 0; i < all->count; i++) {
+        if (all->whole_label[i] == k && all->half_label[i] == partner) {
+            out->half[out->count] = all->half[i];
+            out->whole[out->count++] = all->whole[i];
         }
     }
 done:
@@ -239,34 +343,132 @@ done:
 
 /* Do halves and whole tell of the same turns? Modulo no symmetry, or else the first that says yes: images of a
  * symmetric particle choose one of its equivalents each. Larger groups take minutes to fit. */
-static sp_status compare_orientations(const part both[2], const sp_reconstruction *whole, sp_half_sets *h)
+static sp_status compare_turns(const pairs both[2], double *room, sp_half_agreement *a)
 {
     static const char *const groups[] = {"C1", "C2", "C3", "C4", "C5", "C6", "C7",
                                          "D2", "D3", "D4", "D5", "D6", "D7", NULL};
-    pairs pair[2] = {{0}, {0}};
-    double *room = NULL;
     sp_status status = SP_OK;
 
-    SP_TRY(SP_ARRAY(room, whole->images));
-    SP_TRY(pair_up(&both[0], whole, &pair[0]));
-    SP_TRY(pair_up(&both[1], whole, &pair[1]));
-    for (int g = 0; groups[g] && !h->agree; g++) {
+    for (int g = 0; groups[g] && !a->agree; g++) {
         sp_point_group group;
         double turn, chance;
 
         SP_TRY(sp_point_group_init(groups[g], &group));
-        SP_TRY(measure_turns(pair, &group, g == 0 ? whole->images : FOR_SYMMETRY, room, &turn, &chance));
-        h->agree = turn < AGREEMENT * chance;
-        if (g == 0 || h->agree) {
-            h->turn = turn;
-            h->chance = chance;
-            h->group = groups[g];
+        SP_TRY(measure_turns(both, &group, g == 0 ? PTRDIFF_MAX : FOR_SYMMETRY, room, &turn, &chance));
+        a->agree = turn < AGREEMENT * chance;
+        if (g == 0 || a->agree) {
+            a->turn = turn;
+            a->chance = chance;
+            a->group = groups[g];
         }
     }
 done:
-    pairs_clear(&pair[1]);
-    pairs_clear(&pair[0]);
+    return status;
+}
+
+/* Images in which there is nothing but noise lie where the map looks most alike all round, in the half as in the whole:
+ * that is one place, or a few about one axis, and no sign of a structure. */
+static double largest_likeness(const pairs both[2])
+{
+    double most = 0.0;
+
+    for (int h = 0; h < 2; h++) {
+        most = fmax(most, sp_orientation_likeness(both[h].count, both[h].half));
+        most = fmax(most, sp_orientation_likeness(both[h].count, both[h].whole));
+    }
+    return most;
+}
+
+/* Orientations of the images of conformation k, if there are enough of them to tell. */
+static sp_status compare_orientations(const part both[2], const pairs all[2], int k, sp_half_agreement *a)
+{
+    pairs own[2] = {{0}, {0}};
+    double *room = NULL;
+    bool enough = true;
+    sp_status status = SP_OK;
+
+    a->turn = a->chance = a->likeness = NAN;
+    a->group = "C1";
+    for (int i = 0; i < 2; i++) {
+        SP_TRY(pairs_of(&all[i], k, both[i].partner[k], &own[i]));
+        a->images[i] = own[i].count;
+        enough = enough && own[i].count >= SP_ORIENTATION_SCORE_LEAST &&
+                 (double)own[i].count >= LEAST_SHARE * (double)all[i].count;
+    }
+    if (enough) {
+        SP_TRY(SP_ARRAY(room, own[0].count > own[1].count ? own[0].count : own[1].count));
+        SP_TRY(compare_turns(own, room, a));
+        a->likeness = largest_likeness(own);
+        a->one_sided = a->likeness > ONE_SIDED;
+        a->agree = a->agree && !a->one_sided;
+    }
+done:
     sp_array_free(room);
+    pairs_clear(&own[1]);
+    pairs_clear(&own[0]);
+    return status;
+}
+
+/* Find the partners of each conformation, and how many images they tell alike. */
+static sp_status compare_labels(const pairs all[2], part both[2], sp_half_sets *h)
+{
+    double same = 0.0, chance = 0.0;
+    const double count = (double)(all[0].count + all[1].count);
+    sp_status status = SP_OK;
+
+    for (int i = 0; i < 2; i++) {
+        double one, by_chance;
+
+        SP_TRY(sp_halves_pair(all[i].count, all[i].half_label, all[i].whole_label, h->conformations, both[i].partner,
+                              &one, &by_chance));
+        same += one;
+        chance += by_chance;
+    }
+    h->labels_same = count > 0.0 ? same / count : 0.0;
+    h->labels_chance = count > 0.0 ? chance / count : 0.0;
+done:
+    return status;
+}
+
+static void say_agreement(const sp_half_sets *h, int k, sp_log *log)
+{
+    const sp_half_agreement *a = &h->of[k];
+    char name[32] = "half sets";
+
+    if (h->conformations > 1) {
+        snprintf(name, sizeof name, "conformation %d of half sets", k + 1);
+    }
+    if (isnan(a->turn)) {
+        sp_log_write(log, SP_LOG_INFO, "%s: they have %td and %td images of it, too few", name, a->images[0],
+                     a->images[1]);
+    } else {
+        sp_log_write(log, SP_LOG_INFO,
+                     "%s: maps correlate by %.4f; the median image turned by %.1f degrees, by %.1f where it is taken "
+                     "for another (%s): %s",
+                     name, a->correlation, a->turn * 180.0 / M_PI, a->chance * 180.0 / M_PI, a->group,
+                     a->agree       ? "they agree"
+                     : a->one_sided ? "they see one side"
+                                    : "they do not agree");
+    }
+}
+
+static sp_status compare_halves(part both[2], const sp_reconstruction *whole, sp_log *log, sp_half_sets *h)
+{
+    pairs all[2] = {{0}, {0}};
+    sp_status status = SP_OK;
+
+    for (int i = 0; i < 2; i++) {
+        SP_TRY(pair_up(&both[i], whole, &all[i]));
+    }
+    SP_TRY(compare_labels(all, both, h));
+    for (int k = 0; k < h->conformations; k++) {
+        SP_TRY(compare_maps(both, k, h));
+        SP_TRY(compare_orientations(both, all, k, &h->of[k]));
+        say_agreement(h, k, log);
+    }
+done:
+    pairs_clear(&all[1]);
+    pairs_clear(&all[0]);
     return status;
 }
 
@@ -287,25 +489,20 @@ done:
 sp_status sp_halves_measure(sp_run *run, sp_image_file *file, const sp_reconstruct_settings *settings, sp_log *log,
                             sp_reconstruction *whole)
 {
+    sp_reconstruct_settings same = *settings;
     part both[2] = {{0}, {0}};
     sp_half_sets *h = NULL;
     sp_status status = SP_OK;
 
     SP_TRY(SP_ARRAY(h, 1));
+    h->conformations = same.conformations = whole->settings.conformations; /* found there, perhaps */
     SP_TRY(list_images(settings->seed, whole->images, both));
     for (int i = 0; i < 2; i++) {
-        SP_TRY(reconstruct_half(run, file, settings, i, log, &both[i]));
+        SP_TRY(reconstruct_half(run, file, &same, i, log, &both[i]));
         h->used[i] = both[i].result->used;
         h->converged[i] = both[i].result->converged && !both[i].result->contradicted;
     }
-    SP_TRY(compare_maps(both, h));
-    SP_TRY(compare_orientations(both, whole, h));
-    sp_log_write(
-        log, SP_LOG_INFO,
-        "half sets: maps correlate by %.4f; the median image turned by %.1f degrees, by %.1f where it is taken "
-        "for another (%s): %s",
-        h->correlation, h->turn * 180.0 / M_PI, h->chance * 180.0 / M_PI, h->group,
-        h->agree ? "they agree" : "they do not agree");
+    SP_TRY(compare_halves(both, whole, log, h));
     whole->halves = h;
     h = NULL;
 done:

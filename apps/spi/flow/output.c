@@ -227,16 +227,22 @@ static sp_status write_map(const sp_output *self, const sp_reconstruction *state
 
 /* ---- result.h5 ---- */
 
-static sp_status put_number(sp_h5 *file, const char *name, const char *unit, double value)
+/* A number, or a list of several. */
+static sp_status put_each(sp_h5 *file, const char *name, const char *unit, ptrdiff_t count, const double *value)
 {
     sp_status status = SP_OK;
 
-    SP_TRY(sp_h5_write_double(file, name, 0, NULL, &value));
+    SP_TRY(sp_h5_write_double(file, name, count > 1 ? 1 : 0, &count, value));
     if (*unit) {
         SP_TRY(sp_h5_write_attribute_string(file, name, "units", unit));
     }
 done:
     return status;
+}
+
+static sp_status put_number(sp_h5 *file, const char *name, const char *unit, double value)
+{
+    return put_each(file, name, unit, 1, &value);
 }
 
 static sp_status put_integer(sp_h5 *file, const char *name, int32_t value)
@@ -394,22 +400,54 @@ done:
     return status;
 }
 
+static sp_status put_agreements(const sp_half_sets *h, sp_h5 *file)
+{
+    enum { RESOLUTION, HALF_BIT, CORRELATION, TURN, CHANCE, LIKENESS, NUMBERS };
+    const ptrdiff_t count = h->conformations;
+    double value[NUMBERS][SP_CONFORMATIONS];
+    int32_t agree[SP_CONFORMATIONS];
+    sp_status status = SP_OK;
+
+    for (ptrdiff_t k = 0; k < count; k++) {
+        const sp_half_agreement *a = &h->of[k];
+
+        value[RESOLUTION][k] = a->resolution;
+        value[HALF_BIT][k] = a->half_bit_resolution;
+        value[CORRELATION][k] = a->correlation;
+        value[TURN][k] = a->turn;
+        value[CHANCE][k] = a->chance;
+        value[LIKENESS][k] = a->likeness;
+        agree[k] = a->agree;
+    }
+    SP_TRY(put_each(file, "half_sets/resolution", "m", count, value[RESOLUTION]));
+    SP_TRY(put_each(file, "half_sets/half_bit_resolution", "m", count, value[HALF_BIT]));
+    SP_TRY(put_each(file, "half_sets/correlation", "", count, value[CORRELATION]));
+    SP_TRY(put_each(file, "half_sets/turn", "rad", count, value[TURN]));
+    SP_TRY(put_each(file, "half_sets/chance", "rad", count, value[CHANCE]));
+    SP_TRY(put_each(file, "half_sets/likeness", "", count, value[LIKENESS]));
+    SP_TRY(sp_h5_write_int32(file, "half_sets/agree", count > 1 ? 1 : 0, &count, agree));
+done:
+    return status;
+}
+
 static sp_status put_half_sets(const sp_half_sets *h, sp_h5 *file)
 {
     sp_status status = SP_OK;
 
     if (h) {
+        const ptrdiff_t shape[2] = {h->conformations, h->shells};
+        const int axes = h->conformations > 1 ? 2 : 1;
+
         SP_TRY(sp_h5_write_double(file, "half_sets/s", 1, &h->shells, h->s));
         SP_TRY(sp_h5_write_attribute_string(file, "half_sets/s", "units", "1/m"));
-        SP_TRY(sp_h5_write_double(file, "half_sets/fsc", 1, &h->shells, h->fsc));
-        SP_TRY(sp_h5_write_double(file, "half_sets/shape", 1, &h->shells, h->shape));
+        SP_TRY(sp_h5_write_double(file, "half_sets/fsc", axes, shape + 2 - axes, h->fsc));
+        SP_TRY(sp_h5_write_double(file, "half_sets/shape", axes, shape + 2 - axes, h->shape));
         SP_TRY(sp_h5_write_double(file, "half_sets/half_bit", 1, &h->shells, h->half_bit));
-        SP_TRY(put_number(file, "half_sets/resolution", "m", h->resolution));
-        SP_TRY(put_number(file, "half_sets/half_bit_resolution", "m", h->half_bit_resolution));
-        SP_TRY(put_number(file, "half_sets/correlation", "", h->correlation));
-        SP_TRY(put_number(file, "half_sets/turn", "rad", h->turn));
-        SP_TRY(put_number(file, "half_sets/chance", "rad", h->chance));
-        SP_TRY(put_integer(file, "half_sets/agree", h->agree));
+        SP_TRY(put_agreements(h, file));
+        if (h->conformations > 1) {
+            SP_TRY(put_number(file, "half_sets/labels_same", "", h->labels_same));
+            SP_TRY(put_number(file, "half_sets/labels_chance", "", h->labels_chance));
+        }
     }
 done:
     return status;

@@ -90,22 +90,33 @@ typedef struct sp_trial {
     bool contradicted; /* by its own amplitudes */
 } sp_trial;
 
+/* One conformation of all images, and what its partners in the two halves have in common. */
+typedef struct sp_half_agreement {
+    ptrdiff_t images[2]; /* of each half, that it and the whole sort here; one conformation: those with signal */
+    double correlation;  /* of the maps, one laid on the other */
+    double turn;         /* [rad] median of those images between their half and the whole, half turn folded */
+    double chance;       /* [rad] the same with every image taken for another; both NAN: too few images to tell */
+    const char *group;   /* modulo which turns are told */
+    double likeness;     /* of the sides from which they see the particle: see phases/orientation_score.h */
+    bool one_sided;      /* most of them see one side */
+    bool agree;          /* turn is well below chance, and not one_sided: else no resolution may be claimed */
+    double resolution;   /* [m] where `shape` crosses 0.143, or the last shell; 0: nowhere above */
+    double half_bit_resolution; /* [m] where `fsc` crosses the half-bit curve, likewise */
+} sp_half_agreement;
+
 /* What two reconstructions of half of the images each have in common (flow/halves.h). */
 typedef struct sp_half_sets {
-    ptrdiff_t used[2];  /* images with signal */
-    bool converged[2];  /* and to no contradiction */
-    double correlation; /* of the maps, one laid on the other */
-    double turn;        /* [rad] median of images between their half and the whole, half turn folded */
-    double chance;      /* [rad] the same with every image taken for another */
-    const char *group;  /* modulo which turns are told */
-    bool agree;         /* turn is well below chance: else the maps say nothing, and no resolution may be claimed */
-    ptrdiff_t shells;   /* within the band of the run */
-    double *s;          /* [shells] [1/m] */
-    double *fsc;        /* [shells] of the maps */
-    double *shape;      /* [shells] of what is not alike in all directions: see sp_fsc_shapes(), phases/resolve.h */
-    double *half_bit;   /* [shells] threshold, see phases/resolve.h */
-    double resolution;  /* [m] where that of the shapes crosses 0.143, or the last shell; 0: nowhere above */
-    double half_bit_resolution; /* [m] where that of the maps crosses the half-bit curve, likewise */
+    ptrdiff_t used[2];    /* images with signal */
+    bool converged[2];    /* and to no contradiction */
+    int conformations;    /* those of the whole */
+    double labels_same;   /* share of the images that halves and whole sort alike */
+    double labels_chance; /* the same for labels that know nothing of each other */
+    ptrdiff_t shells;     /* within the band of the run */
+    double *s;            /* [shells] [1/m] */
+    double *half_bit;     /* [shells] threshold, see phases/resolve.h */
+    double *fsc;          /* [conformations][shells] of the maps */
+    double *shape; /* [conformations][shells] of what is not alike in all directions: sp_fsc_shapes(), same header */
+    sp_half_agreement of[SP_CONFORMATIONS]; /* [conformations] */
 } sp_half_sets;
 void sp_half_sets_free(sp_half_sets *halves); /* NULL is fine */
 

@@ -60,16 +60,30 @@ static double photons(const sp_reconstruction *state)
     return state->quantum > 0.0 ? state->photons_per_image / state->quantum : 0.0;
 }
 
-/* Detail of a structure that half sets without an image in common agree on [m]; 0: none, or not measured. */
-static double supported_resolution(const sp_reconstruction *state)
+/* May a resolution be claimed of this conformation? */
+static bool supported(const sp_half_agreement *a)
 {
-    return state->halves && state->halves->agree ? state->halves->resolution : 0.0;
+    return a->agree && a->resolution > 0.0;
+}
+
+/* Of the conformations that half sets support the one with the least detail; NULL: none, or not measured. */
+static const sp_half_agreement *least_supported(const sp_half_sets *h)
+{
+    const sp_half_agreement *least = NULL;
+
+    for (int k = 0; h && k < h->conformations; k++) {
+        if (supported(&h->of[k]) && (!least || h->of[k].resolution > least->resolution)) {
+            least = &h->of[k];
+        }
+    }
+    return least;
 }
 
 /* Did the run itself find that it has not found the structure? */
 static bool failed(const sp_reconstruction *state)
 {
-    return finished(state) && (!state->converged || state->contradicted || (state->halves && !state->halves->agree));
+    return finished(state) &&
+           (!state->converged || state->contradicted || (state->halves && !least_supported(state->halves)));
 }
 
 /* ---- causes ---- */
@@ -258,6 +272,45 @@ static void warn_of_density(const sp_reconstruction *state, const bool *cause, s
     }
 }
 
+/* A conformation of which nothing was resolved. */
+static void warn_of_half_sets(const sp_half_sets *h, int k, sp_text *text)
+{
+    const sp_half_agreement *a = &h->of[k];
+    char which[NAME_LENGTH] = "";
+
+    if (h->conformations > 1) {
+        snprintf(which, sizeof which, " of conformation %d", k + 1);
+    }
+    if (isnan(a->turn)) {
+        sp_text_append(text,
+                       "nothing was resolved%s: half sets put %td and %td images into it, too few; do not interpret "
+                       "the map\n",
+                       which, a->images[0], a->images[1]);
+    } else if (a->one_sided) {
+        sp_text_append(text,
+                       "nothing was resolved%s: most images see the map from one side (likeness of their directions "
+                       "%.2f, 0.33 is from all sides), as noise does; do not interpret the map\n",
+                       which, a->likeness);
+    } else if (!a->agree) {
+        sp_text_append(text,
+                       "nothing was resolved%s: half sets turn the images by %.0f degrees against the whole, images "
+                       "taken for one another lie %.0f apart; do not interpret the map\n",
+                       which, a->turn / DEGREE, a->chance / DEGREE);
+    } else if (!supported(a)) {
+        sp_text_append(text,
+                       "nothing was resolved%s: the maps of the half sets have no shape in common; do not interpret "
+                       "the map\n",
+                       which);
+    }
+}
+
+/* Do half sets tell conformations by chance only? Where nearly all images are in one, chance is as right. */
+static bool sorted_by_chance(const sp_half_sets *h)
+{
+    return h->labels_same - h->labels_chance < 0.5 * (1.0 - h->labels_chance) &&
+           h->labels_chance < 1.0 - SP_CONFORMATION_LEAST;
+}
+
 static void warn_of_validation(const sp_reconstruction *state, sp_text *text)
 {
     const sp_half_sets *h = state->halves;
@@ -265,11 +318,15 @@ static void warn_of_validation(const sp_reconstruction *state, sp_text *text)
     if (state->settings.null != 0) {
         sp_text_append(text, "made from nulls (--null): there is no structure in these images, and none in the map\n");
     }
-    if (h && !h->agree) {
-        sp_text_append(text,
-                       "nothing was resolved: half sets turn the images by %.0f degrees against the whole, images "
-                       "taken for one another lie %.0f apart; do not interpret the map\n",
-                       h->turn / DEGREE, h->chance / DEGREE);
+    for (int k = 0; h && k < h->conformations; k++) {
+        warn_of_half_sets(h, k, text);
+    }
+    if (h && h->conformations > 1 && sorted_by_chance(h)) {
+        sp_text_append(
+            text,
+            "the conformations are not told apart: half sets put %.0f %% of the images where the whole does, "
+            "chance %.0f %%; do not interpret differences between the maps\n",
+            100.0 * h->labels_same, 100.0 * h->labels_chance);
     }
 }
 
@@ -351,24 +408,53 @@ static void page_prtf(const sp_reconstruction *state, sp_text *text)
         reached / ANGSTROM, crossed ? "" : " or finer");
 }
 
-/* What may be claimed. */
+/* What may be claimed of a conformation. */
+static void page_agreement(const char *label, const sp_half_agreement *a, sp_text *text)
+{
+    char half_bit[NAME_LENGTH] = "none";
+
+    if (a->half_bit_resolution > 0.0) {
+        snprintf(half_bit, sizeof half_bit, "%.1f", a->half_bit_resolution / ANGSTROM);
+    }
+    if (isnan(a->turn)) {
+        row(text, label, "NONE: half sets have too few images of it, %td and %td", a->images[0], a->images[1]);
+    } else if (a->one_sided) {
+        row(text, label, "NONE: most images see the map from one side, as noise does");
+    } else if (!a->agree) {
+        row(text, label, "NONE: half sets of the images do not agree on how the images lie");
+    } else if (!supported(a)) {
+        row(text, label, "NONE: maps of half sets have no shape in common");
+    } else {
+        row(text, label,
+            "%.1f Angstrom by half sets (FSC 0.143), %s by the half-bit curve; the maps of the halves correlate by "
+            "%.3f",
+            a->resolution / ANGSTROM, half_bit, a->correlation);
+    }
+}
+
 static void page_resolution(const sp_reconstruction *state, sp_text *text)
 {
     const sp_half_sets *h = state->halves;
-    const char *label = "resolution";
+    char label[NAME_LENGTH] = "resolution";
 
     if (!h) {
         row(text, label,
             "not measured: it takes half sets (spica reconstruct --resume DIR --half-sets). The map holds numbers to "
             "%.1f Angstrom, which says nothing",
             state->settings.resolution / ANGSTROM);
-    } else if (!h->agree) {
-        row(text, label, "NONE: half sets of the images do not agree on how the images lie");
-    } else {
-        row(text, label,
-            "%.1f Angstrom by half sets (FSC 0.143), %.1f by the half-bit curve; the maps of the halves correlate by "
-            "%.3f",
-            h->resolution / ANGSTROM, h->half_bit_resolution / ANGSTROM, h->correlation);
+        return;
+    }
+    for (int k = 0; k < h->conformations; k++) {
+        if (h->conformations > 1) {
+            snprintf(label, sizeof label, "resolution of map %d", k + 1);
+        }
+        page_agreement(label, &h->of[k], text);
+    }
+    if (h->conformations > 1) {
+        row(text, "sorting",
+            "half sets put %.1f %% of the images into the conformation where the whole has them; "
+            "chance would be %.1f %%",
+            100.0 * h->labels_same, 100.0 * h->labels_chance);
     }
 }
 
@@ -570,9 +656,70 @@ static void page_held_out(const sp_reconstruction *state, sp_text *text)
     }
 }
 
+/* A value that each conformation has: "8.2 Angstrom", of several "1: 8.2 Angstrom; 2: no resolution". */
+typedef void append_value(sp_text *list, const sp_half_agreement *a);
+
+static void row_of_each(sp_text *text, const char *label, const sp_half_sets *h, append_value *append)
+{
+    sp_text list = {0};
+
+    for (int k = 0; k < h->conformations; k++) {
+        if (h->conformations > 1) {
+            sp_text_append(&list, "%s%d: ", k > 0 ? "; " : "", k + 1);
+        }
+        append(&list, &h->of[k]);
+    }
+    row(text, label, "%s", sp_text_string(&list));
+    text->failed |= list.failed;
+    sp_text_clear(&list);
+}
+
+static void append_length(sp_text *list, double length, bool claimed)
+{
+    if (claimed && length > 0.0) {
+        sp_text_append(list, "%.1f Angstrom", length / ANGSTROM);
+    } else {
+        sp_text_append(list, "no resolution");
+    }
+}
+
+static void append_seventh(sp_text *list, const sp_half_agreement *a)
+{
+    append_length(list, a->resolution, supported(a));
+}
+
+static void append_half_bit(sp_text *list, const sp_half_agreement *a)
+{
+    append_length(list, a->half_bit_resolution, supported(a));
+}
+
+static void append_spread(sp_text *list, const sp_half_agreement *a)
+{
+    if (isnan(a->turn)) {
+        sp_text_append(list, "too few images");
+    } else {
+        sp_text_append(list,
+                       "%.2f degrees between halves and whole in the median image, %.0f between images taken for one "
+                       "another (modulo %s)",
+                       a->turn / DEGREE, a->chance / DEGREE, a->group);
+    }
+}
+
+static void table_of_half_sets(const sp_half_sets *h, sp_text *text)
+{
+    if (!h) {
+        row(text, "half sets", "none (--half-sets)");
+        return;
+    }
+    row(text, "half sets", "%td and %td images, %s and %s", h->used[0], h->used[1],
+        h->converged[0] ? "converged" : "not converged", h->converged[1] ? "converged" : "not converged");
+    row_of_each(text, "orientation spread", h, append_spread);
+    row_of_each(text, "FSC 0.143", h, append_seventh);
+    row_of_each(text, "FSC half-bit", h, append_half_bit);
+}
+
 static void page_table(const sp_reconstruction *state, sp_text *text)
 {
-    const sp_half_sets *h = state->halves;
     double mean, deviation;
 
     title(text, "TABLE 1");
@@ -593,18 +740,7 @@ static void page_table(const sp_reconstruction *state, sp_text *text)
         coverage(state));
     row(text, "classes", "%d", sp_conformations_found(state));
     page_held_out(state, text);
-    if (h) {
-        row(text, "half sets", "%td and %td images, %s and %s", h->used[0], h->used[1],
-            h->converged[0] ? "converged" : "not converged", h->converged[1] ? "converged" : "not converged");
-        row(text, "orientation spread",
-            "%.2f degrees between halves and whole in the median image, %.0f between images taken for one another "
-            "(modulo %s)",
-            h->turn / DEGREE, h->chance / DEGREE, h->group);
-        row(text, "FSC 0.143", h->agree ? "%.1f Angstrom" : "no resolution", h->resolution / ANGSTROM);
-        row(text, "FSC half-bit", h->agree ? "%.1f Angstrom" : "no resolution", h->half_bit_resolution / ANGSTROM);
-    } else {
-        row(text, "half sets", "none (--half-sets)");
-    }
+    table_of_half_sets(state->halves, text);
     if (state->prtf_resolution > 0.0) {
         row(text, "PRTF 1/e", "%.1f Angstrom", state->prtf_resolution / ANGSTROM);
     } else {
@@ -616,16 +752,23 @@ static void page_fsc(const sp_reconstruction *state, sp_text *text)
 {
     const sp_half_sets *h = state->halves;
 
-    if (!h) {
-        return;
+    for (int k = 0; h && k < h->conformations; k++) {
+        const double *fsc = h->fsc + k * h->shells, *shape = h->shape + k * h->shells;
+        char words[NAME_LENGTH] = "HALF SETS";
+
+        if (h->conformations > 1) {
+            snprintf(words, sizeof words, "HALF SETS, CONFORMATION %d", k + 1);
+        }
+        title(text, words);
+        sp_text_append(text, "  Angstrom     FSC   shape  half-bit\n");
+        for (ptrdiff_t i = 1; i < h->shells; i++) {
+            sp_text_append(text, "  %8.2f  %6.3f  %6.3f    %6.3f\n", 1.0 / h->s[i] / ANGSTROM, fsc[i], shape[i],
+                           h->half_bit[i]);
+        }
     }
-    title(text, "HALF SETS");
-    sp_text_append(text, "  Angstrom     FSC   shape  half-bit\n");
-    for (ptrdiff_t k = 1; k < h->shells; k++) {
-        sp_text_append(text, "  %8.2f  %6.3f  %6.3f    %6.3f\n", 1.0 / h->s[k] / ANGSTROM, h->fsc[k], h->shape[k],
-                       h->half_bit[k]);
+    if (h) {
+        sp_text_append(text, "\n  shape: FSC of what is not alike in all directions; 0.143 is looked for in it.\n");
     }
-    sp_text_append(text, "\n  shape: FSC of what is not alike in all directions; 0.143 is looked for in it.\n");
 }
 
 static void page_settings(const sp_report_source *source, const sp_reconstruction *state, sp_text *text)
@@ -761,9 +904,20 @@ static void json_result(const sp_reconstruction *state, sp_json *json)
     sp_json_end(json);
 }
 
+/* Of all conformations that have one. */
+static double largest_turn(const sp_half_sets *h)
+{
+    double turn = NAN;
+
+    for (int k = 0; k < h->conformations; k++) {
+        turn = fmax(turn, h->of[k].turn); /* fmax leaves NANs out */
+    }
+    return turn;
+}
+
 static void json_table(const sp_reconstruction *state, sp_json *json)
 {
-    const sp_half_sets *h = state->halves;
+    const sp_half_agreement *a = least_supported(state->halves);
     double mean, deviation;
 
     sp_json_object(json, "table_1");
@@ -781,31 +935,56 @@ static void json_table(const sp_reconstruction *state, sp_json *json)
     sp_json_real(json, "completeness", completeness(state));
     sp_json_integer(json, "classes", sp_conformations_found(state));
     sp_json_real(json, "held_score", last_generation(state) ? last_generation(state)->held_score : NAN);
-    sp_json_real(json, "fsc_resolution", supported_resolution(state) > 0.0 ? h->resolution : NAN);
-    sp_json_real(json, "half_bit_resolution", supported_resolution(state) > 0.0 ? h->half_bit_resolution : NAN);
-    sp_json_real(json, "orientation_spread", h ? h->turn : NAN);
+    sp_json_real(json, "fsc_resolution", a ? a->resolution : NAN);
+    sp_json_real(json, "half_bit_resolution", a ? a->half_bit_resolution : NAN);
+    sp_json_real(json, "orientation_spread", state->halves ? largest_turn(state->halves) : NAN);
     sp_json_end(json);
 }
 
+static void json_agreement(const sp_half_sets *h, int k, sp_json *json)
+{
+    const sp_half_agreement *a = &h->of[k];
+
+    sp_json_flag(json, "agree", a->agree);
+    sp_json_integer(json, "images_1", a->images[0]);
+    sp_json_integer(json, "images_2", a->images[1]);
+    sp_json_real(json, "correlation", a->correlation);
+    sp_json_real(json, "turn", a->turn);
+    sp_json_real(json, "chance", a->chance);
+    sp_json_text(json, "group", a->group);
+    sp_json_real(json, "likeness", a->likeness);
+    sp_json_real(json, "fsc_resolution", supported(a) ? a->resolution : NAN);
+    sp_json_real(json, "half_bit_resolution", supported(a) ? a->half_bit_resolution : NAN);
+    sp_json_reals(json, "fsc", h->fsc + k * h->shells, h->shells);
+    sp_json_reals(json, "shape", h->shape + k * h->shells, h->shells);
+}
+
+/* What belongs to a conformation stands among the rest where there is one, and else in a list. */
 static void json_half_sets(const sp_half_sets *h, sp_json *json)
 {
     if (!h) {
         return;
     }
     sp_json_object(json, "half_sets");
-    sp_json_flag(json, "agree", h->agree);
     sp_json_integer(json, "used_1", h->used[0]);
     sp_json_integer(json, "used_2", h->used[1]);
     sp_json_flag(json, "converged_1", h->converged[0]);
     sp_json_flag(json, "converged_2", h->converged[1]);
-    sp_json_real(json, "correlation", h->correlation);
-    sp_json_real(json, "turn", h->turn);
-    sp_json_real(json, "chance", h->chance);
-    sp_json_text(json, "group", h->group);
     sp_json_reals(json, "s", h->s, h->shells);
-    sp_json_reals(json, "fsc", h->fsc, h->shells);
-    sp_json_reals(json, "shape", h->shape, h->shells);
     sp_json_reals(json, "half_bit", h->half_bit, h->shells);
+    if (h->conformations == 1) {
+        json_agreement(h, 0, json);
+    } else {
+        sp_json_real(json, "labels_same", h->labels_same);
+        sp_json_real(json, "labels_chance", h->labels_chance);
+        sp_json_array(json, "conformations");
+        for (int k = 0; k < h->conformations; k++) {
+            sp_json_object(json, NULL);
+            json_agreement(h, k, json);
+            sp_json_end(json);
+        }
+        sp_json_end(json);
+    }
     sp_json_end(json);
 }
 

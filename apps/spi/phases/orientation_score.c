@@ -373,3 +373,28 @@ done:
     sp_array_free(angle);
     return status;
 }
+
+/* The sum over pairs is that of the squares of the elements of sum u u^T. */
+double sp_orientation_likeness(ptrdiff_t count, const sp_quat *q)
+{
+    static const double z[3] = {0.0, 0.0, 1.0};
+    double moment[3][3] = {{0}}, sum = 0.0;
+
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const sp_mat3 matrix = sp_quat_to_matrix(q[i]);
+        double u[3];
+
+        sp_mat3_apply_transpose(&matrix, z, u);
+        for (int a = 0; a < 3; a++) {
+            for (int b = 0; b < 3; b++) {
+                moment[a][b] += u[a] * u[b] / (double)count;
+            }
+        }
+    }
+    for (int a = 0; a < 3; a++) {
+        for (int b = 0; b < 3; b++) {
+            sum += moment[a][b] * moment[a][b];
+        }
+    }
+    return sum;
+}

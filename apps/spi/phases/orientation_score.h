@@ -42,3 +42,10 @@ sp_orientation_score sp_orientation_summary(ptrdiff_t count, double *error);
 /* Median error of random orientations modulo the half turn (`folded`) or not [rad]: by 20,000 fixed random numbers, to
  * about a degree. Fails with SP_ERR_MEMORY. */
 sp_status sp_orientation_chance(const sp_point_group *group, bool folded, double *median);
+
+/* How alike are the directions from which images see the particle? Mean over all pairs of images, each with itself too,
+ * of the squared cosine between their beams, R(q)^T z: 1/3 from all sides, 1 along one axis, 1/2 where half of the
+ * images look along one axis and the others from anywhere.
+ *   q  in  [count] unit quaternions, count >= 1
+ * Cannot fail. */
+double sp_orientation_likeness(ptrdiff_t count, const sp_quat *q);

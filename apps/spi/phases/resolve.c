@@ -148,13 +148,14 @@ sp_resolution sp_fsc_resolution_along(const double *fsc, const double *threshold
 
 void sp_fsc_half_bit(ptrdiff_t shells, double filling, double *threshold)
 {
+    static const double snr = 0.5 * (M_SQRT2 - 1.0); /* of a half map: log2(1 + 2 snr) = 1/2 */
     const double share = 1.5 * fmin(filling, 2.0 / 3.0);
 
     threshold[0] = 1.0;
     for (ptrdiff_t k = 1; k < shells; k++) {
         const double voxels = 4.0 * M_PI * (double)(k * k) + M_PI / 3.0;
-        const double root = sqrt(0.5 * voxels) * share;
+        const double root = sqrt(0.5 * voxels) * share, cross = 2.0 * sqrt(snr) / root;
 
-        threshold[k] = (0.2071 + 1.9102 / root) / (1.2071 + 0.9102 / root);
+        threshold[k] = (snr + cross + 1.0 / root) / (snr + cross + 1.0);
     }
 }

@@ -56,7 +56,9 @@ sp_resolution sp_fsc_resolution_along(const double *fsc, const double *threshold
  * of information in each voxel of the map from both halves, chance correlation in few voxels allowed for,
  *   T(k) = (0.2071 + 1.9102 / sqrt(m)) / (1.2071 + 0.9102 / sqrt(m)),   m(k) = n(k) / 2 (3 filling / 2)^2
  * with n(k) = 4 pi k^2 + pi / 3 voxels in shell k, half of them independent by Friedel's law, fewer yet as the particle
- * fills only a part of the box.
+ * fills only a part of the box. It is the FSC of S + N1 and S + N2, |S|^2 = snr |N|^2, where each product of two that
+ * know nothing of each other leaves 1/sqrt(m) of their size (docs/algorithm.md, section 7):
+ *   (snr + 2 sqrt(snr / m) + 1 / sqrt(m)) / (snr + 2 sqrt(snr / m) + 1),   log2(1 + 2 snr) = 1/2
  *   filling    diameter of the particle / edge of the box, 0 < filling; taken as 2/3 where it is more
  *   threshold  out  [shells]; [0] is 1 */
 void sp_fsc_half_bit(ptrdiff_t shells, double filling, double *threshold);

@@ -957,6 +957,32 @@ static void refinement_never_lowers_the_score_even_by_wild_steps(void **state)
     clear_scene(&s);
 }
 
+static void images_that_are_not_selected_stay_as_they_are(void **state)
+{
+    (void)state;
+    enum { IMAGES = 12 };
+    scene s = make_scene(IMAGES, NULL, NULL);
+    sp_matcher *matcher = make_matcher(&s, likelihood(10.0));
+    sp_quat *from = turned_away(&s, 5.0 * DEGREE), all[IMAGES], some[IMAGES] = {{0.0, 0.0, 0.0, 0.0}};
+    double fit[IMAGES] = {0.0};
+    int32_t label[IMAGES];
+
+    for (int n = 0; n < IMAGES; n++) {
+        label[n] = n % 3;
+    }
+    sp_matcher_refine(matcher, from, 1, (sp_selection){0}, 3, DELTA, all, NULL);
+    sp_matcher_refine(matcher, from, 1, (sp_selection){label, 1u << 0 | 1u << 2}, 3, DELTA, some, fit);
+    for (int n = 0; n < IMAGES; n++) {
+        const sp_quat untouched = {0.0, 0.0, 0.0, 0.0};
+
+        assert_memory_equal(&some[n], label[n] == 1 ? &untouched : &all[n], sizeof untouched);
+        assert_true(label[n] == 1 ? fit[n] == 0.0 : fit[n] < 0.0);
+    }
+    sp_array_free(from);
+    sp_matcher_free(matcher);
+    clear_scene(&s);
+}
+
 /* q turned by the rotation vector t [rad]. */
 static sp_quat turned_by(sp_quat q, const double t[3])
 {
@@ -1482,6 +1508,7 @@ int main(void)
         cmocka_unit_test(refinement_takes_the_best_of_several_candidates),
         cmocka_unit_test(refinement_scores_like_the_search),
         cmocka_unit_test(refinement_never_lowers_the_score_even_by_wild_steps),
+        cmocka_unit_test(images_that_are_not_selected_stay_as_they_are),
         cmocka_unit_test(a_step_is_that_of_fisher_scoring),
         cmocka_unit_test(steps_converge_quadratically),
         cmocka_unit_test(a_perfect_model_scores_1_and_has_no_scatter),

@@ -706,6 +706,62 @@ static void memory_is_kept_within_the_budget(void **state)
     clear_scene(&s);
 }
 
+/* Images that are not selected cost nothing and keep their lists; what is known of the others stays when the choice
+ * does, and is forgotten when it changes. */
+static void the_selected_images_are_searched_as_among_all(void **state)
+{
+    (void)state;
+    enum { IMAGES = 65 };
+    scene s = make_scene(IMAGES, WAVELENGTH, mask);
+    sp_rotation_grid grid = make_grid(600);
+    const setting with = bright(&s);
+    const sp_polar_input input = input_of(&s, &with);
+    sp_polar_search *search = make_polar(&s, &with);
+    const answer whole = search_within(&s, search, s.patterns.pixels, &grid);
+    answer some = new_answer(&s);
+    sp_polar_images *images = NULL;
+    sp_polar *polar = NULL;
+    float *scratch = NULL, *tile = NULL;
+    int32_t label[IMAGES];
+
+    assert_int_equal(sp_polar_new(&input, &polar), SP_OK);
+    sp_polar_begin(polar, s.patterns.pixels, 1.0, &grid, sp_slicer_reach(s.slicer));
+    assert_int_equal(SP_ARRAY(scratch, sp_polar_scratch(polar)), SP_OK);
+    assert_int_equal(SP_ARRAY(tile, sp_polar_tile_floats(polar)), SP_OK);
+    assert_int_equal(sp_polar_images_new(polar, &s.patterns, IMAGES, &images), SP_OK);
+    for (int n = 0; n < IMAGES; n++) {
+        label[n] = n % 5 == 0 ? 31 : n % 3;
+    }
+    for (uint32_t wanted = 1; wanted < 8; wanted++) {
+        const sp_selection selection = {label, wanted};
+
+        sp_shortlists_clear(&some, IMAGES);
+        sp_polar_take(images, 0, IMAGES, selection, scratch);
+        for (ptrdiff_t t = 0; t < sp_polar_tiles(polar); t++) {
+            sp_polar_make_tile(polar, s.slicer, t, scratch, tile);
+            sp_polar_compare(images, t, tile, scratch, &some);
+        }
+        for (int n = 0; n < IMAGES; n++) {
+            const sp_candidate *a = sp_shortlist_of(&whole, n), *b = sp_shortlist_of(&some, n);
+
+            if (sp_is_selected(&selection, n)) {
+                assert_memory_equal(a, b, (size_t)some.keep * sizeof *a);
+            } else {
+                assert_true(b->score == -INFINITY);
+            }
+        }
+    }
+    sp_polar_images_free(images);
+    sp_array_free(scratch);
+    sp_array_free(tile);
+    sp_polar_free(polar);
+    sp_polar_search_free(search);
+    clear_answer(&some);
+    sp_array_free(whole.best);
+    sp_rotation_grid_clear(&grid);
+    clear_scene(&s);
+}
+
 /* Tiles and groups of images in any order make the same lists, if those of one image come in the order of the tiles;
  * so do lists of some tiles that are joined, and hold only what enters the lists so far. */
 static void pieces_are_the_whole(void **state)
@@ -876,6 +932,7 @@ int main(void)
         cmocka_unit_test(ties_go_to_the_lower_index),
         cmocka_unit_test(pixels_come_and_go),
         cmocka_unit_test(memory_is_kept_within_the_budget),
+        cmocka_unit_test(the_selected_images_are_searched_as_among_all),
         cmocka_unit_test(pieces_are_the_whole),
         cmocka_unit_test(a_coarser_model_serves_fewer_pixels),
         cmocka_unit_test(results_are_the_same_bits_on_any_number_of_threads),

@@ -1021,6 +1021,41 @@ static void spread(sp_task *t)
 }
 static const sp_task_type spread_task = {.name = "merge", .run = spread, .privilege = {SP_READ, SP_REDUCE}};
 
+static void profile(sp_task *t)
+{
+    const sp_crew *crew = *sp_task_object(t, 0);
+
+    sp_patterns_add_profile(&crew->patterns, selected(order_of(t), crew->first), sp_task_scratch(t), sp_task_out(t, 1));
+}
+static const sp_task_type profile_task = {.name = "profile", .run = profile, .privilege = {SP_READ, SP_REDUCE}};
+
+/* Mean intensities of the merged images of each conformation -> l->profile. */
+static sp_status measure_profiles(sp_loop *l, order o)
+{
+    const ptrdiff_t shells = l->patterns.shells;
+    sp_crews *c = &l->crews;
+    sp_status status = SP_OK;
+    double *sums = NULL;
+
+    SP_TRY(SP_ARRAY(sums, shells + 1));
+    for (o.conformation = 0; o.conformation < l->conformations; o.conformation++) {
+        if (!sp_loop_rests(l, o.conformation)) {
+            sp_launch(c->run, .type = &profile_task, .points = {blocks_of(l)},
+                      .argument = {sp_by_i(c->crew), sp_into(sp_at(c->of[o.conformation].profile, 0), &sp_sum_double)},
+                      SP_VALUES(o), .scratch = (size_t)l->patterns.pixels * sizeof(float));
+        }
+    }
+    for (int k = 0; k < l->conformations; k++) {
+        if (!sp_loop_rests(l, k)) {
+            SP_TRY(sp_run_get(c->run, c->of[k].profile, 0, sums));
+            sp_patterns_profile_of(&l->patterns, sums, l->profile + k * shells);
+        }
+    }
+done:
+    sp_array_free(sums);
+    return status;
+}
+
 static void solve(sp_task *t)
 {
     const order *o = order_of(t);
@@ -1061,6 +1096,7 @@ sp_status sp_crews_merge(sp_loop *l, double *residual)
         sp_launch(c->run, .type = &solve_task,
                   .argument = {sp_at(f->pair, 0), sp_at(f->autocorrelation, 0), sp_at(f->residual, 0)}, SP_VALUES(o));
     }
+    SP_TRY(measure_profiles(l, o));
     for (int k = 0; k < l->conformations; k++) {
         residual[k] = 0.0;
         if (!sp_loop_rests(l, k)) {
@@ -1234,7 +1270,7 @@ static void make_model(sp_task *t)
     float *model = sp_task_out(t, 2);
 
     sp_phase_autocorrelate(l->plan, sp_task_in(t, 1), NULL, *sp_task_object(t, 0), shells, model);
-    sp_loop_make_filter(l, shells, filter);
+    sp_loop_make_filter(l, order_of(t)->conformation, shells, filter);
     sp_phase_autocorrelate(l->plan, sp_task_in(t, 1), filter, *sp_task_object(t, 0), NULL, model);
 }
 static const sp_task_type model_task = {
@@ -1254,10 +1290,10 @@ sp_status sp_crews_load_model(sp_loop *l)
     sp_crews *c = &l->crews;
     sp_status status = SP_OK;
 
-    for (int k = 0; k < l->conformations; k++) {
-        const sp_conformation *f = &c->of[k];
+    for (o.conformation = 0; o.conformation < l->conformations; o.conformation++) {
+        const sp_conformation *f = &c->of[o.conformation];
 
-        if (sp_loop_rests(l, k)) {
+        if (sp_loop_rests(l, o.conformation)) {
             continue;
         }
         sp_launch(c->run, .type = &model_task,
@@ -1286,8 +1322,8 @@ static void free_work(void *object)
 
 static void free_conformation(sp_conformation *f)
 {
-    sp_region **const all[] = {&f->pair,  &f->autocorrelation, &f->density, &f->model,  &f->residual, &f->amplitude,
-                               &f->start, &f->outcome,         &f->work,    &f->phased, &f->grid};
+    sp_region **const all[] = {&f->profile,   &f->pair,  &f->autocorrelation, &f->density, &f->model,  &f->residual,
+                               &f->amplitude, &f->start, &f->outcome,         &f->work,    &f->phased, &f->grid};
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         sp_region_free(*all[i]);
@@ -1306,6 +1342,7 @@ static sp_status make_conformation(sp_loop *l, sp_space *densities, sp_space *ea
     SP_TRY(single(run, "autocorrelation", cube, sizeof(float), &f->autocorrelation));
     SP_TRY(single(run, "density", cube, sizeof(float), &f->density));
     SP_TRY(single(run, "model", cube, sizeof(float), &f->model));
+    SP_TRY(single(run, "profile", l->patterns.shells + 1, sizeof(double), &f->profile));
     SP_TRY(single(run, "residual", 1, sizeof(double), &f->residual));
     SP_TRY(single(run, "amplitude", sp_phase_amplitude_count(l->plan), sizeof(float), &f->amplitude));
     SP_TRY(sp_region_new(densities, "start", sizeof(float), &f->start));

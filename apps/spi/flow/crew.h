@@ -26,6 +26,7 @@ typedef struct sp_conformation {
     sp_region *pair;            /* to spread images onto */
     sp_region *autocorrelation; /* [edge^3], like the next ones */
     sp_region *density, *model;
+    sp_region *profile;   /* [shells + 1] sums of its images (phases/patterns.h) */
     sp_region *residual;  /* [1] of the merge */
     sp_region *amplitude; /* of the phasing */
     sp_region *start;     /* densities of the starts */
@@ -99,7 +100,7 @@ sp_status sp_crews_make_stage(sp_loop *l);
 
 /* Steps of a generation, each for all conformations that do not rest. All images in the state's orientations, each for
  * its conformation
- * -> autocorrelations.
+ * -> autocorrelations, and l->profile.
  *   residual  out  [conformations] 0 for one that rests */
 sp_status sp_crews_merge(sp_loop *l, double *residual);
 

@@ -29,23 +29,18 @@ void sp_loop_lap(sp_loop *l, int phase)
     l->cpu = cpu;
 }
 
-static double of_particle(const sp_patterns *patterns, ptrdiff_t shell)
-{
-    return patterns->profile[shell] - patterns->smooth[shell];
-}
-
-void sp_loop_make_filter(const sp_loop *l, const double *shells, double *filter)
+void sp_loop_make_filter(const sp_loop *l, int conformation, const double *shells, double *filter)
 {
     const ptrdiff_t n = l->state->edge;
     const sp_patterns *p = &l->patterns;
+    const double *profile = l->profile + conformation * p->shells;
     const double box = (double)n * l->state->voxel;
 
     for (ptrdiff_t k = 0; k < 2 * n; k++) {
         const double at = (double)k / box / p->shell_width - 0.5; /* in shells, from the middle of the first */
         const ptrdiff_t lower = at > 0.0 ? (ptrdiff_t)at : 0, upper = lower + 1 < p->shells ? lower + 1 : lower;
         const double share = at > 0.0 ? at - (double)lower : 0.0;
-        const double wanted =
-            lower < p->shells ? (1.0 - share) * of_particle(p, lower) + share * of_particle(p, upper) : 0.0;
+        const double wanted = lower < p->shells ? (1.0 - share) * profile[lower] + share * profile[upper] : 0.0;
 
         filter[k] = k < n && (double)k <= l->reach * box && shells[k] > 0.0 ? wanted / shells[k] : 0.0;
     }

@@ -54,11 +54,12 @@ struct sp_loop {
     int keep;              /* candidates of the search, of each image: KEEP, or SHARES */
     sp_phase_settings phasing;
     sp_reconstruction *state;
-    double box;   /* [m] edge of the density, on any grid */
-    int starts;   /* of phasing that there is room for */
-    double s_max; /* [1/m] of the reconstruction */
-    double reach; /* [1/m] of the present generation: the search begins with less */
-    float *model; /* [conformations][edge^3] autocorrelation of the phased density, scaled to the images' profile */
+    double box;      /* [m] edge of the density, on any grid */
+    int starts;      /* of phasing that there is room for */
+    double s_max;    /* [1/m] of the reconstruction */
+    double reach;    /* [1/m] of the present generation: the search begins with less */
+    double *profile; /* [SP_CONFORMATIONS][shells] mean intensity of the merged images of each */
+    float *model;    /* [conformations][edge^3] autocorrelation of the phased density, scaled to the images' profile */
     float *last_model;    /* [conformations][edge^3] of the generation before */
     float *density;       /* [conformations][edge^3] of this generation, until it is accepted */
     sp_quat *orientation; /* [images] of this generation, until it is accepted */
@@ -227,8 +228,9 @@ sp_status sp_loop_match(sp_loop *l);
 double sp_loop_hidden_centre(const sp_loop *l);
 
 /* Radial filter that gives the model the images' own scattering curve: phasing fixes shapes, not the fall-off.
+ *   conformation  has a curve of its own
  *   shells  in   [2 edge] mean |F|^2 of the density      filter  out  [2 edge] */
-void sp_loop_make_filter(const sp_loop *l, const double *shells, double *filter);
+void sp_loop_make_filter(const sp_loop *l, int conformation, const double *shells, double *filter);
 
 /* Has image n turned by so little in this generation that it may be called settled? */
 bool sp_loop_lies_still(const sp_loop *l, ptrdiff_t n);

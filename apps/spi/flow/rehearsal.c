@@ -48,7 +48,7 @@ static void borrow(sp_rehearsal *self, const sp_loop *loop, sp_run *run, ptrdiff
     l->score = l->scale = NULL;
     self->state.held_out = NULL;
     l->merged = NULL;
-    l->nearness = l->mark = l->standing = NULL;
+    l->nearness = l->profile = l->mark = l->standing = NULL;
     l->keep = KEEP; /* images stand in one orientation each */
     l->points = 0;
     l->place = l->placed = NULL;
@@ -81,6 +81,7 @@ static sp_status make_room(sp_rehearsal *self)
     SP_TRY(SP_ARRAY(l->nearness, images));
     SP_TRY(SP_ARRAY(l->merged, images));
     SP_TRY(SP_ARRAY(self->state.held_out, images));
+    SP_TRY(SP_ARRAY(l->profile, SP_CONFORMATIONS * l->patterns.shells));
     SP_TRY(SP_ARRAY(l->mark, SP_CONFORMATIONS));
     SP_TRY(SP_ARRAY(l->standing, SP_CONFORMATIONS));
 done:
@@ -179,6 +180,7 @@ void sp_rehearsal_free(sp_rehearsal *rehearsal)
     sp_array_free(l->nearness);
     sp_array_free(l->merged);
     sp_array_free(rehearsal->state.held_out);
+    sp_array_free(l->profile);
     sp_array_free(l->mark);
     sp_array_free(l->standing);
     sp_array_free(rehearsal);

@@ -333,6 +333,7 @@ sp_status sp_loop_make_workspace(sp_loop *l)
     SP_TRY(SP_ARRAY(l->merged, images));
     SP_TRY(SP_ARRAY(l->kept, images));
     SP_TRY(SP_ARRAY(l->kept_each, images));
+    SP_TRY(SP_ARRAY(l->profile, SP_CONFORMATIONS * l->patterns.shells));
     SP_TRY(SP_ARRAY(l->mark, SP_CONFORMATIONS));
     SP_TRY(SP_ARRAY(l->standing, SP_CONFORMATIONS));
     if (sp_loop_divides(l)) {
@@ -365,6 +366,7 @@ void sp_loop_clear(sp_loop *l)
     sp_array_free(l->merged);
     sp_array_free(l->kept);
     sp_array_free(l->kept_each);
+    sp_array_free(l->profile);
     sp_array_free(l->mark);
     sp_array_free(l->standing);
     sp_array_free(l->place);

@@ -431,6 +431,34 @@ void sp_patterns_add_up(sp_patterns *patterns, double *shell, sp_pattern_totals 
     }
 }
 
+void sp_patterns_add_profile(const sp_patterns *patterns, sp_selection selection, float *row, double *sums)
+{
+    for (ptrdiff_t n = 0; n < patterns->images; n++) {
+        if (!(patterns->scale[n] > 0.0f) || !sp_is_selected(&selection, n)) {
+            continue;
+        }
+        sp_pattern_reader reader = sp_patterns_open(patterns, n);
+
+        sp_patterns_read(&reader, patterns->pixels, 1.0f, row);
+        for (ptrdiff_t p = 0; p < patterns->pixels; p++) {
+            sums[patterns->shell[p]] += (double)row[p] - (double)patterns->background[p];
+        }
+        sums[patterns->shells] += (double)patterns->scale[n];
+    }
+}
+
+void sp_patterns_profile_of(const sp_patterns *patterns, const double *sums, double *profile)
+{
+    const double scales = sums[patterns->shells];
+
+    for (ptrdiff_t k = 0; k < patterns->shells; k++) {
+        const ptrdiff_t first = patterns->shell_start[k];
+        const double exposure = sp_sum(patterns->exposure + first, patterns->shell_start[k + 1] - first);
+
+        profile[k] = scales * exposure > 0.0 ? fmax(sums[k] / (scales * exposure), 0.0) : 0.0;
+    }
+}
+
 void sp_patterns_add_contrast(sp_patterns *patterns, double *sums)
 {
     const ptrdiff_t shells = patterns->shells;

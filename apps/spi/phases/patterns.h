@@ -111,6 +111,15 @@ static inline bool sp_is_selected(const sp_selection *selection, ptrdiff_t image
     return !selection->label || (selection->wanted >> selection->label[image] & 1u);
 }
 
+/* Adds up the selected images with signal, without the background: their mean profile is sum of a shell / (sum of the
+ * scales * exposure of the shell).
+ *   row   scratch  [pixels]
+ *   sums  in, out  [shells + 1] values of each shell, then the scales */
+void sp_patterns_add_profile(const sp_patterns *patterns, sp_selection selection, float *row, double *sums);
+
+/* What the sums of all parts come to.   profile  out  [shells] mean intensity; 0 without images */
+void sp_patterns_profile_of(const sp_patterns *patterns, const double *sums, double *profile);
+
 /* When all images are in: measures scale and profile. An image without signal gets scale 0; the mean of the others
  * is 1. Fails with SP_ERR_INPUT if all are empty, SP_ERR_MEMORY. */
 sp_status sp_patterns_measure(sp_patterns *patterns);

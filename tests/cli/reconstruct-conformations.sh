@@ -54,6 +54,15 @@ grep -q '1 conformation is enough' one/report.txt ||
     [ "$(grep -c '^  resolution of map [12]  *NONE: half sets have too few images' one/report.txt)" = 1 ] ||
     { cat one/report.txt; fail "an empty conformation has a resolution, or the other has none"; }
 
+# how many there are is found, whether the search is stopped on the way or not; few images held out do not tell
+auto="reconstruct --quiet --conformations auto --starts 1 images.h5"
+"$spica" $auto --held-out 0.2 -o found
+[ "$(field found/report.json found)" = 2 ] && [ -s found/density-2.mrc ] && [ ! -e found/density-3.mrc ] ||
+    { cat found/report.txt; fail "does not find two conformations"; }
+grep -q '^  tried 3 ' found/report.txt || { cat found/report.txt; fail "does not tell what was tried"; }
+"$spica" $auto 2>why && fail "takes 10 images for enough to tell how many conformations there are"
+grep -q -- '--held-out: 0.05 of 200 images' why || { cat why; fail "does not say what to do"; }
+
 # any number of processes
 command -v mpirun >/dev/null || { echo "left out: several processes, without mpirun"; exit 0; }
 mpirun --oversubscribe --bind-to none -n 2 "$spica" $run --engine starpu --generations 5 -o ranks 2>why || {

@@ -309,6 +309,46 @@ static void scales_have_mean_1_and_the_profile_is_the_mean_intensity(void **stat
     clear_scene(&s);
 }
 
+static void parts_have_the_profiles_of_their_images(void **state)
+{
+    (void)state;
+    scene s = make_scene(0.0, INFINITY, 3);
+    const ptrdiff_t shells = s.patterns.shells, pixels = s.patterns.pixels;
+    double *sums = NULL, *profile = NULL;
+    float *row = NULL;
+    int32_t label[IMAGES];
+
+    assert_int_equal(SP_ARRAY(sums, shells + 1), SP_OK);
+    assert_int_equal(SP_ARRAY(profile, shells), SP_OK);
+    assert_int_equal(SP_ARRAY(row, pixels), SP_OK);
+    for (int n = 0; n < IMAGES; n++) {
+        label[n] = n % 2;
+    }
+    for (uint32_t wanted = 0; wanted < 4; wanted++) {
+        memset(sums, 0, (size_t)(shells + 1) * sizeof *sums);
+        sp_patterns_add_profile(&s.patterns, (sp_selection){label, wanted}, row, sums);
+        sp_patterns_profile_of(&s.patterns, sums, profile);
+        for (ptrdiff_t k = 0; k < shells; k++) {
+            double value = 0.0, weight = 0.0;
+
+            for (int n = 0; n < IMAGES; n++) {
+                for (ptrdiff_t p = s.patterns.shell_start[k]; p < s.patterns.shell_start[k + 1]; p++) {
+                    const double in = s.patterns.scale[n] > 0.0F ? wanted >> (n % 2) & 1u : 0u;
+
+                    value += in * (double)s.patterns.count[n * pixels + p];
+                    weight += in * (double)s.patterns.scale[n] * (double)s.patterns.exposure[p];
+                }
+            }
+            assert_true(weight > 0.0 ? fabs(profile[k] * weight - value) <= 1e-5 * value : profile[k] == 0.0);
+            assert_true(wanted < 3 || fabs(profile[k] - s.patterns.profile[k]) <= 1e-5 * profile[k]);
+        }
+    }
+    sp_array_free(sums);
+    sp_array_free(profile);
+    sp_array_free(row);
+    clear_scene(&s);
+}
+
 static void an_empty_image_has_scale_0_and_changes_nothing_else(void **state)
 {
     (void)state;
@@ -627,6 +667,7 @@ int main(void)
         cmocka_unit_test(bins_outside_the_band_are_left_out),
         cmocka_unit_test(masked_pixels_are_never_counted),
         cmocka_unit_test(scales_have_mean_1_and_the_profile_is_the_mean_intensity),
+        cmocka_unit_test(parts_have_the_profiles_of_their_images),
         cmocka_unit_test(an_empty_image_has_scale_0_and_changes_nothing_else),
         cmocka_unit_test(measuring_again_gives_the_same),
         cmocka_unit_test(images_without_one_photon_are_refused),

@@ -159,8 +159,9 @@ sp_status sp_loop_make_stage(sp_loop *l);
 /* Everything that a generation needs, and the first attempt. Fails with SP_ERR_MEMORY, SP_ERR_USAGE. */
 sp_status sp_loop_make_workspace(sp_loop *l);
 
-/* Which images are held out, by the settings; few would tell nothing, and then there are none. */
-void sp_loop_hold_out(sp_loop *l);
+/* Which images are held out, by the settings; few would tell nothing, and then there are none. Fails with SP_ERR_USAGE
+ * where they are to tell the number of conformations. */
+sp_status sp_loop_hold_out(sp_loop *l);
 
 /* Random orientations, and trust in nothing. */
 void sp_loop_begin_attempt(sp_loop *l);

@@ -143,16 +143,23 @@ static sp_phase_settings phasing_schedule(const sp_reconstruct_settings *s)
                                .radius = BALL * s->diameter};
 }
 
-void sp_loop_hold_out(sp_loop *l)
+sp_status sp_loop_hold_out(sp_loop *l)
 {
     const sp_reconstruct_settings *s = &l->state->settings;
     const bool enough = s->held_out * (double)l->state->images >= LEAST_HELD_OUT;
+    sp_status status = SP_OK;
 
+    SP_REQUIRE(enough || !l->automatic, SP_ERR_USAGE,
+               "--held-out: %g of %td images are too few to find the number of conformations by: %d are needed; raise "
+               "it, or give the number",
+               s->held_out, l->state->images, LEAST_HELD_OUT);
     for (ptrdiff_t n = 0; n < l->state->images; n++) {
         sp_rng rng = sp_rng_stream(s->seed, RNG_HELD_OUT, (uint64_t)n);
 
         l->state->held_out[n] = enough && sp_rng_uniform(&rng) < s->held_out;
     }
+done:
+    return status;
 }
 
 void sp_loop_begin_attempt(sp_loop *l)
@@ -341,7 +348,7 @@ sp_status sp_loop_make_workspace(sp_loop *l)
     }
     SP_TRY(SP_ARRAY(l->state->history, s->generations));
     SP_TRY(SP_ARRAY(l->state->prtf_s, n / 2 + 1));
-    sp_loop_hold_out(l);
+    SP_TRY(sp_loop_hold_out(l));
     sp_loop_begin_attempt(l);
     SP_TRY(sp_loop_make_stage(l));
 done:

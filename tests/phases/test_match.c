@@ -771,12 +771,11 @@ static void add_background(scene *s, double smooth)
     }
 }
 
-/* The score beside a background is that of a model which has the background in it, and errs in the rest alone: variance
- * m + (particle's part of m)^2 / r, in each shell. */
+/* The score beside a background is that of a model which has the background in it. */
 static double score_beside_background(const scene *s, ptrdiff_t image, sp_quat q, const sp_match_settings *settings)
 {
     const sp_patterns *patterns = &s->patterns;
-    const double smooth = patterns->smooth[0];
+    const double smooth = patterns->smooth[0], r = settings->dispersion;
     float pattern[PIXELS];
     double sum = 0.0;
 
@@ -785,8 +784,6 @@ static double score_beside_background(const scene *s, ptrdiff_t image, sp_quat q
         const double mean = profile_at(patterns, patterns->radius[p]) - smooth;
         const double m = (((double)pattern[p] + settings->floor * mean) / (1.0 + settings->floor) + smooth) *
                          (double)patterns->exposure[p] / photon(patterns);
-        const double all = patterns->profile[patterns->shell[p]];
-        const double r = settings->dispersion * pow(all / (all - smooth), 2.0);
 
         sum += -counts_of(s, image, p) * log1p(r / m) - patterns->scale[image] * r * log1p(m / r);
     }

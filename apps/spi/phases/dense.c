@@ -118,24 +118,14 @@ static double make_feature(const sp_dense *self, const sp_slicer *slicer, const 
                            ptrdiff_t count, float *y, float *loss)
 {
     float *const *s = self->input.patterns->s;
-    const double *trust = self->input.patterns->trust;
-    const int32_t *shell = self->input.patterns->shell;
 
     sp_slicer_cut(slicer, q, (float *const[3]){s[0] + first, s[1] + first, s[2] + first}, count, y);
     if (self->input.euclidean) {
         return sp_dot(y, y, count);
     }
-    double bias = 0.0;
-
-    for (ptrdiff_t p = 0, some; p < count; p += some) {
-        const double dispersion = (double)t->dispersion * trust[shell[first + p]];
-
-        some = sp_patterns_alike(self->input.patterns, first + p, count - p);
-        self->kernels->features(y + p, self->input.base + first + p, self->input.expected + first + p, some,
-                                (float)self->input.share, (float)dispersion, y + p, loss);
-        bias -= dispersion * sp_sum(loss, some);
-    }
-    return bias;
+    self->kernels->features(y, self->input.base + first, self->input.expected + first, count, (float)self->input.share,
+                            t->dispersion, y, loss);
+    return -(double)t->dispersion * sp_sum(loss, count);
 }
 
 /* A chunk of pixels of `width` orientations from the tile's number `at` on. */

@@ -334,19 +334,18 @@ static bool solve3(double a[3][3], const double b[3], double t[3])
  * (eq. 9). */
 static climber look(const sp_matcher *self, ptrdiff_t image, const float *k, sp_quat q, bool lead)
 {
-    sp_likelihood_model model = {.base = self->base,
-                                 .expected = self->expected,
-                                 .share = (float)(1.0 / (1.0 + self->settings.floor)),
-                                 .dispersion = (float)self->settings.dispersion};
+    const sp_likelihood_model model = {.base = self->base,
+                                       .expected = self->expected,
+                                       .share = (float)(1.0 / (1.0 + self->settings.floor)),
+                                       .dispersion = (float)self->settings.dispersion};
     const ptrdiff_t room = self->stride < CHUNK ? self->stride : CHUNK;
     float *pattern = thread_scratch(self);
     float *const turn[3] = {pattern + room, pattern + 2 * room, pattern + 3 * room};
     sp_likelihood_sums sums = {0};
     climber c = {.q = q};
 
-    for (ptrdiff_t p = 0, count; p < self->pixels; p += count) {
-        count = sp_patterns_alike(self->patterns, p, self->pixels - p < room ? self->pixels - p : room);
-        model.dispersion = (float)(self->settings.dispersion * self->patterns->trust[self->patterns->shell[p]]);
+    for (ptrdiff_t p = 0; p < self->pixels; p += room) {
+        const ptrdiff_t count = self->pixels - p < room ? self->pixels - p : room;
         float *const s[3] = {self->patterns->s[0] + p, self->patterns->s[1] + p, self->patterns->s[2] + p};
 
         if (lead) {

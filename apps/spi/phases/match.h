@@ -10,7 +10,7 @@
  * One inner product per image and orientation, so all of them together are a matrix product. A small r trusts bright
  * pixels little (relative errors count: whitened), a large r is the Poisson likelihood. Part of the shell mean is mixed
  * into the model, m ~ (I + floor * profile) / (1 + floor): a pixel that the model calls dark may still be lit.
- * A background that the patterns know of is added to it, and r is larger where there is one.
+ * A background that the patterns know of is added to it.
  *
  * The plain Euclidean distance of intensities, the published baseline of SpiniFEL, stays selectable. */
 #include <stddef.h>

@@ -206,11 +206,7 @@ sp_status sp_patterns_init(const sp_pixels *pixels, ptrdiff_t images, ptrdiff_t 
     SP_TRY(make_room(&self, images, whole));
     SP_TRY(SP_ARRAY(self.profile, self.shells));
     SP_TRY(SP_ARRAY(self.smooth, self.shells));
-    SP_TRY(SP_ARRAY(self.trust, self.shells));
     SP_TRY(SP_ARRAY(self.background, self.pixels));
-    for (ptrdiff_t k = 0; k < self.shells; k++) {
-        self.trust[k] = 1.0;
-    }
     fill_geometry(pixels, size, bins, bin_index, &self);
     *patterns = self;
     self = (sp_patterns){0};
@@ -257,17 +253,6 @@ double sp_patterns_base(const sp_patterns *patterns, double floor, double radius
     return floor * (sp_patterns_along(patterns, patterns->profile, radius) - smooth) + (1.0 + floor) * smooth;
 }
 
-ptrdiff_t sp_patterns_alike(const sp_patterns *patterns, ptrdiff_t p, ptrdiff_t most)
-{
-    const ptrdiff_t *end = patterns->shell_start + 1, first = patterns->shell[p];
-    ptrdiff_t k = first;
-
-    while (end[k] < p + most && patterns->trust[k + 1] == patterns->trust[first]) {
-        k++;
-    }
-    return end[k] < p + most ? end[k] - p : most;
-}
-
 sp_status sp_patterns_init_part(const sp_patterns *layout, ptrdiff_t images, bool whole, sp_patterns *part)
 {
     sp_patterns self = *layout;
@@ -298,7 +283,6 @@ static void free_layout(sp_patterns *patterns)
     sp_array_free(patterns->source);
     sp_array_free(patterns->profile);
     sp_array_free(patterns->smooth);
-    sp_array_free(patterns->trust);
     sp_array_free(patterns->background);
 }
 
@@ -581,12 +565,7 @@ done:
 
 void sp_patterns_set_background(sp_patterns *patterns, const double *smooth)
 {
-    for (ptrdiff_t k = 0; k < patterns->shells; k++) {
-        const double all = patterns->profile[k], particle = all - smooth[k];
-
-        patterns->smooth[k] = smooth[k];
-        patterns->trust[k] = particle > 0.0 ? all / particle * (all / particle) : 1.0;
-    }
+    memcpy(patterns->smooth, smooth, (size_t)patterns->shells * sizeof *smooth);
     for (ptrdiff_t p = 0; p < patterns->pixels; p++) {
         const double rate = sp_patterns_along(patterns, smooth, patterns->radius[p]);
 

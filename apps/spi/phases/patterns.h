@@ -38,8 +38,6 @@ typedef struct sp_patterns {
     float *scale;           /* [images] fluence relative to the mean; 0 for an image without signal */
     double *profile;        /* [shells] mean intensity over all images: value / (scale exposure); "SAXS curve" */
     double *smooth;         /* [shells] what of it is background, the same in all images; 0 unless it is known */
-    double *trust;          /* [shells] that the dispersion is multiplied by, as no model errs in the background: the
-                               square of the profile over what of it is the particle's */
     float *background;      /* [pixels] that as values of every image, whatever its scale */
     double quantum;         /* noise variance / mean: 1 for photon counts, 0 for noise-free values */
     ptrdiff_t *source;      /* [panels*height*width] bin of each pixel, -1 for none */
@@ -70,9 +68,6 @@ double sp_patterns_along(const sp_patterns *patterns, const double *value, doubl
 /* What a likelihood adds to the model's intensity at a radius [1/m] before it divides by 1 + floor: a share `floor` of
  * the particle's mean intensity, and the background, which is in the image as it is. */
 double sp_patterns_base(const sp_patterns *patterns, double floor, double radius);
-
-/* How many pixels from number p on, `most` at most, lie in shells of the same trust. */
-ptrdiff_t sp_patterns_alike(const sp_patterns *patterns, ptrdiff_t p, ptrdiff_t most);
 
 /* Sums one image [panels][height][width] into its bins, once for each image. Different images may be added by different
  * threads, no more than omp_get_max_threads() told when the patterns were made. Fails, never for values that are not

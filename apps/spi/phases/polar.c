@@ -41,7 +41,6 @@ struct sp_polar {
     float *s[3];             /* [samples] where the model is sampled [1/m] */
     float *turn;             /* [samples][2] cos, sin of the angle */
     float *base, *gain;      /* [rings] sp_patterns_base(); mean exposure / unit */
-    float *trust;            /* [rings] of the dispersion */
 
     int32_t *inner; /* [pixels] innermost of a pixel's rings, may be negative */
     float *weight;  /* [pixels][TAPS] */
@@ -257,7 +256,6 @@ static sp_status fill_tables(sp_polar *self)
     for (ptrdiff_t k = 0; k < self->rings; k++) {
         const double radius = radius_of(self, k);
 
-        self->trust[k] = (float)sp_patterns_along(patterns, patterns->trust, radius);
         self->base[k] = (float)sp_patterns_base(patterns, self->input.floor, radius);
         self->gain[k] =
             (float)(sp_patterns_along(patterns, exposure, radius) / self->input.unit / (1.0 + self->input.floor));
@@ -314,7 +312,6 @@ static sp_status make_rings(sp_polar *self)
     SP_TRY(SP_ARRAY(self->turn, 2 * samples));
     SP_TRY(SP_ARRAY(self->base, self->rings));
     SP_TRY(SP_ARRAY(self->gain, self->rings));
-    SP_TRY(SP_ARRAY(self->trust, self->rings));
     SP_TRY(SP_ARRAY(self->inner, self->input.stride));
     SP_TRY(SP_ARRAY(self->weight, self->input.stride * TAPS));
     SP_TRY(SP_ARRAY(self->phase, 2 * self->input.stride));
@@ -404,7 +401,6 @@ void sp_polar_free(sp_polar *polar)
     sp_array_free(polar->turn);
     sp_array_free(polar->base);
     sp_array_free(polar->gain);
-    sp_array_free(polar->trust);
     sp_array_free(polar->inner);
     sp_array_free(polar->weight);
     sp_array_free(polar->phase);
@@ -646,11 +642,8 @@ static void transform_ring(const sp_polar *self, const tile_parts *t, ptrdiff_t 
             value[l * width + lane] = from[l];
         }
     }
-    self->kernels->features(value, samples * width, self->base[ring], self->gain[ring],
-                            self->dispersion * self->trust[ring], feature, loss);
-    for (ptrdiff_t i = 0; i < samples * width; i++) {
-        loss[i] *= self->trust[ring];
-    }
+    self->kernels->features(value, samples * width, self->base[ring], self->gain[ring], self->dispersion, feature,
+                            loss);
     self->kernels->ring(feature, samples, self->turn + 2 * start, self->ring_orders[ring], self->place,
                         t->feature + to);
     self->kernels->ring(loss, samples, self->turn + 2 * start, self->ring_orders[ring], self->place, t->loss + to);

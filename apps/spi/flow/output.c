@@ -389,12 +389,13 @@ done:
 static sp_status put_prtf(const sp_reconstruction *state, sp_h5 *file)
 {
     sp_status status = SP_OK;
-    const ptrdiff_t shells = state->prtf_shells;
+    const ptrdiff_t shells = state->prtf_shells, each[2] = {state->settings.conformations, shells};
+    const bool several = each[0] > 1;
 
     if (shells > 0) {
         SP_TRY(sp_h5_write_double(file, "prtf/s", 1, &shells, state->prtf_s));
         SP_TRY(sp_h5_write_attribute_string(file, "prtf/s", "units", "1/m"));
-        SP_TRY(sp_h5_write_double(file, "prtf/value", 1, &shells, state->prtf));
+        SP_TRY(sp_h5_write_double(file, "prtf/value", several ? 2 : 1, several ? each : &shells, state->prtf));
     }
 done:
     return status;

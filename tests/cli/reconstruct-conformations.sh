@@ -20,9 +20,9 @@ gzip -dc "$SPICA_EXAMPLES/2cex.pdb.gz" | awk '/^ATOM/ && substr($0, 23, 4) + 0 <
 "$spica" simulate --quiet --structure "$SPICA_EXAMPLES/2cex.pdb.gz" --structure half.pdb --images 200 --pixels 48 \
     --photons 1e6 --seed 2 -o images.h5
 # going on after a kill, and a run with one conformation in its place
-"$spica" reconstruct --quiet --conformations 2 --starts 1 images.h5 --generations 3 -o short
+"$spica" reconstruct --quiet --conformations 2 images.h5 --generations 3 -o short
 "$spica" reconstruct --quiet --resume short --generations 5
-"$spica" reconstruct --quiet --conformations 2 --starts 1 images.h5 --generations 5 -o whole
+"$spica" reconstruct --quiet --conformations 2 images.h5 --generations 5 -o whole
 cmp short/density-2.mrc whole/density-2.mrc || fail "a run that was stopped gives other bits"
 "$spica" reconstruct --quiet --force --starts 1 images.h5 --generations 2 -o short
 [ -s short/density.mrc ] && [ ! -e short/density-1.mrc ] && [ ! -e short/density-2.mrc ] || fail "older maps are left"
@@ -30,7 +30,7 @@ cmp short/density-2.mrc whole/density-2.mrc || fail "a run that was stopped give
 [ "$SPICA_RUN_ENGINES" = all ] || { echo "left out: whole runs, too long for sanitizers"; exit 0; }
 
 # the mixture is sorted
-run="reconstruct --quiet --conformations 2 --starts 1 images.h5"
+run="reconstruct --quiet --conformations 2 images.h5"
 "$spica" $run --half-sets -o two
 [ -s two/density-1.mrc ] && [ -s two/density-2.mrc ] && [ ! -e two/density.mrc ] || fail "maps are missing"
 "$spica" compare --json two/result.h5 images.h5 >labels.json
@@ -47,7 +47,7 @@ done
 
 # one molecule needs one conformation
 "$spica" simulate --quiet --structure half.pdb --images 150 --pixels 48 --photons 1e6 --seed 3 -o one.h5
-"$spica" reconstruct --quiet --conformations 2 --starts 1 --half-sets one.h5 -o one
+"$spica" reconstruct --quiet --conformations 2 --half-sets one.h5 -o one
 grep -q '1 conformation is enough' one/report.txt ||
     { cat one/report.txt; fail "does not say that one conformation is enough"; }
 [ "$(grep -c '^  resolution of map [12]  *[0-9.]* Angstrom' one/report.txt)" = 1 ] &&
@@ -55,7 +55,7 @@ grep -q '1 conformation is enough' one/report.txt ||
     { cat one/report.txt; fail "an empty conformation has a resolution, or the other has none"; }
 
 # how many there are is found, whether the search is stopped on the way or not; few images held out do not tell
-auto="reconstruct --quiet --conformations auto --starts 1 images.h5"
+auto="reconstruct --quiet --conformations auto images.h5"
 "$spica" $auto --held-out 0.2 -o found
 [ "$(field found/report.json found)" = 2 ] && [ -s found/density-2.mrc ] && [ ! -e found/density-3.mrc ] ||
     { cat found/report.txt; fail "does not find two conformations"; }

@@ -74,6 +74,7 @@ static sample *sample_of_run(void)
     l->kept_conformations = 1;
     l->trial_first = 3;
     l->stirring = 1.0 / 13.0;
+    l->crossing = 1.0 / 17.0;
     l->seeded = 7;
     l->resting = 2;
     l->still = 3;

@@ -55,6 +55,7 @@ static const sp_field loop_fields[] = {
     LOOP(trial_first, SP_FIELD_INT),
     LOOP(seeded, SP_FIELD_INT),
     LOOP(stirring, SP_FIELD_REAL),
+    LOOP(crossing, SP_FIELD_REAL),
     LOOP(resting, SP_FIELD_SET),
     LOOP(still, SP_FIELD_SET),
     LOOP(keep, SP_FIELD_INT),

@@ -175,14 +175,21 @@ void sp_loop_watch_conformations(sp_loop *l)
     for (ptrdiff_t n = 0; n < l->state->images; n++) {
         const int32_t before = l->state->label[n], now = l->label[n];
 
-        if (l->state->scale[n] > 0.0f) {
+        if (l->state->scale[n] > 0.0f && !sp_loop_is_idle(l, n, l->state->label)) {
             count[now]++;
             lying[now] += before == now && sp_loop_lies_still(l, n);
             crossing[now] += before != now;
             crossing[before] += before != now;
         }
     }
+    double all = 0.0, crossed = 0.0;
+
     l->still = 0;
+    for (int k = 0; k < l->conformations; k++) {
+        all += (double)count[k];
+        crossed += 0.5 * (double)crossing[k];
+    }
+    l->crossing = all > 0.0 ? crossed / all : 0.0;
     for (int k = 0; k < l->conformations; k++) {
         const bool still = (double)lying[k] >= LYING * (double)count[k] && /* an empty one does */
                            (double)crossing[k] <= CROSSING * (double)count[k];

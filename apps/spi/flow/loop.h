@@ -88,6 +88,7 @@ struct sp_loop {
     uint32_t still; /* whose images neither turned nor changed sides in this generation, likewise */
     double *mark;   /* [SP_CONFORMATIONS] mean score that each has reached at full detail; -1: none yet */
     double *standing;       /* [SP_CONFORMATIONS] accepted generations since then */
+    double crossing;        /* share of the images that changed sides in this generation */
     int seeded;             /* conformations that had died, in this attempt */
     int attempt;            /* 0 based */
     int first;              /* generation of this attempt */

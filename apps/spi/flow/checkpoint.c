@@ -86,6 +86,7 @@ typedef enum part_kind {
     FLOAT_OR_NAN_PER_IMAGE,
     LABEL_PER_IMAGE,
     FLOAT_PER_VOXEL,
+    FLOAT_PER_VOXEL_AT_REST, /* none, unless a conformation rests, whose density is not made again */
     DOUBLE_PER_CONFORMATION,
     QUATERNION_PER_POINT, /* none of these, unless images stand in shares */
     PLACE_PER_SHARE,
@@ -110,7 +111,7 @@ static const part parts[] = {
     {"kept", QUATERNION_PER_IMAGE, OF_LOOP, offsetof(sp_loop, kept)},
     {"mark", DOUBLE_PER_CONFORMATION, OF_LOOP, offsetof(sp_loop, mark)},
     {"standing", DOUBLE_PER_CONFORMATION, OF_LOOP, offsetof(sp_loop, standing)},
-    {"density", FLOAT_PER_VOXEL, OF_LOOP, offsetof(sp_loop, density)}, /* of conformations that rest */
+    {"density", FLOAT_PER_VOXEL_AT_REST, OF_LOOP, offsetof(sp_loop, density)},
     {"kept_each", FLOAT_OR_NAN_PER_IMAGE, OF_LOOP, offsetof(sp_loop, kept_each)},
     {"last_model", FLOAT_PER_VOXEL, OF_LOOP, offsetof(sp_loop, last_model)},
     {"point", QUATERNION_PER_POINT, OF_LOOP, offsetof(sp_loop, point)},
@@ -155,6 +156,11 @@ static ptrdiff_t part_count(const part *p, const sp_loop *l)
     case FLOAT_PER_IMAGE:
     case LABEL_PER_IMAGE:
         return state->images;
+    case FLOAT_PER_VOXEL_AT_REST:
+        if (!l->resting) {
+            return 0;
+        }
+        /* fall through */
     case FLOAT_PER_VOXEL:
         return state->settings.conformations * state->edge * state->edge * state->edge;
     case DOUBLE_PER_CONFORMATION:

@@ -25,10 +25,10 @@ static const double LAST_DISPERSION = 10.0; /* more does not sharpen the orienta
 static const double MARCH = 1.25;           /* refinement lets in that much more of the radius at a time, ... */
 static const double LEAP = 1.5;             /* ... or as much as leaves images that still, up to this, ... */
 static const double STILL = 0.25;           /* ... when the median image turns by less than this part of a speckle, */
-static const double CROSSING = 0.05;        /* share of the images that change sides, for that */
-static const double STEADY = 1e-4;          /* change of the model that ends a search: chance makes 2e-5 */
-static const double RISE = 0.002;           /* of the mean score over SCAN_SPAN generations: less is no progress, ... */
-static const double SEARCH_RISE = 0.01;     /* ... less than this in the search, whose grid makes scores jump */
+static const double CROSSING = 0.05;    /* share of the images that change sides: with more no search ends by itself */
+static const double STEADY = 1e-4;      /* change of the model that ends a search: chance makes 2e-5 */
+static const double RISE = 0.002;       /* of the mean score over SCAN_SPAN generations: less is no progress, ... */
+static const double SEARCH_RISE = 0.01; /* ... less than this in the search, whose grid makes scores jump */
 
 sp_reconstruct_settings sp_reconstruct_defaults(void)
 {
@@ -79,18 +79,14 @@ static int generations_of_stage(const sp_loop *l)
     return count;
 }
 
-/* Do the models stay as they are? Copies of each other do, too, while images change sides by chance. */
-static bool is_steady(const sp_loop *l)
-{
-    return l->now.density_change < STEADY && l->crossing < CROSSING;
-}
-
 /* From coarse to finer search, from search to refinement. */
 static void search_on(sp_loop *l)
 {
     const bool sparse = sp_loop_is_sparse(l);
-    const bool over = l->now.settled > 0.5 || (!sparse && (score_stands(l, SEARCH_RISE) || is_steady(l))) ||
-                      generations_of_stage(l) >= (sparse ? SPARSE_SEARCHED : MAX_SEARCHED);
+    const bool over =
+        l->now.settled > 0.5 ||
+        (!sparse && l->crossing < CROSSING && (score_stands(l, SEARCH_RISE) || l->now.density_change < STEADY)) ||
+        generations_of_stage(l) >= (sparse ? SPARSE_SEARCHED : MAX_SEARCHED);
     const double last = sp_loop_search_reach(l);
 
     if (l->batches > 1 && sp_loop_gives_up(l, generations_of_stage(l) * l->batches)) {

@@ -25,10 +25,10 @@ static const double LAST_DISPERSION = 10.0; /* more does not sharpen the orienta
 static const double MARCH = 1.25;           /* refinement lets in that much more of the radius at a time, ... */
 static const double LEAP = 1.5;             /* ... or as much as leaves images that still, up to this, ... */
 static const double STILL = 0.25;           /* ... when the median image turns by less than this part of a speckle, */
-static const double CROSSING = 0.05;    /* share of the images that change sides: with more no search ends by itself */
-static const double STEADY = 1e-4;      /* change of the model that ends a search: chance makes 2e-5 */
-static const double RISE = 0.002;       /* of the mean score over SCAN_SPAN generations: less is no progress, ... */
-static const double SEARCH_RISE = 0.01; /* ... less than this in the search, whose grid makes scores jump */
+static const double CROSSING = 0.05;        /* share of the images that change sides: with fewer they are sorted */
+static const double STEADY = 1e-4;          /* change of the model that ends a search: chance makes 2e-5 */
+static const double RISE = 0.002;           /* of the mean score over SCAN_SPAN generations: less is no progress, ... */
+static const double SEARCH_RISE = 0.01;     /* ... less than this in the search, whose grid makes scores jump */
 
 sp_reconstruct_settings sp_reconstruct_defaults(void)
 {
@@ -79,14 +79,21 @@ static int generations_of_stage(const sp_loop *l)
     return count;
 }
 
+/* Does the search find nothing new? As long as images change sides they do, however slowly the score rises, unless a
+ * generation is many steps. */
+static bool search_stands(const sp_loop *l)
+{
+    const bool sorted = l->crossing < CROSSING;
+
+    return (score_stands(l, SEARCH_RISE) && (sorted || l->batches > 1)) || (l->now.density_change < STEADY && sorted);
+}
+
 /* From coarse to finer search, from search to refinement. */
 static void search_on(sp_loop *l)
 {
     const bool sparse = sp_loop_is_sparse(l);
-    const bool over =
-        l->now.settled > 0.5 ||
-        (!sparse && l->crossing < CROSSING && (score_stands(l, SEARCH_RISE) || l->now.density_change < STEADY)) ||
-        generations_of_stage(l) >= (sparse ? SPARSE_SEARCHED : MAX_SEARCHED);
+    const bool over = l->now.settled > 0.5 || (!sparse && search_stands(l)) ||
+                      generations_of_stage(l) >= (sparse ? SPARSE_SEARCHED : MAX_SEARCHED);
     const double last = sp_loop_search_reach(l);
 
     if (l->batches > 1 && sp_loop_gives_up(l, generations_of_stage(l) * l->batches)) {
@@ -152,10 +159,15 @@ done:
 
 static void report_generation(sp_loop *l)
 {
+    char sides[48] = "";
+
+    if (l->conformations > 1) {
+        snprintf(sides, sizeof sides, ", %.0f %% changed sides", 100.0 * l->crossing);
+    }
     sp_log_write(l->log, SP_LOG_INFO,
-                 "generation %2d: score %.4f%s, turned by %.2f deg (%.0f %% settled), phasing residual %.4f, %.1f s",
+                 "generation %2d: score %.4f%s, turned by %.2f deg (%.0f %% settled)%s, phasing residual %.4f, %.1f s",
                  l->now.generation + 1, l->now.score, l->now.accepted ? "" : " (refused)",
-                 l->now.orientation_change * 180.0 / M_PI, 100.0 * l->now.settled, l->now.phasing_residual,
+                 l->now.orientation_change * 180.0 / M_PI, 100.0 * l->now.settled, sides, l->now.phasing_residual,
                  l->now.wall[SP_PHASE_MERGE] + l->now.wall[SP_PHASE_PHASE] + l->now.wall[SP_PHASE_SEARCH] +
                      l->now.wall[SP_PHASE_REFINE] + l->now.wall[SP_PHASE_OTHER]);
 }

@@ -34,6 +34,7 @@ static const double FIRST_DISPERSION = 1.0; /* the model knows nothing: speckle 
 
 /* Everything that lives as long as the loop. */
 struct sp_loop {
+    /* the images, and what compares them */
     sp_image_file *file;
     sp_log *log;
     sp_pixels pixels;
@@ -42,26 +43,35 @@ struct sp_loop {
     sp_crews crews;
     uint64_t fingerprint; /* of the images, < 2^53 */
     double values;        /* [byte] that the images take */
-    bool whole;           /* all values of good pixels are counts */
-    sp_slicer *slicer;
-    sp_merger *merger[SP_CONFORMATIONS]; /* alike: each of them solves for one conformation */
-    int conformations;
-    sp_phase_plan *plan;
-    sp_polar *polar; /* NULL: the dense route */
+    sp_polar *polar;      /* NULL: the dense route */
     sp_match_settings matching;
     sp_rotation_grid grid; /* of the search */
     bool grid_follows;     /* the reach; else the user chose its size */
+    bool whole;            /* all values of good pixels are counts */
     int keep;              /* candidates of the search, of each image: KEEP, or SHARES */
+
+    /* models */
+    sp_slicer *slicer;
+    sp_merger *merger[SP_CONFORMATIONS]; /* alike: each of them solves for one conformation */
+    sp_phase_plan *plan;
     sp_phase_settings phasing;
-    sp_reconstruction *state;
     double box;      /* [m] edge of the density, on any grid */
-    int starts;      /* of phasing that there is room for */
-    double s_max;    /* [1/m] of the reconstruction */
-    double reach;    /* [1/m] of the present generation: the search begins with less */
     double *profile; /* [SP_CONFORMATIONS][shells] mean intensity of the merged images of each */
     float *model;    /* [conformations][edge^3] autocorrelation of the phased density, scaled to the images' profile */
-    float *last_model;    /* [conformations][edge^3] of the generation before */
-    float *density;       /* [conformations][edge^3] of this generation, until it is accepted */
+    float *last_model; /* [conformations][edge^3] of the generation before */
+    float *density;    /* [conformations][edge^3] of this generation, until it is accepted */
+    int conformations;
+    int starts; /* of phasing that there is room for */
+
+    /* the generation being made */
+    sp_reconstruction *state;
+    sp_generation now;
+    double s_max;         /* [1/m] of the reconstruction */
+    double reach;         /* [1/m] of the present generation: the search begins with less */
+    double dispersion;    /* in use */
+    double measured;      /* dispersion that the images of this generation show */
+    double stirring;      /* [rad] median turn of the images that stayed where they were */
+    double crossing;      /* share of the images that changed sides */
     sp_quat *orientation; /* [images] of this generation, until it is accepted */
     int32_t *label;       /* [images] conformation, likewise */
     int32_t *place;       /* [images][keep] conformation * orientations + number in the grid, likewise; or NULL */
@@ -72,38 +82,34 @@ struct sp_loop {
     float *shared;        /* [images][keep] */
     float *score;         /* [images] */
     float *scale;         /* [images] */
-    int batches;      /* that the images of a generation are parted into: the model for one is made of the one before */
-    int batch;        /* being matched */
-    bool complete;    /* the final merge: of all images */
-    int32_t *merged;  /* [images] scratch: label, or HELD_OUT */
-    double *nearness; /* [images] scratch */
-    double dispersion; /* in use */
-    double measured;   /* dispersion that the images of this generation show */
-    bool refining;     /* the search has settled: refine each image */
-    int refined;       /* accepted generations with refinement */
-    int refused;       /* in a row */
-    double stirring;   /* [rad] median turn of the images that stayed where they were, in this generation */
-    uint32_t
-        resting;    /* conformations that have converged or hold no image: bit k. They and their images cost nothing */
-    uint32_t still; /* whose images neither turned nor changed sides in this generation, likewise */
-    double *mark;   /* [SP_CONFORMATIONS] mean score that each has reached at full detail; -1: none yet */
-    double *standing;       /* [SP_CONFORMATIONS] accepted generations since then */
-    double crossing;        /* share of the images that changed sides in this generation */
+    int32_t *merged;      /* [images] scratch: label, or HELD_OUT */
+    double *nearness;     /* [images] scratch */
+    double *mark;         /* [SP_CONFORMATIONS] mean score that each has reached at full detail; -1: none yet */
+    double *standing;     /* [SP_CONFORMATIONS] accepted generations since then */
+    uint32_t resting;     /* conformations that have converged, bit k: they and their images cost nothing */
+    uint32_t still;       /* whose images neither turned nor changed sides in this generation, likewise */
+    int batches; /* that the images of a generation are parted into: the model for one is made of the one before */
+    int batch;   /* being matched */
+
+    /* the attempt, and others */
+    bool refining;          /* the search has settled: refine each image */
+    bool complete;          /* the final merge: of all images */
+    bool automatic;         /* the number of conformations is looked for */
+    int refined;            /* accepted generations with refinement */
+    int refused;            /* in a row */
     int seeded;             /* conformations that had died, in this attempt */
     int attempt;            /* 0 based */
     int first;              /* generation of this attempt */
     int scored_from;        /* the first generation whose score is a measure for the next */
     int found;              /* conformations, at the end of this attempt: filled, and no copies of others */
-    bool automatic;         /* the number of conformations is looked for */
     int trial_first;        /* attempt with this number of them */
-    double kept_score;      /* of the best attempt before this one; 0: none */
+    int kept_conformations; /* of the best attempt before this one */
+    double kept_score;      /* of it; 0: none */
     double kept_residual;   /* of its phasing */
-    int kept_conformations; /* of it */
     sp_quat *kept;          /* [images] its orientations */
     int32_t *kept_label;    /* [images] */
     float *kept_each;       /* [images] its scores */
     double wall, cpu;       /* clocks at the last lap */
-    sp_generation now;      /* the generation being made */
 };
 
 /* SP_ERR_INTERRUPT if the user wants to stop, on any rank. */

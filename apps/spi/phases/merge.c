@@ -186,14 +186,12 @@ static void spread_image(const spreader *s, ptrdiff_t image, const sp_placement 
 static void spread(const sp_merger *self, const sp_patterns *patterns, const sp_placement *placement, every images,
                    double s_max, float *scratch, float *pair)
 {
-    const spreader s = {.merger = self,
-                        .patterns = patterns,
-                        .pixels = sp_patterns_within(patterns, s_max),
-                        .value = scratch,
-                        .weight = scratch + patterns->pixels,
-                        .ramp = scratch + 2 * patterns->pixels,
-                        .pair = pair};
+    spreader s = {.merger = self, .patterns = patterns, .pixels = sp_patterns_within(patterns, s_max)};
 
+    s.value = scratch;
+    s.weight = scratch + patterns->pixels;
+    s.ramp = scratch + 2 * patterns->pixels;
+    s.pair = pair;
     make_ramp(patterns, s.pixels, s.ramp);
     for (ptrdiff_t n = images.first; n < images.end && !sp_interrupted(); n += images.step) {
         if (patterns->scale[n] > 0.0f && sp_is_selected(&images.selection, n)) {

@@ -433,7 +433,7 @@ done:
 static void say_agreement(const sp_half_sets *h, int k, sp_log *log)
 {
     const sp_half_agreement *a = &h->of[k];
-    char name[32] = "half sets";
+    char name[48] = "half sets";
 
     if (h->conformations > 1) {
         snprintf(name, sizeof name, "conformation %d of half sets", k + 1);

@@ -511,8 +511,11 @@ sp_status sp_checkpoint_restore(const sp_checkpoint *checkpoint, sp_loop *loop)
     memcpy(now->trial, then->trial, sizeof now->trial);
     memcpy(now->history, then->history, (size_t)then->generations * sizeof *then->history);
     for (int i = 0; i < PARTS; i++) {
-        memcpy(part_array(&parts[i], loop), part_array(&parts[i], &checkpoint->loop),
-               (size_t)part_count(&parts[i], &checkpoint->loop) * part_size(&parts[i]));
+        const size_t bytes = (size_t)part_count(&parts[i], &checkpoint->loop) * part_size(&parts[i]);
+
+        if (bytes > 0) {
+            memcpy(part_array(&parts[i], loop), part_array(&parts[i], &checkpoint->loop), bytes);
+        }
     }
     for (int i = 0; i < SP_PHASES; i++) { /* the images were read once more */
         now->wall[i] += then->wall[i];

@@ -11,6 +11,7 @@
 
 enum {
     BATCH_IMAGES = 1000, /* of each conformation, in a batch of the search */
+    LEAST_BATCHES = 4,   /* fewer are no quicker to tell that nothing new is found */
     MOST_BATCHES = 8,
 };
 
@@ -135,7 +136,8 @@ int sp_loop_search_batches(const sp_loop *l)
                     blocks = sp_space_blocks(l->crews.images);
     const ptrdiff_t batches = most < MOST_BATCHES ? most : MOST_BATCHES;
 
-    return sp_loop_is_sparse(l) || sp_loop_divides(l) || batches < 2 || blocks < 2 * batches ? 1 : (int)batches;
+    return sp_loop_is_sparse(l) || sp_loop_divides(l) || batches < LEAST_BATCHES || blocks < 2 * batches ? 1
+                                                                                                         : (int)batches;
 }
 
 double sp_loop_speckle(const sp_loop *l)

@@ -2,11 +2,6 @@
 # spica bench: what it prints, what it refuses, how it stops. What it measures is nobody's claim here.
 spica=$1
 
-fail() {
-    echo "bench: $*"
-    exit 1
-}
-
 # valid_json FILE: where a Python is at hand
 valid_json() {
     if command -v python3 >/dev/null; then

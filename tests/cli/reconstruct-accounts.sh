@@ -5,12 +5,6 @@ set -eu
 spica=$1
 export OMP_WAIT_POLICY=passive OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
-fail() {
-    echo "reconstruct-accounts: $*"
-    [ ! -s err ] || cat err
-    exit 1
-}
-
 # works NAME COMMAND...: StarPU itself, and without a word of its own
 works() {
     echo "== $1"

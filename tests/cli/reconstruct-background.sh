@@ -3,16 +3,6 @@
 set -eu
 spica=$1
 
-fail() {
-    echo "reconstruct, background: $*"
-    exit 1
-}
-
-# field FILE NAME: the number behind "NAME"
-field() {
-    tr -d '\n' <"$1" | tr ',{' '\n\n' | sed -n "s/^ *\"$2\": *\([-0-9.e+]*\).*/\1/p" | sed -n 1p
-}
-
 [ "$SPICA_RUN_ENGINES" = all ] || { echo "left out: a whole run, too long for sanitizers"; exit 0; }
 "$spica" simulate --quiet --structure "$SPICA_EXAMPLES/2cex.pdb.gz" --images 300 --pixels 48 --photons 20000 \
     --background 20000 --seed 3 -o images.h5

@@ -3,11 +3,6 @@
 # (Files with bad contents: test_bad_images.c.)
 spica=$1
 
-fail() {
-    echo "reconstruct: $*"
-    exit 1
-}
-
 # refused CODE REASON argument...: that exit status, the reason in one line of error, no folder
 refused() {
     code=$1 reason=$2

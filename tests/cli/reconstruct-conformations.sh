@@ -5,16 +5,6 @@ set -eu
 spica=$1
 export OMP_WAIT_POLICY=passive OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
-fail() {
-    echo "reconstruct --conformations: $*"
-    exit 1
-}
-
-# field FILE NAME: the number behind "NAME"
-field() {
-    tr -d '\n' <"$1" | tr ',{' '\n\n' | sed -n "s/^ *\"$2\": *\([-0-9.e+]*\).*/\1/p" | sed -n 1p
-}
-
 # the whole molecule, and the first of its two halves
 gzip -dc "$SPICA_EXAMPLES/2cex.pdb.gz" | awk '/^ATOM/ && substr($0, 23, 4) + 0 <= 180' >half.pdb
 "$spica" simulate --quiet --structure "$SPICA_EXAMPLES/2cex.pdb.gz" --structure half.pdb --images 200 --pixels 48 \
@@ -54,12 +44,16 @@ grep -q '1 conformation is enough' one/report.txt ||
     [ "$(grep -c '^  resolution of map [12]  *NONE: half sets have too few images' one/report.txt)" = 1 ] ||
     { cat one/report.txt; fail "an empty conformation has a resolution, or the other has none"; }
 
-# how many there are is found, whether the search is stopped on the way or not; few images held out do not tell
+# how many there are is found; few images held out do not tell
 auto="reconstruct --quiet --conformations auto images.h5"
 "$spica" $auto --held-out 0.2 -o found
 [ "$(field found/report.json found)" = 2 ] && [ -s found/density-2.mrc ] && [ ! -e found/density-3.mrc ] ||
     { cat found/report.txt; fail "does not find two conformations"; }
 grep -q '^  tried 3 ' found/report.txt || { cat found/report.txt; fail "does not tell what was tried"; }
+# to the same bits when killed on the way
+timeout -s KILL 8 "$spica" $auto --held-out 0.2 -o again 2>why || true
+"$spica" reconstruct --quiet --resume again
+cmp found/density-2.mrc again/density-2.mrc || fail "a search for the number that was killed gives other bits"
 "$spica" $auto 2>why && fail "takes 10 images for enough to tell how many conformations there are"
 grep -q -- '--held-out: 0.05 of 200 images' why || { cat why; fail "does not say what to do"; }
 

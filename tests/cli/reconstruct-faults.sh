@@ -8,12 +8,6 @@ SECONDS_AT_MOST=15 # mpirun waits for two before it ends processes by force; the
 program=
 trap '[ -z "$program" ] || kill -9 $program' EXIT
 
-fail() {
-    echo "reconstruct-faults: $*"
-    [ ! -s err ] || cat err
-    exit 1
-}
-
 # expect WORDS: the last run has said them
 expect() {
     grep -q -- "$1" err || fail "does not say: $1"

@@ -11,12 +11,6 @@ LEAST_BYTES=1000000       # that must have crossed the wire, each way: many time
 SECONDS_AT_MOST=30
 program=
 
-fail() {
-    echo "reconstruct-hosts: $*"
-    [ ! -s err ] || cat err
-    exit 1
-}
-
 leave_out() {
     echo "left out: $*"
     exit 0

@@ -5,16 +5,6 @@ set -eu
 spica=$1
 export OMP_WAIT_POLICY=passive OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
-fail() {
-    echo "reconstruct --match poisson: $*"
-    exit 1
-}
-
-# field FILE NAME: the number behind "NAME"
-field() {
-    tr -d '\n' <"$1" | tr ',{' '\n\n' | sed -n "s/^ *\"$2\": *\([-0-9.e+]*\).*/\1/p" | sed -n 1p
-}
-
 # same FOLDER: its maps are those of the short run
 same() {
     cmp short/density-1.mrc "$1/density-1.mrc" && cmp short/density-2.mrc "$1/density-2.mrc"

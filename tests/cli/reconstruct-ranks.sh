@@ -4,11 +4,6 @@ set -eu
 spica=$1
 export OMP_WAIT_POLICY=passive OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
-fail() {
-    echo "$*"
-    exit 1
-}
-
 "$spica" simulate --quiet --structure "$SPICA_EXAMPLES/2cex.pdb.gz" --images 60 --pixels 48 --seed 3 -o images.h5
 run="reconstruct --quiet --force --generations 3 --starts 2 images.h5"
 "$spica" $run --trace local.json -o local

@@ -3,10 +3,6 @@
 spica=$1
 program=
 
-fail() {
-    echo "reconstruct --resume: $*"
-    exit 1
-}
 trap '[ -z "$program" ] || kill -9 $program' EXIT
 
 # start WORDS...: spica reconstruct in the background

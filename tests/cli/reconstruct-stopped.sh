@@ -3,11 +3,6 @@
 spica=$1
 program=
 
-fail() {
-    echo "reconstruct: $*"
-    exit 1
-}
-
 # whole FOLDER: the files of a generation are there and can be read, and nothing else is
 whole() {
     for name in density.mrc result.h5; do

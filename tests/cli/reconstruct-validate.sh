@@ -2,11 +2,6 @@
 # Half sets tell the resolution that the truth tells; nulls and noise have none; failures are named.
 spica=$1
 
-fail() {
-    echo "reconstruct-validate: $*"
-    exit 1
-}
-
 # simulate FILE options...
 simulate() {
     file=$1

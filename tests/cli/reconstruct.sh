@@ -2,11 +2,6 @@
 # spica reconstruct from end to end: the folder it leaves, and that the same run gives the same bits.
 spica=$1
 
-fail() {
-    echo "reconstruct: $*"
-    exit 1
-}
-
 # has FILE TEXT...: every text stands in the file
 has() {
     file=$1

@@ -2,11 +2,6 @@
 # spica scale: a generation on processes that are imagined
 spica=$1
 
-fail() {
-    echo "scale: $*"
-    exit 1
-}
-
 "$spica" simulate --structure "$SPICA_EXAMPLES/2cex.pdb.gz" --images 24 --pixels 32 --seed 7 --quiet -o images.h5
 
 # a row for each number of processes, with as many images as asked for
@@ -16,10 +11,7 @@ awk 'NR > 1 && $2 != 6 * $1 { exit 1 }' table.txt || { cat table.txt; fail "not 
 
 # one process takes what its tasks and the program's own work take, where nothing else costs anything
 "$spica" scale images.h5 --ranks 1 --per-rank 0 --generations 1 --task-cost 0 --point-cost 0 --json --quiet >one.json
-field() {
-    sed -n "s/.*\"$1\": \([-0-9.e]*\).*/\1/p" one.json | head -n 1
-}
-awk -v all="$(field seconds)" -v tasks="$(field busy_seconds)" -v own="$(field program)" -v files="$(field files)" 'BEGIN {
+awk -v all="$(field one.json seconds)" -v tasks="$(field one.json busy_seconds)" -v own="$(field one.json program)" -v files="$(field one.json files)" 'BEGIN {
     off = all - tasks - own - files
     exit !(all > 0 && off < 1e-6 + 1e-3 * all && off > -1e-6 - 1e-3 * all) }' || { cat one.json; fail "times do not add up"; }
 

@@ -2,11 +2,6 @@
 # simulate.sh SPICA -- spica simulate: what it writes, what it refuses, and that it leaves no half file.
 spica=$1
 
-fail() {
-    echo "simulate: $*"
-    exit 1
-}
-
 # refuses CODE REASON options...: that exit status, the reason on standard error in one line, and no file
 refuses() {
     code=$1 reason=$2

@@ -48,9 +48,10 @@ static double held_gain(const sp_loop *l, double *error)
     return sum / count;
 }
 
-static bool is_gain(double gain, double error)
+/* Is it worth one more conformation, and are there as many? */
+static bool is_worth(const sp_loop *l, double gain, double error)
 {
-    return gain > GAIN && gain > SIGNIFICANT * error;
+    return gain > GAIN && gain > SIGNIFICANT * error && l->found == l->conformations;
 }
 
 /* Does the attempt that ends now explain the images better than the one that was kept? */
@@ -65,7 +66,7 @@ static bool is_better(const sp_loop *l)
         return l->now.score > l->kept_score;
     }
     gain = held_gain(l, &error);
-    return is_gain(gain, error) && l->found == l->conformations;
+    return is_worth(l, gain, error);
 }
 
 /* Returns whether it is the best so far. */
@@ -147,7 +148,7 @@ static sp_status record_trial(sp_loop *l)
     if (l->kept_score > 0.0 && l->kept_conformations < l->conformations) {
         trial->gain = gain;
         trial->gain_error = error;
-        trial->better = is_gain(gain, error) && l->found == l->conformations;
+        trial->better = is_worth(l, gain, error);
     }
     l->state->trials = l->conformations;
 done:

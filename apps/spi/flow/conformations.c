@@ -57,9 +57,9 @@ sp_status sp_conformations_compare(sp_reconstruction *state)
     for (int i = 0; i < all; i++) {
         state->likeness[i][i] = 1.0;
         sp_reconstruction_map(state, i, map[0]);
-        for (int j = i + 1; j < all && is_filled(state, i); j++) {
-            sp_reconstruction_map(state, j, map[1]);
-            if (is_filled(state, j)) {
+        for (int j = i + 1; j < all; j++) {
+            if (is_filled(state, i) && is_filled(state, j)) {
+                sp_reconstruction_map(state, j, map[1]);
                 SP_TRY(compare(state, (const float *const *)map, &state->likeness[i][j]));
                 state->likeness[j][i] = state->likeness[i][j];
             }
@@ -171,6 +171,7 @@ void sp_loop_reseed(sp_loop *l)
 void sp_loop_watch_conformations(sp_loop *l)
 {
     ptrdiff_t count[SP_CONFORMATIONS] = {0}, lying[SP_CONFORMATIONS] = {0}, crossing[SP_CONFORMATIONS] = {0};
+    double all = 0.0, crossed = 0.0;
 
     for (ptrdiff_t n = 0; n < l->state->images; n++) {
         const int32_t before = l->state->label[n], now = l->label[n];
@@ -182,20 +183,16 @@ void sp_loop_watch_conformations(sp_loop *l)
             crossing[before] += before != now;
         }
     }
-    double all = 0.0, crossed = 0.0;
-
     l->still = 0;
     for (int k = 0; k < l->conformations; k++) {
         all += (double)count[k];
-        crossed += 0.5 * (double)crossing[k];
-    }
-    l->crossing = all > 0.0 ? crossed / all : 0.0;
-    for (int k = 0; k < l->conformations; k++) {
+        crossed += 0.5 * (double)crossing[k];                              /* each has left one and come to another */
         const bool still = (double)lying[k] >= LYING * (double)count[k] && /* an empty one does */
                            (double)crossing[k] <= CROSSING * (double)count[k];
 
         l->still |= (uint32_t)still << k;
     }
+    l->crossing = all > 0.0 ? crossed / all : 0.0;
 }
 
 /* Of the images of conformation k; -1: it has none. */

@@ -47,10 +47,9 @@ static const order *order_of(const sp_task *t)
 /* A crew's images whose conformation has not converged yet; none, where its block is not of the batch. */
 static sp_selection awake(const sp_loop *l, const sp_crew *crew)
 {
-    const bool all = l->resting == 0 && !sp_loop_is_idle(l, crew->first, NULL);
+    const bool idle = sp_loop_is_idle(l, crew->first, NULL);
 
-    return (sp_selection){all ? NULL : l->state->label + crew->first,
-                          sp_loop_is_idle(l, crew->first, NULL) ? 0 : ~l->resting};
+    return (sp_selection){l->state->label + crew->first, idle ? 0 : ~l->resting};
 }
 
 /* The images of a point's block: *count of them, from the one that is returned on. */

@@ -160,8 +160,7 @@ double sp_loop_mean_score(const sp_loop *l, bool held_out)
     ptrdiff_t used = 0;
 
     for (ptrdiff_t n = 0; n < l->state->images; n++) {
-        if (l->state->scale[n] > 0.0f && l->state->held_out[n] == held_out &&
-            n / l->crews.per_block % l->batches == l->batch) {
+        if (l->state->scale[n] > 0.0f && l->state->held_out[n] == held_out && !sp_loop_is_idle(l, n, NULL)) {
             sum += l->score[n];
             used++;
         }

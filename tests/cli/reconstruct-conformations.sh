@@ -45,13 +45,13 @@ grep -q '1 conformation is enough' one/report.txt ||
     { cat one/report.txt; fail "an empty conformation has a resolution, or the other has none"; }
 
 # how many there are is found; few images held out do not tell
-auto="reconstruct --quiet --conformations auto images.h5"
+auto="reconstruct --quiet --conformations auto --resolution 12 --starts 2 images.h5"
 "$spica" $auto --held-out 0.2 -o found
 [ "$(field found/report.json found)" = 2 ] && [ -s found/density-2.mrc ] && [ ! -e found/density-3.mrc ] ||
     { cat found/report.txt; fail "does not find two conformations"; }
 grep -q '^  tried 3 ' found/report.txt || { cat found/report.txt; fail "does not tell what was tried"; }
 # to the same bits when killed on the way
-timeout -s KILL 8 "$spica" $auto --held-out 0.2 -o again 2>why || true
+timeout -s KILL 5 "$spica" $auto --held-out 0.2 -o again 2>why || true
 "$spica" reconstruct --quiet --resume again
 cmp found/density-2.mrc again/density-2.mrc || fail "a search for the number that was killed gives other bits"
 "$spica" $auto 2>why && fail "takes 10 images for enough to tell how many conformations there are"

@@ -45,12 +45,15 @@ end() {
     kill "-$2" "$whom"
     wait $program || status=$?
     program=
+    [ $status -ne 0 ] || fail "ended as if all were well"
+    for process in $processes; do # mpirun does not wait for one that it has ended by force
+        while runs "$process"; do
+            [ $(($(date +%s) - began)) -le $SECONDS_AT_MOST ] || fail "process $process is still there"
+            sleep 0.1
+        done
+    done
     took=$(($(date +%s) - began))
     [ "$took" -le $SECONDS_AT_MOST ] || fail "ended after $took s only"
-    [ $status -ne 0 ] || fail "ended as if all were well"
-    for process in $processes; do
-        ! runs "$process" || fail "process $process is still there"
-    done
     ! grep -q 'Signal: ' err || fail "died untidily"
 }
 

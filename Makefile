@@ -13,7 +13,7 @@ check: ## everything that a change must pass, in about fifteen minutes
 	@tools/check
 
 format: ## lay out all sources
-	git ls-files '*.c' '*.h' | xargs clang-format -i
+	git ls-files '*.c' '*.h' '*.cc' '*.cu' | xargs clang-format -i
 
 clean: ## remove everything that was built
 	rm -rf build demo

@@ -7,7 +7,8 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 
 add_library(sp_flags INTERFACE)
 target_compile_options(sp_flags INTERFACE
-    -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Wformat=2
+    -Wall -Wextra -Wshadow -Wvla -Wundef -Wformat=2
+    $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes> $<$<COMPILE_LANGUAGE:C>:-Wmissing-prototypes>
     $<$<BOOL:${SPICA_WERROR}>:-Werror>
     -fno-math-errno -fno-trapping-math)
 target_compile_definitions(sp_flags INTERFACE SPICA_VERSION="${PROJECT_VERSION}" _GNU_SOURCE)
@@ -83,7 +84,7 @@ endfunction()
 
 # sp_tests(LAYER): every tests/LAYER/test_*.c is one program, known to ctest as LAYER.<name>
 function(sp_tests layer)
-    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${layer}/test_*.c)
+    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${layer}/test_*.c)
     get_target_property(needs sp_${layer} LINK_LIBRARIES)
     set(labels ${layer})
     if("OpenMP::OpenMP_C" IN_LIST needs)
@@ -93,7 +94,7 @@ function(sp_tests layer)
         get_filename_component(program ${source} NAME_WE)
         string(REPLACE test_ "" noun ${program})
         add_executable(test_${layer}_${noun} ${source})
-        target_link_libraries(test_${layer}_${noun} PRIVATE sp_${layer} PkgConfig::CMOCKA)
+        target_link_libraries(test_${layer}_${noun} PRIVATE sp_${layer} sp_cmocka)
         target_include_directories(test_${layer}_${noun} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
         sp_test(${layer}.${noun} LABELS ${labels} COMMAND test_${layer}_${noun})
     endforeach()

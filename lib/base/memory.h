@@ -5,6 +5,10 @@
 
 #include "base/error.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum { SP_ALIGNMENT = 64 }; /* [byte] one cache line, one AVX-512 register */
 
 /* *array = zeroed room for count elements of `size` bytes, aligned to SP_ALIGNMENT; free with sp_array_free().
@@ -18,3 +22,7 @@ void sp_array_free(void *array); /* NULL is fine */
 
 /* Memory that this process can still get [byte]: available RAM, capped by a container's limit. 0 if unknown. */
 size_t sp_memory_available(void);
+
+#ifdef __cplusplus
+}
+#endif

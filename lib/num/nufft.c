@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "num/fft.h"
 #include "num/nufft_kernels.h"
+#include "num/nufft_layout.h"
 #include "num/window.h"
 
 enum {
@@ -296,47 +297,48 @@ void sp_nufft_prepare(sp_nufft *plan, const float *volume, float *grid)
     unfold(plan, grid);
 }
 
-/* Rotation into grid cells: cell coordinate = m s, rows in the order of the grid's axes. */
-typedef struct cell_map {
-    float m[3][3];
-} cell_map;
+sp_nufft_stencil sp_nufft_flat_stencil(const sp_nufft *plan)
+{
+    return plan->pair;
+}
 
-static cell_map make_cell_map(const sp_nufft *plan, const sp_mat3 *rotation, double scale)
+void sp_nufft_map(const sp_nufft *plan, const sp_mat3 *rotation, double scale, float map[3][3])
 {
     static const int volume_axis[3] = {2, 0, 1}; /* which axis of the volume each axis of the grid is */
     const double cells = scale * (double)plan->nf / (double)plan->n;
-    cell_map map;
 
     for (int i = 0; i < 3; i++) {
         for (int j = 0; j < 3; j++) { /* R^T */
-            map.m[i][j] = (float)(cells * rotation->m[j][volume_axis[i]]);
+            map[i][j] = (float)(cells * rotation->m[j][volume_axis[i]]);
         }
     }
-    return map;
 }
 
 void sp_nufft_interpolate(const sp_nufft *plan, const float *grid, const sp_mat3 *rotation, double scale,
                           const float *const s[3], ptrdiff_t count, float *value)
 {
-    const cell_map map = make_cell_map(plan, rotation, scale);
+    float map[3][3];
 
-    plan->kernels->interpolate(&plan->stencil, grid, map.m, s, count, value, NULL);
+    sp_nufft_map(plan, rotation, scale, map);
+    plan->kernels->interpolate(&plan->stencil, grid, map, s, count, value, NULL);
 }
 
 void sp_nufft_interpolate_turns(const sp_nufft *plan, const float *grid, const sp_mat3 *rotation, double scale,
                                 const float *const s[3], ptrdiff_t count, float *value, float *const turn[3])
 {
-    const cell_map map = make_cell_map(plan, rotation, scale);
+    float map[3][3];
 
-    plan->kernels->interpolate(&plan->stencil, grid, map.m, s, count, value, turn);
+    sp_nufft_map(plan, rotation, scale, map);
+    plan->kernels->interpolate(&plan->stencil, grid, map, s, count, value, turn);
 }
 
 void sp_nufft_spread_pair(const sp_nufft *plan, const sp_mat3 *rotation, double scale, const float *const s[3],
                           ptrdiff_t count, const float *first, const float *second, float *pair)
 {
-    const cell_map map = make_cell_map(plan, rotation, scale);
+    float map[3][3];
 
-    plan->kernels->spread_pair(&plan->pair, map.m, s, count, first, second, pair);
+    sp_nufft_map(plan, rotation, scale, map);
+    plan->kernels->spread_pair(&plan->pair, map, s, count, first, second, pair);
 }
 
 void sp_nufft_add_pairs(const sp_nufft *plan, const float *const *pair, int pairs, float *sum)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The kernels of num/nufft as plain loops: what the vectorised ones are tested against. */
-#include <math.h>
-
 #include "num/nufft_kernels.h"
+#include "num/nufft_point.h"
 
 enum { MAX_WIDTH = 6 };
 
@@ -10,51 +9,22 @@ enum { MAX_WIDTH = 6 };
  * with respect to the point's coordinates in cells. */
 typedef struct footprint {
     ptrdiff_t offset;
-    double sign; /* -1 if the point stands at -u */
     double weight[3][MAX_WIDTH], slope[3][MAX_WIDTH];
 } footprint;
 
-static double polynomial(const sp_nufft_stencil *stencil, int cell, double x)
+static footprint footprint_of(const sp_nufft_stencil *stencil, const float map[3][3], const float s[3])
 {
-    double value = 0.0;
-
-    for (int d = stencil->degree; d >= 0; d--) {
-        value = value * x + (double)stencil->weight[d][cell];
-    }
-    return value;
-}
-
-static double derivative(const sp_nufft_stencil *stencil, int cell, double x)
-{
-    double value = 0.0;
-
-    for (int d = stencil->degree; d >= 1; d--) {
-        value = value * x + d * (double)stencil->weight[d][cell];
-    }
-    return value;
-}
-
-static footprint footprint_of(const sp_nufft_stencil *stencil, const float map[3][3], const float *const s[3],
-                              ptrdiff_t j)
-{
+    const sp_nufft_point point = sp_nufft_point_at(map, s, stencil->first);
+    const int degree = stencil->degree;
     footprint f;
-    float u[3];
-    ptrdiff_t cell[3];
 
     for (int i = 0; i < 3; i++) {
-        u[i] = map[i][0] * s[0][j] + map[i][1] * s[1][j] + map[i][2] * s[2][j];
-    }
-    f.sign = u[0] < 0.0f ? -1.0 : 1.0;
-    for (int i = 0; i < 3; i++) {
-        const double place = f.sign * (double)u[i], whole = floor(place), x = 2.0 * (place - whole) - 1.0;
-
-        cell[i] = (ptrdiff_t)whole + stencil->first[i];
         for (int c = 0; c < stencil->width; c++) {
-            f.weight[i][c] = polynomial(stencil, c, x);
-            f.slope[i][c] = 2.0 * f.sign * derivative(stencil, c, x);
+            f.weight[i][c] = sp_nufft_weight(&stencil->weight[0][c], SP_NUFFT_PACKED, degree, point.x[i]);
+            f.slope[i][c] = sp_nufft_slope(&stencil->weight[0][c], SP_NUFFT_PACKED, degree, point.x[i], point.sign);
         }
     }
-    f.offset = (cell[0] * stencil->blocks + cell[1]) * stencil->columns + cell[2];
+    f.offset = ((ptrdiff_t)point.cell[0] * stencil->blocks + point.cell[1]) * stencil->columns + point.cell[2];
     return f;
 }
 
@@ -78,9 +48,11 @@ static void interpolate(const sp_nufft_stencil *stencil, const float *grid, cons
                         const float *const s[3], ptrdiff_t count, float *value, float *const turn[3])
 {
     for (ptrdiff_t j = 0; j < count; j++) {
-        const footprint f = footprint_of(stencil, map, s, j);
+        const float at[3] = {s[0][j], s[1][j], s[2][j]};
+        const footprint f = footprint_of(stencil, map, at);
         const float *cell = grid + f.offset;
-        double u[3], g[3];
+        double u[3];
+        float turned[3];
 
         value[j] = (float)sum_stencil(stencil, cell, f.weight[0], f.weight[1], f.weight[2]);
         if (!turn) {
@@ -89,13 +61,9 @@ static void interpolate(const sp_nufft_stencil *stencil, const float *grid, cons
         u[0] = sum_stencil(stencil, cell, f.slope[0], f.weight[1], f.weight[2]);
         u[1] = sum_stencil(stencil, cell, f.weight[0], f.slope[1], f.weight[2]);
         u[2] = sum_stencil(stencil, cell, f.weight[0], f.weight[1], f.slope[2]);
+        sp_nufft_turn(map, u, at, turned);
         for (int i = 0; i < 3; i++) {
-            g[i] = map[0][i] * u[0] + map[1][i] * u[1] + map[2][i] * u[2];
-        }
-        for (int i = 0; i < 3; i++) {
-            const int next = (i + 1) % 3, last = (i + 2) % 3;
-
-            turn[i][j] = (float)(g[next] * s[last][j] - g[last] * s[next][j]);
+            turn[i][j] = turned[i];
         }
     }
 }
@@ -104,7 +72,8 @@ static void spread_pair(const sp_nufft_stencil *stencil, const float map[3][3], 
                         ptrdiff_t count, const float *first, const float *second, float *pair)
 {
     for (ptrdiff_t j = 0; j < count; j++) {
-        const footprint f = footprint_of(stencil, map, s, j);
+        const float at[3] = {s[0][j], s[1][j], s[2][j]};
+        const footprint f = footprint_of(stencil, map, at);
 
         for (int a = 0; a < stencil->width; a++) {
             for (int b = 0; b < stencil->width; b++) {

@@ -13,6 +13,7 @@
  * the edge of the box. The same idea on irregular points: Fessler, Sutton, IEEE Trans. Signal Process. 51 (2003) 560.
  * Compared with the best window exp(beta sqrt(1 - x^2)) (Barnett, Magland, af Klinteberg, SIAM J. Sci. Comput. 41
  * (2019) C479), the error is a third at width 4 and sigma 1.6, a fifth at sigma 2. */
+#include "base/shared.h"
 
 enum {
     SP_WINDOW_CELLS = 6,  /* of the widest one */
@@ -20,7 +21,7 @@ enum {
 };
 
 /* Highest power in a window of this width (4 or 6). */
-static inline int sp_window_degree(int width)
+SP_SHARED int sp_window_degree(int width)
 {
     return width;
 }

@@ -193,7 +193,7 @@ sp_status sp_loop_take_best(sp_loop *l)
     double dispersion = 0.0;
     sp_status status = SP_OK;
 
-    if (l->kept_score == 0.0 || (!state->converged && keep_if_best(l)) ||
+    if (l->kept_score == 0.0 || (!state->converged && sp_loop_sees_all(l) && keep_if_best(l)) ||
         (l->kept_score == l->now.score && l->kept_conformations == l->conformations)) {
         state->contradicted = state->converged && sp_loop_contradicts(l);
         return SP_OK;

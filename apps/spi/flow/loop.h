@@ -266,6 +266,12 @@ sp_status sp_loop_accept_or_refuse(sp_loop *l);
 
 /* ---- attempts ---- */
 
+/* Were images compared at full detail in this generation? Scores of less are higher. */
+static inline bool sp_loop_sees_all(const sp_loop *l)
+{
+    return l->now.resolution <= 1.0 / l->s_max;
+}
+
 /* Do the amplitudes of this generation contradict each other: is there no density that explains them? */
 bool sp_loop_contradicts(const sp_loop *l);
 

@@ -64,8 +64,7 @@ static bool score_stands(const sp_loop *l, double rise)
 /* Does this generation belong on disk? Not while an earlier attempt explains the images better, or saw finer detail. */
 static bool worth_writing(const sp_loop *l)
 {
-    return l->now.accepted &&
-           (l->kept_score == 0.0 || (l->now.resolution <= 1.0 / l->s_max && l->now.score > l->kept_score));
+    return l->now.accepted && (l->kept_score == 0.0 || (sp_loop_sees_all(l) && l->now.score > l->kept_score));
 }
 
 /* Generations of the present stage, in this attempt. */
@@ -269,13 +268,13 @@ static sp_status finish(sp_loop *l)
     int entered[SP_CONFORMATIONS];
     sp_status status = SP_OK;
 
-    l->now = (sp_generation){.generation = state->generations};
     l->reach = l->s_max;
     l->resting = 0;
     l->batches = 1;
     l->batch = 0;
     l->points = 0; /* the map is that of the orientations told */
     SP_TRY(sp_loop_take_best(l));
+    l->now = (sp_generation){.generation = state->generations};
     l->complete = true; /* and the map of all images */
     l->phasing.starts = state->settings.starts * FINAL_STARTS;
     l->phasing.seed = state->settings.seed;

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <string.h>
+
+#include "flow/loop.h"
+#include "testing.h"
+
+enum { IMAGES = 20 };
+
+/* A loop in its last generation; an earlier attempt, with all images the other way round, is kept. */
+typedef struct sample {
+    sp_loop loop;
+    sp_reconstruction state;
+    sp_quat orientation[IMAGES], kept[IMAGES];
+    int32_t label[IMAGES], kept_label[IMAGES];
+    float score[IMAGES], kept_each[IMAGES];
+    bool held_out[IMAGES];
+} sample;
+
+static sample *sample_new(double score, double kept_score)
+{
+    sample *self = calloc(1, sizeof *self);
+
+    assert_non_null(self);
+    for (int n = 0; n < IMAGES; n++) {
+        self->orientation[n] = sp_quat_identity();
+        self->kept[n] = (sp_quat){0.0, 0.0, 0.0, 1.0};
+    }
+    self->state = (sp_reconstruction){.settings = sp_reconstruct_defaults(),
+                                      .images = IMAGES,
+                                      .generations = 50,
+                                      .orientation = self->orientation,
+                                      .label = self->label,
+                                      .score = self->score,
+                                      .held_out = self->held_out};
+    self->loop = (sp_loop){.state = &self->state,
+                           .conformations = 1,
+                           .kept = self->kept,
+                           .kept_label = self->kept_label,
+                           .kept_each = self->kept_each,
+                           .kept_score = kept_score,
+                           .kept_conformations = 1,
+                           .s_max = 1e9,
+                           .now = {.score = score, .resolution = 1e-9, .phasing_residual = 0.02}};
+    return self;
+}
+
+static void the_only_attempt_stays_as_it_is(void **state)
+{
+    (void)state;
+    sample *self = sample_new(0.9, 0.0);
+    bool another = true;
+
+    assert_int_equal(sp_loop_end_attempt(&self->loop, &another), SP_OK);
+    assert_false(another);
+    self->state.converged = true;
+    /* nothing is merged or phased for it: the loop has nothing to do that with */
+    assert_int_equal(sp_loop_take_best(&self->loop), SP_OK);
+    assert_true(self->orientation[0].w == 1.0);
+    assert_false(self->state.contradicted);
+    free(self);
+}
+
+static void the_last_attempt_may_contradict_itself(void **state)
+{
+    (void)state;
+    sample *self = sample_new(0.9, 0.0);
+
+    self->loop.now.phasing_residual = 0.2;
+    self->loop.attempt = 4; /* the fifth, and last */
+    bool another = true;
+
+    assert_int_equal(sp_loop_end_attempt(&self->loop, &another), SP_OK);
+    assert_false(another);
+    self->state.converged = true;
+    assert_int_equal(sp_loop_take_best(&self->loop), SP_OK);
+    assert_true(self->state.contradicted);
+    free(self);
+}
+
+static void a_better_attempt_is_taken_though_it_was_cut_short(void **state)
+{
+    (void)state;
+    sample *self = sample_new(0.95, 0.9);
+
+    assert_int_equal(sp_loop_take_best(&self->loop), SP_OK); /* generations are used up, it has not converged */
+    assert_true(self->orientation[0].w == 1.0);
+    assert_true(self->kept[0].w == 1.0 && self->loop.kept_score == 0.95);
+    assert_false(self->state.contradicted);
+    free(self);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_only_attempt_stays_as_it_is),
+        cmocka_unit_test(the_last_attempt_may_contradict_itself),
+        cmocka_unit_test(a_better_attempt_is_taken_though_it_was_cut_short),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

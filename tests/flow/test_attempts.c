@@ -14,6 +14,7 @@ typedef struct sample {
     int32_t label[IMAGES], kept_label[IMAGES];
     float score[IMAGES], kept_each[IMAGES];
     bool held_out[IMAGES];
+    double mark[SP_CONFORMATIONS], standing[SP_CONFORMATIONS];
 } sample;
 
 static sample *sample_new(double score, double kept_score)
@@ -39,6 +40,9 @@ static sample *sample_new(double score, double kept_score)
                            .kept_each = self->kept_each,
                            .kept_score = kept_score,
                            .kept_conformations = 1,
+                           .kept_residual = 0.1,
+                           .mark = self->mark,
+                           .standing = self->standing,
                            .s_max = 1e9,
                            .now = {.score = score, .resolution = 1e-9, .phasing_residual = 0.02}};
     return self;
@@ -89,12 +93,38 @@ static void a_better_attempt_is_taken_though_it_was_cut_short(void **state)
     free(self);
 }
 
+/* Does an attempt that ends like this have a successor, after one of score 0.2 and residual 0.1? */
+static bool has_successor(double score, double residual)
+{
+    sample *self = sample_new(score, 0.2);
+    bool another = false;
+
+    self->loop.attempt = 1;
+    self->loop.now.phasing_residual = residual;
+    assert_int_equal(sp_loop_end_attempt(&self->loop, &another), SP_OK);
+    free(self);
+    return another;
+}
+
+static void attempts_end_when_two_come_to_the_same(void **state)
+{
+    (void)state;
+    assert_false(has_successor(0.203, 0.105));
+    assert_false(has_successor(0.198, 0.095));
+    assert_true(has_successor(0.21, 0.105));
+    assert_true(has_successor(0.19, 0.105));
+    assert_true(has_successor(0.203, 0.13));
+    assert_true(has_successor(0.203, 0.085));
+    assert_false(has_successor(0.25, 0.02)); /* no contradiction */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_only_attempt_stays_as_it_is),
         cmocka_unit_test(the_last_attempt_may_contradict_itself),
         cmocka_unit_test(a_better_attempt_is_taken_though_it_was_cut_short),
+        cmocka_unit_test(attempts_end_when_two_come_to_the_same),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -279,7 +279,7 @@ bool sp_loop_contradicts(const sp_loop *l);
 bool sp_loop_gives_up(sp_loop *l, int steps);
 
 /* An attempt has converged: keeps it if it is the best so far, and begins another where its amplitudes contradict each
- * other, or where one more conformation is to be tried. Fails with SP_ERR_MEMORY. */
+ * other in another way than before, or where one more conformation is to be tried. Fails with SP_ERR_MEMORY. */
 sp_status sp_loop_end_attempt(sp_loop *l, bool *another);
 
 /* The best attempt takes the place of the last one. Fails like the crews. */

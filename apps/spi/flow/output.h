@@ -14,8 +14,9 @@
  *       /result/{score, scale, conformation, image_id}  [N]
  *       /history/<name>                           [generations], members of sp_generation
  *       /prtf/{s, value}                          [shells], s in 1/m; absent where nothing was measured
- *       /half_sets/{s, fsc, shape, half_bit}      [shells], s in 1/m; absent without --half-sets, like the next ones
- *       /half_sets/{resolution, half_bit_resolution, correlation, turn, chance, likeness, agree}
+ *       /half_sets/{s, fsc, shape, cc_half, half_bit}  [shells], s in 1/m; absent without --half-sets, like the next
+ * ones /half_sets/{resolution, fsc_resolution, cc_half_resolution, half_bit_resolution, correlation, turn, chance,
+ *                   likeness, agree}
  *                                                 of several conformations all but s and half_bit are lists: [K] ...
  *       /half_sets/{labels_same, labels_chance}   share of the images that half sets sort as the whole does, if K > 1
  *   report.txt, report.json   what was read, chosen and found; when, how long, how much memory

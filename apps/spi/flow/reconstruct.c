@@ -382,14 +382,14 @@ done:
     return status;
 }
 
-void sp_reconstruction_map(const sp_reconstruction *result, int k, float *map)
+void sp_reconstruction_map(const sp_reconstruction *result, const float *volume, int k, float *map)
 {
     const ptrdiff_t n = result->edge, shift = n - n / 2;
-    const float *density = result->density + k * n * n * n;
+    const float *from = volume + k * n * n * n;
 
     for (ptrdiff_t x = 0; x < n; x++) {
         for (ptrdiff_t y = 0; y < n; y++) {
-            const float *row = density + ((x + shift) % n * n + (y + shift) % n) * n;
+            const float *row = from + ((x + shift) % n * n + (y + shift) % n) * n;
 
             for (ptrdiff_t z = 0; z < n; z++) {
                 map[(x * n + y) * n + z] = row[(z + shift) % n];
@@ -404,6 +404,7 @@ void sp_half_sets_free(sp_half_sets *halves)
         sp_array_free(halves->s);
         sp_array_free(halves->fsc);
         sp_array_free(halves->shape);
+        sp_array_free(halves->cc_half);
         sp_array_free(halves->half_bit);
         sp_array_free(halves);
     }
@@ -415,6 +416,7 @@ void sp_reconstruction_free(sp_reconstruction *result)
         return;
     }
     sp_array_free(result->density);
+    sp_array_free(result->autocorrelation);
     sp_array_free(result->orientation);
     sp_array_free(result->label);
     sp_array_free(result->score);

@@ -426,9 +426,9 @@ static void page_agreement(const char *label, const sp_half_agreement *a, sp_tex
         row(text, label, "NONE: maps of half sets have no shape in common");
     } else {
         row(text, label,
-            "%.1f Angstrom by half sets (FSC 0.143), %s by the half-bit curve; the maps of the halves correlate by "
-            "%.3f",
-            a->resolution / ANGSTROM, half_bit, a->correlation);
+            "%.1f Angstrom by half sets (%s), %s by the half-bit curve; the maps of the halves correlate by %.3f",
+            a->resolution / ANGSTROM, a->resolution > a->fsc_resolution ? "CC 1/2 0.143" : "FSC 0.143", half_bit,
+            a->correlation);
     }
 }
 
@@ -685,7 +685,12 @@ static void append_length(sp_text *list, double length, bool claimed)
 
 static void append_seventh(sp_text *list, const sp_half_agreement *a)
 {
-    append_length(list, a->resolution, supported(a));
+    append_length(list, a->fsc_resolution, supported(a));
+}
+
+static void append_cc_half(sp_text *list, const sp_half_agreement *a)
+{
+    append_length(list, a->cc_half_resolution, supported(a));
 }
 
 static void append_half_bit(sp_text *list, const sp_half_agreement *a)
@@ -716,6 +721,7 @@ static void table_of_half_sets(const sp_half_sets *h, sp_text *text)
     row_of_each(text, "orientation spread", h, append_spread);
     row_of_each(text, "FSC 0.143", h, append_seventh);
     row_of_each(text, "FSC half-bit", h, append_half_bit);
+    row_of_each(text, "CC 1/2 0.143", h, append_cc_half);
 }
 
 static void page_table(const sp_reconstruction *state, sp_text *text)
@@ -760,14 +766,15 @@ static void page_fsc(const sp_reconstruction *state, sp_text *text)
             snprintf(words, sizeof words, "HALF SETS, CONFORMATION %d", k + 1);
         }
         title(text, words);
-        sp_text_append(text, "  Angstrom     FSC   shape  half-bit\n");
+        sp_text_append(text, "  Angstrom     FSC   shape  half-bit  CC 1/2\n");
         for (ptrdiff_t i = 1; i < h->shells; i++) {
-            sp_text_append(text, "  %8.2f  %6.3f  %6.3f    %6.3f\n", 1.0 / h->s[i] / ANGSTROM, fsc[i], shape[i],
-                           h->half_bit[i]);
+            sp_text_append(text, "  %8.2f  %6.3f  %6.3f    %6.3f  %6.3f\n", 1.0 / h->s[i] / ANGSTROM, fsc[i], shape[i],
+                           h->half_bit[i], h->cc_half[k * h->shells + i]);
         }
     }
     if (h) {
-        sp_text_append(text, "\n  shape: FSC of what is not alike in all directions; 0.143 is looked for in it.\n");
+        sp_text_append(text, "\n  shape: FSC of what is not alike in all directions; 0.143 is looked for in it.\n"
+                             "  CC 1/2: the same of the merged intensities, from which the maps were phased.\n");
     }
 }
 
@@ -915,6 +922,15 @@ static double largest_turn(const sp_half_sets *h)
     return turn;
 }
 
+/* NULL: none may be claimed */
+static void json_resolutions(const sp_half_agreement *a, sp_json *json)
+{
+    sp_json_real(json, "resolution", a ? a->resolution : NAN);
+    sp_json_real(json, "fsc_resolution", a ? a->fsc_resolution : NAN);
+    sp_json_real(json, "cc_half_resolution", a ? a->cc_half_resolution : NAN);
+    sp_json_real(json, "half_bit_resolution", a ? a->half_bit_resolution : NAN);
+}
+
 static void json_table(const sp_reconstruction *state, sp_json *json)
 {
     const sp_half_agreement *a = least_supported(state->halves);
@@ -935,8 +951,7 @@ static void json_table(const sp_reconstruction *state, sp_json *json)
     sp_json_real(json, "completeness", completeness(state));
     sp_json_integer(json, "classes", sp_conformations_found(state));
     sp_json_real(json, "held_score", last_generation(state) ? last_generation(state)->held_score : NAN);
-    sp_json_real(json, "fsc_resolution", a ? a->resolution : NAN);
-    sp_json_real(json, "half_bit_resolution", a ? a->half_bit_resolution : NAN);
+    json_resolutions(a, json);
     sp_json_real(json, "orientation_spread", state->halves ? largest_turn(state->halves) : NAN);
     sp_json_end(json);
 }
@@ -953,10 +968,10 @@ static void json_agreement(const sp_half_sets *h, int k, sp_json *json)
     sp_json_real(json, "chance", a->chance);
     sp_json_text(json, "group", a->group);
     sp_json_real(json, "likeness", a->likeness);
-    sp_json_real(json, "fsc_resolution", supported(a) ? a->resolution : NAN);
-    sp_json_real(json, "half_bit_resolution", supported(a) ? a->half_bit_resolution : NAN);
+    json_resolutions(supported(a) ? a : NULL, json);
     sp_json_reals(json, "fsc", h->fsc + k * h->shells, h->shells);
     sp_json_reals(json, "shape", h->shape + k * h->shells, h->shells);
+    sp_json_reals(json, "cc_half", h->cc_half + k * h->shells, h->shells);
 }
 
 /* What belongs to a conformation stands among the rest where there is one, and else in a list. */

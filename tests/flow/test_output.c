@@ -476,12 +476,15 @@ static void a_resolution_is_claimed_only_where_half_sets_agree(void **state)
                          .half_bit = curve,
                          .fsc = curve,
                          .shape = curve,
+                         .cc_half = curve,
                          .of = {{.correlation = 0.9,
                                  .turn = 0.02,
                                  .chance = 1.8,
                                  .group = "C1",
                                  .agree = true,
                                  .resolution = 1.25e-9,
+                                 .fsc_resolution = 1.25e-9,
+                                 .cc_half_resolution = 1.1e-9,
                                  .half_bit_resolution = 1.5e-9}}};
 
     self->state.halves = &half;
@@ -489,6 +492,12 @@ static void a_resolution_is_claimed_only_where_half_sets_agree(void **state)
     assert_holds("report.txt", "12.5 Angstrom by half sets (FSC 0.143), 15.0 by");
     assert_holds("report.json", "\"fsc_resolution\": 1.25");
     assert_causes(&self->state, "");
+    half.of[0].cc_half_resolution = half.of[0].resolution = 1.4e-9;
+    write_once(self);
+    assert_holds("report.txt", "14.0 Angstrom by half sets (CC 1/2 0.143), 15.0 by");
+    assert_holds("report.txt", "FSC 0.143                   12.5 Angstrom");
+    assert_holds("report.txt", "CC 1/2 0.143                14.0 Angstrom");
+    assert_holds("report.json", "\"cc_half_resolution\": 1.4");
     half.of[0].agree = false;
     half.of[0].turn = 1.7;
     write_once(self);
@@ -506,7 +515,7 @@ static void a_resolution_is_claimed_only_where_half_sets_agree(void **state)
     half.of[0].agree = true;
     half.of[0].resolution = 0.0;
     write_once(self);
-    assert_holds("report.txt", "NONE: maps of half sets have no shape in common");
+    assert_holds("report.txt", "NONE: half sets have no shape in common");
     assert_holds("report.json", "\"fsc_resolution\": null");
     free(self);
 }
@@ -525,11 +534,14 @@ static void each_conformation_has_its_own_resolution_or_none(void **state)
                          .half_bit = curve,
                          .fsc = curve,
                          .shape = curve,
+                         .cc_half = curve,
                          .of = {{.turn = 0.02,
                                  .chance = 1.8,
                                  .group = "C1",
                                  .agree = true,
                                  .resolution = 1.25e-9,
+                                 .fsc_resolution = 1.25e-9,
+                                 .cc_half_resolution = 1.1e-9,
                                  .half_bit_resolution = 1.5e-9},
                                 {.images = {3, 0}, .turn = NAN, .chance = NAN, .group = "C1"}}};
     sp_h5 *file = NULL;

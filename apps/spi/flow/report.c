@@ -423,7 +423,7 @@ static void page_agreement(const char *label, const sp_half_agreement *a, sp_tex
     } else if (!a->agree) {
         row(text, label, "NONE: half sets of the images do not agree on how the images lie");
     } else if (!supported(a)) {
-        row(text, label, "NONE: maps of half sets have no shape in common");
+        row(text, label, "NONE: half sets have no shape in common");
     } else {
         row(text, label,
             "%.1f Angstrom by half sets (%s), %s by the half-bit curve; the maps of the halves correlate by %.3f",

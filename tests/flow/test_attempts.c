@@ -93,6 +93,26 @@ static void a_better_attempt_is_taken_though_it_was_cut_short(void **state)
     free(self);
 }
 
+static void images_that_are_not_explained_are_a_contradiction(void **state)
+{
+    (void)state;
+    sample *self = sample_new(0.8, 0.0);
+
+    self->loop.now.best_score = 1.0;
+    assert_false(sp_loop_contradicts(&self->loop)); /* still searching */
+    self->loop.refining = true;
+    assert_true(sp_loop_contradicts(&self->loop));
+    self->loop.now.resolution = 2e-9;
+    assert_false(sp_loop_contradicts(&self->loop)); /* not all detail */
+    self->loop.now.resolution = 1e-9;
+    self->loop.now.best_score = 0.85;
+    assert_false(sp_loop_contradicts(&self->loop)); /* photon noise allows no more */
+    self->loop.now.best_score = 1.0;
+    self->loop.automatic = true;
+    assert_false(sp_loop_contradicts(&self->loop)); /* there may be more conformations */
+    free(self);
+}
+
 /* Does an attempt that ends like this have a successor, after one of score 0.2 and residual 0.1? */
 static bool has_successor(double score, double residual)
 {
@@ -124,6 +144,7 @@ int main(void)
         cmocka_unit_test(the_only_attempt_stays_as_it_is),
         cmocka_unit_test(the_last_attempt_may_contradict_itself),
         cmocka_unit_test(a_better_attempt_is_taken_though_it_was_cut_short),
+        cmocka_unit_test(images_that_are_not_explained_are_a_contradiction),
         cmocka_unit_test(attempts_end_when_two_come_to_the_same),
     };
 

@@ -395,7 +395,7 @@ static void every_fault_has_its_warning(void **state)
 #define FAULT(member, value, words) (bad = self->state, bad.member = (value), assert_warns(&bad, words))
     FAULT(settings.match, SP_MATCH_EUCLIDEAN, "published baseline");
     FAULT(converged, false, "did not converge");
-    FAULT(contradicted, true, "amplitudes contradict each other");
+    FAULT(contradicted, true, "some images may have settled in wrong places");
     FAULT(speckle, 0.001, "orientations still moved");
     FAULT(speckle, 0.2, "too few images: 6 see each speckle at the edge only 0.6 times");
     FAULT(images, 2 * IMAGES, "6 of 12 images hold no signal");
@@ -512,6 +512,12 @@ static void a_resolution_is_claimed_only_where_half_sets_agree(void **state)
     assert_holds("report.txt", "NONE: most images see the map from one side");
     assert_warns(&self->state, "most images see the map from one side (likeness of their directions 0.90");
     half.of[0].one_sided = false;
+    half.of[0].apart = true;
+    half.of[0].whole = 0.7;
+    write_once(self);
+    assert_holds("report.txt", "NONE: all images together make another map than");
+    assert_warns(&self->state, "all images together make another map (correlation 0.70) than each half of them (0.90");
+    half.of[0].apart = false;
     half.of[0].agree = true;
     half.of[0].resolution = 0.0;
     write_once(self);

@@ -272,7 +272,8 @@ static inline bool sp_loop_sees_all(const sp_loop *l)
     return l->now.resolution <= 1.0 / l->s_max;
 }
 
-/* Do the amplitudes of this generation contradict each other: is there no density that explains them? */
+/* Do the amplitudes of this generation contradict each other: is there no density that explains them? Or does it, with
+ * all detail and refined orientations, explain the images much worse than photon noise allows? */
 bool sp_loop_contradicts(const sp_loop *l);
 
 /* Should the search begin again, as its amplitudes still contradict each other after some steps? Then it does. */

@@ -403,7 +403,7 @@ done:
 
 static sp_status put_agreements(const sp_half_sets *h, sp_h5 *file)
 {
-    enum { RESOLUTION, FSC, CC_HALF, HALF_BIT, CORRELATION, TURN, CHANCE, LIKENESS, NUMBERS };
+    enum { RESOLUTION, FSC, CC_HALF, HALF_BIT, CORRELATION, WHOLE, TURN, CHANCE, LIKENESS, NUMBERS };
     const ptrdiff_t count = h->conformations;
     double value[NUMBERS][SP_CONFORMATIONS];
     int32_t agree[SP_CONFORMATIONS];
@@ -417,6 +417,7 @@ static sp_status put_agreements(const sp_half_sets *h, sp_h5 *file)
         value[CC_HALF][k] = a->cc_half_resolution;
         value[HALF_BIT][k] = a->half_bit_resolution;
         value[CORRELATION][k] = a->correlation;
+        value[WHOLE][k] = a->whole;
         value[TURN][k] = a->turn;
         value[CHANCE][k] = a->chance;
         value[LIKENESS][k] = a->likeness;
@@ -427,6 +428,7 @@ static sp_status put_agreements(const sp_half_sets *h, sp_h5 *file)
     SP_TRY(put_each(file, "half_sets/cc_half_resolution", "m", count, value[CC_HALF]));
     SP_TRY(put_each(file, "half_sets/half_bit_resolution", "m", count, value[HALF_BIT]));
     SP_TRY(put_each(file, "half_sets/correlation", "", count, value[CORRELATION]));
+    SP_TRY(put_each(file, "half_sets/whole", "", count, value[WHOLE]));
     SP_TRY(put_each(file, "half_sets/turn", "rad", count, value[TURN]));
     SP_TRY(put_each(file, "half_sets/chance", "rad", count, value[CHANCE]));
     SP_TRY(put_each(file, "half_sets/likeness", "", count, value[LIKENESS]));

@@ -192,7 +192,8 @@ static sp_status match_batch(sp_loop *l)
     SP_TRY(sp_loop_match(l));
     SP_TRY(check_interrupt(l));
     SP_TRY(sp_crews_assess(l, l->orientation, l->label, &l->measured));
-    sp_log_write(l->log, SP_LOG_DETAIL, "dispersion in use %.2f, measured %.2f", l->dispersion, l->measured);
+    sp_log_write(l->log, SP_LOG_DETAIL, "dispersion in use %.2f, measured %.2f; a perfect model would score %.4f",
+                 l->dispersion, l->measured, l->now.best_score);
     l->now.score = sp_loop_mean_score(l, false);
     l->now.held_score = sp_loop_mean_score(l, true);
     sp_loop_measure_change(l);

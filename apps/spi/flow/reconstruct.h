@@ -66,6 +66,7 @@ typedef struct sp_generation {
     bool refined;              /* orientations between the points of the grid */
     double score;              /* mean score of the images, after refinement where there was one */
     double held_score;         /* of those that are held out, which are in no other figure; 0: there are none */
+    double best_score;         /* that a perfect model would have: photon noise leaves so much (phases/match.h) */
     double phasing_residual;   /* see phases/phase.h */
     double support_volume;     /* [m^3] */
     double merge_residual;     /* of the linear system */
@@ -87,22 +88,24 @@ typedef struct sp_trial {
     double gain;       /* of that over the best with fewer conformations, image by image; 0 for the first */
     double gain_error; /* standard error of it */
     bool better;       /* it is a gain beyond chance */
-    bool contradicted; /* by its own amplitudes */
+    bool contradicted; /* by its own amplitudes, or the images */
 } sp_trial;
 
 /* One conformation of all images, and what its partners in the two halves have in common. */
 typedef struct sp_half_agreement {
-    ptrdiff_t images[2];       /* of each half, that it and the whole sort here; one conformation: those with signal */
-    double correlation;        /* of the maps, one laid on the other */
-    double turn;               /* [rad] median of those images between their half and the whole, half turn folded */
-    double chance;             /* [rad] the same with every image taken for another; both NAN: too few images to tell */
-    const char *group;         /* modulo which turns are told */
-    double likeness;           /* of the sides from which they see the particle: see phases/orientation_score.h */
-    bool one_sided;            /* most of them see one side */
-    bool agree;                /* turn is well below chance, and not one_sided: else no resolution may be claimed */
-    double resolution;         /* [m] the coarser one of the next two: what may be claimed. 0: nothing */
-    double fsc_resolution;     /* [m] where `shape` crosses 0.143, or the last shell; 0: nowhere above */
-    double cc_half_resolution; /* [m] where `cc_half` does, likewise */
+    ptrdiff_t images[2];   /* of each half, that it and the whole sort here; one conformation: those with signal */
+    double correlation;    /* of the maps, one laid on the other */
+    double whole;          /* correlation of the map of all images with them: the lower one */
+    double turn;           /* [rad] median of those images between their half and the whole, half turn folded */
+    double chance;         /* [rad] the same with every image taken for another; both NAN: too few images to tell */
+    const char *group;     /* modulo which turns are told */
+    double likeness;       /* of the sides from which they see the particle: see phases/orientation_score.h */
+    bool one_sided;        /* most of them see one side */
+    bool apart;            /* the map of all images is another one: `whole` is far below `correlation` */
+    bool agree;            /* turn is well below chance, and neither of these two: else no resolution may be claimed */
+    double resolution;     /* [m] the coarser one of the next two: what may be claimed. 0: nothing */
+    double fsc_resolution; /* [m] where `shape` crosses 0.143, or the last shell; 0: nowhere above */
+    double cc_half_resolution;  /* [m] where `cc_half` does, likewise */
     double half_bit_resolution; /* [m] where `fsc` crosses the half-bit curve, likewise */
 } sp_half_agreement;
 
@@ -154,7 +157,7 @@ typedef struct sp_reconstruction {
     sp_trial trial[SP_CONFORMATIONS];                    /* by number of conformations, from 1 */
     int trials;
     bool converged;
-    bool contradicted;       /* converged, in the last attempt, to amplitudes that no density explains */
+    bool contradicted;       /* converged, in the last attempt, to what does not explain amplitudes or images */
     const char *stop_reason; /* one sentence */
     double *prtf;   /* [settings.conformations][shells] phase retrieval transfer function of the final phasing starts */
     double *prtf_s; /* [shells] [1/m] */

@@ -160,9 +160,10 @@ static void warn_of_end(const sp_reconstruction *state, sp_text *text)
                              "--seed, or collect more images\n");
     }
     if (state->contradicted) {
-        sp_text_append(text,
-                       "the merged amplitudes contradict each other: some images may have settled in wrong places, "
-                       "or the images are very noisy; compare the map with one from another --seed\n");
+        sp_text_append(
+            text, "some images may have settled in wrong places: no density explains the merged amplitudes, or the "
+                  "images score much less than photon noise allows; very noisy images look the same; compare the "
+                  "map with one from another --seed\n");
     }
     if (finished(state) && last && last->orientation_change > 0.5 * state->speckle) {
         sp_text_append(text,
@@ -291,6 +292,11 @@ static void warn_of_half_sets(const sp_half_sets *h, int k, sp_text *text)
                        "nothing was resolved%s: most images see the map from one side (likeness of their directions "
                        "%.2f, 0.33 is from all sides), as noise does; do not interpret the map\n",
                        which, a->likeness);
+    } else if (a->apart) {
+        sp_text_append(text,
+                       "nothing was resolved%s: all images together make another map (correlation %.2f) than each half of "
+                       "them (%.2f with one another), so one of these is wrong; try another --seed\n",
+                       which, a->whole, a->correlation);
     } else if (!a->agree) {
         sp_text_append(text,
                        "nothing was resolved%s: half sets turn the images by %.0f degrees against the whole, images "
@@ -420,6 +426,8 @@ static void page_agreement(const char *label, const sp_half_agreement *a, sp_tex
         row(text, label, "NONE: half sets have too few images of it, %td and %td", a->images[0], a->images[1]);
     } else if (a->one_sided) {
         row(text, label, "NONE: most images see the map from one side, as noise does");
+    } else if (a->apart) {
+        row(text, label, "NONE: all images together make another map than each half of them");
     } else if (!a->agree) {
         row(text, label, "NONE: half sets of the images do not agree on how the images lie");
     } else if (!supported(a)) {
@@ -726,6 +734,7 @@ static void table_of_half_sets(const sp_half_sets *h, sp_text *text)
 
 static void page_table(const sp_reconstruction *state, sp_text *text)
 {
+    char allowed[NAME_LENGTH] = "";
     double mean, deviation;
 
     title(text, "TABLE 1");
@@ -738,7 +747,10 @@ static void page_table(const sp_reconstruction *state, sp_text *text)
     spread(state->scale, state->scale, state->images, &mean, &deviation);
     row(text, "fluence", "varies by %.1f %%", 100.0 * deviation / (mean > 0.0 ? mean : 1.0));
     spread(state->score, state->scale, state->images, &mean, &deviation);
-    row(text, "score", "%.4f, varies by %.4f from image to image", mean, deviation);
+    if (last_generation(state) && state->quantum > 0.0) {
+        snprintf(allowed, sizeof allowed, "; photon noise allows %.4f", last_generation(state)->best_score);
+    }
+    row(text, "score", "%.4f, varies by %.4f from image to image%s", mean, deviation, allowed);
     row(text, "background", "%.0f %% of the photons beyond the innermost speckles, by their contrast%s",
         100.0 * state->background, state->background_fitted > 0.0 ? "; estimated and accounted for" : "");
     row(text, "completeness", "%.1f %% of the speckles at %.1f Angstrom, each seen by %.1f images",
@@ -945,6 +957,7 @@ static void json_table(const sp_reconstruction *state, sp_json *json)
     spread(state->score, state->scale, state->images, &mean, &deviation);
     sp_json_real(json, "score", mean);
     sp_json_real(json, "score_spread", deviation);
+    sp_json_real(json, "best_score", last_generation(state) ? last_generation(state)->best_score : NAN);
     sp_json_real(json, "background", state->background);
     sp_json_real(json, "background_fitted", state->background_fitted);
     sp_json_real(json, "coverage", coverage(state));
@@ -964,6 +977,7 @@ static void json_agreement(const sp_half_sets *h, int k, sp_json *json)
     sp_json_integer(json, "images_1", a->images[0]);
     sp_json_integer(json, "images_2", a->images[1]);
     sp_json_real(json, "correlation", a->correlation);
+    sp_json_real(json, "whole", a->whole);
     sp_json_real(json, "turn", a->turn);
     sp_json_real(json, "chance", a->chance);
     sp_json_text(json, "group", a->group);

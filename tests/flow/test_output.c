@@ -518,6 +518,11 @@ static void a_resolution_is_claimed_only_where_half_sets_agree(void **state)
     assert_holds("report.txt", "NONE: all images together make another map than");
     assert_warns(&self->state, "all images together make another map (correlation 0.70) than each half of them (0.90");
     half.of[0].apart = false;
+    half.of[0].unexplained = true;
+    write_once(self);
+    assert_holds("report.txt", "NONE: the images score much less than photon noise");
+    assert_warns(&self->state, "the model explains little of what the images show beyond photon noise");
+    half.of[0].unexplained = false;
     half.of[0].agree = true;
     half.of[0].resolution = 0.0;
     write_once(self);

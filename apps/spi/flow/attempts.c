@@ -16,11 +16,6 @@ enum {
  * images that have settled in one another's wrong places leave 0.1 to 0.2. */
 static const double CONTRADICTION = 0.08;
 
-/* Of the score that a perfect model would have: with less an attempt has not explained the images. Right orientations
- * come to 0.94 and more, images of few photons to more than 1, since the model has their noise in it; 1EI7 with half of
- * the images turned round came to 0.81, a mixture taken for one structure to 0.65. */
-static const double EXPLAINED = 0.9;
-
 /* Two attempts that end this much alike, in their mean score and in the share above, have found the same: what
  * contradicts itself there is noise. (Noisy images: scores within 0.003, shares within 7 %. Images in wrong places are
  * in others each time: 0.02 and more, 10 % and more.) */
@@ -36,7 +31,7 @@ static const double SIGNIFICANT = 3.0;
  * for it does with too few of them, whatever the orientations. */
 static bool leaves_unexplained(const sp_loop *l)
 {
-    return l->refining && sp_loop_sees_all(l) && !l->automatic && l->now.score < EXPLAINED * l->now.best_score;
+    return l->refining && sp_loop_sees_all(l) && !l->automatic && l->now.score < SP_EXPLAINED * l->now.best_score;
 }
 
 bool sp_loop_contradicts(const sp_loop *l)
@@ -215,12 +210,18 @@ done:
     return status;
 }
 
+static double explained(const sp_loop *l)
+{
+    return l->now.best_score > 0.0 ? l->now.score / l->now.best_score : 0.0;
+}
+
 sp_status sp_loop_take_best(sp_loop *l)
 {
     sp_reconstruction *state = l->state;
     double dispersion = 0.0;
     sp_status status = SP_OK;
 
+    state->explained = explained(l);
     if (l->kept_score == 0.0 || (!state->converged && sp_loop_sees_all(l) && keep_if_best(l)) ||
         (l->kept_score == l->now.score && l->kept_conformations == l->conformations)) {
         state->contradicted = state->converged && sp_loop_contradicts(l);
@@ -239,7 +240,9 @@ sp_status sp_loop_take_best(sp_loop *l)
     SP_TRY(sp_loop_merge_and_phase(l));
     SP_TRY(sp_crews_assess(l, state->orientation, state->label, &dispersion));
     sp_loop_keep_scores(l);
-    state->contradicted = l->kept_residual >= CONTRADICTION;
+    l->now.score = sp_loop_mean_score(l, false);
+    state->explained = explained(l);
+    state->contradicted = l->kept_residual >= CONTRADICTION || (!l->automatic && state->explained < SP_EXPLAINED);
 done:
     return status;
 }

@@ -475,7 +475,8 @@ static double largest_likeness(const pairs both[2])
 }
 
 /* Orientations of the images of conformation k, if there are enough of them to tell. */
-static sp_status compare_orientations(const part both[2], const pairs all[2], int k, sp_half_agreement *a)
+static sp_status compare_orientations(const part both[2], const pairs all[2], const sp_reconstruction *whole, int k,
+                                      sp_half_agreement *a)
 {
     pairs own[2] = {{0}, {0}};
     double *room = NULL;
@@ -494,8 +495,9 @@ static sp_status compare_orientations(const part both[2], const pairs all[2], in
         SP_TRY(SP_ARRAY(room, own[0].count > own[1].count ? own[0].count : own[1].count));
         SP_TRY(compare_turns(own, room, a));
         a->likeness = largest_likeness(own);
-        a->one_sided = a->likeness > ONE_SIDED;
-        a->agree = a->agree && !a->one_sided && !a->apart;
+        a->one_sided = a->likeness > ONE_SIDED && strcmp(a->group, "C1") == 0;
+        a->unexplained = whole->explained < SP_EXPLAINED;
+        a->agree = a->agree && !a->one_sided && !a->apart && !a->unexplained;
     }
 done:
     sp_array_free(room);
@@ -541,10 +543,11 @@ static void say_agreement(const sp_half_sets *h, int k, sp_log *log)
                      "%s: maps correlate by %.4f, with that of all images by %.4f; the median image turned by %.1f "
                      "degrees, by %.1f where it is taken for another (%s): %s",
                      name, a->correlation, a->whole, a->turn * 180.0 / M_PI, a->chance * 180.0 / M_PI, a->group,
-                     a->agree       ? "they agree"
-                     : a->one_sided ? "they see one side"
-                     : a->apart     ? "all images together make another map"
-                                    : "they do not agree");
+                     a->agree         ? "they agree"
+                     : a->one_sided   ? "they see one side"
+                     : a->apart       ? "all images together make another map"
+                     : a->unexplained ? "the images are not explained"
+                                      : "they do not agree");
     }
 }
 
@@ -559,7 +562,7 @@ static sp_status compare_halves(part both[2], const sp_reconstruction *whole, sp
     SP_TRY(compare_labels(all, both, h));
     for (int k = 0; k < h->conformations; k++) {
         SP_TRY(compare_maps(both, whole, k, h));
-        SP_TRY(compare_orientations(both, all, k, &h->of[k]));
+        SP_TRY(compare_orientations(both, all, whole, k, &h->of[k]));
         say_agreement(h, k, log);
     }
 done:

@@ -101,13 +101,19 @@ typedef struct sp_half_agreement {
     const char *group;     /* modulo which turns are told */
     double likeness;       /* of the sides from which they see the particle: see phases/orientation_score.h */
     bool one_sided;        /* most of them see one side */
+    bool unexplained;      /* the images score much less than photon noise allows: see SP_EXPLAINED */
     bool apart;            /* the map of all images is another one: `whole` is far below `correlation` */
-    bool agree;            /* turn is well below chance, and neither of these two: else no resolution may be claimed */
+    bool agree;            /* turn is well below chance, and none of these three: else no resolution may be claimed */
     double resolution;     /* [m] the coarser one of the next two: what may be claimed. 0: nothing */
     double fsc_resolution; /* [m] where `shape` crosses 0.143, or the last shell; 0: nowhere above */
     double cc_half_resolution;  /* [m] where `cc_half` does, likewise */
     double half_bit_resolution; /* [m] where `fsc` crosses the half-bit curve, likewise */
 } sp_half_agreement;
+
+/* Of the score that a perfect model would have: with less the images are not explained. Right orientations come to 0.94
+ * and more, images of few photons to more than 1, since the model has their noise in it; 1EI7 with half of the images
+ * turned round came to 0.81, a mixture taken for one structure to 0.65, shuffled images to 0.09. */
+static const double SP_EXPLAINED = 0.9;
 
 /* What two reconstructions of half of the images each have in common (flow/halves.h). */
 typedef struct sp_half_sets {
@@ -157,6 +163,7 @@ typedef struct sp_reconstruction {
     sp_trial trial[SP_CONFORMATIONS];                    /* by number of conformations, from 1 */
     int trials;
     bool converged;
+    double explained;        /* mean score over that of a perfect model */
     bool contradicted;       /* converged, in the last attempt, to what does not explain amplitudes or images */
     const char *stop_reason; /* one sentence */
     double *prtf;   /* [settings.conformations][shells] phase retrieval transfer function of the final phasing starts */

@@ -293,10 +293,17 @@ static void warn_of_half_sets(const sp_half_sets *h, int k, sp_text *text)
                        "%.2f, 0.33 is from all sides), as noise does; do not interpret the map\n",
                        which, a->likeness);
     } else if (a->apart) {
-        sp_text_append(text,
-                       "nothing was resolved%s: all images together make another map (correlation %.2f) than each half of "
-                       "them (%.2f with one another), so one of these is wrong; try another --seed\n",
-                       which, a->whole, a->correlation);
+        sp_text_append(
+            text,
+            "nothing was resolved%s: all images together make another map (correlation %.2f) than each half of "
+            "them (%.2f with one another), so one of these is wrong; try another --seed\n",
+            which, a->whole, a->correlation);
+    } else if (a->unexplained) {
+        sp_text_append(
+            text,
+            "nothing was resolved%s: the model explains little of what the images show beyond photon noise; do "
+            "not interpret the map\n",
+            which);
     } else if (!a->agree) {
         sp_text_append(text,
                        "nothing was resolved%s: half sets turn the images by %.0f degrees against the whole, images "
@@ -428,6 +435,8 @@ static void page_agreement(const char *label, const sp_half_agreement *a, sp_tex
         row(text, label, "NONE: most images see the map from one side, as noise does");
     } else if (a->apart) {
         row(text, label, "NONE: all images together make another map than each half of them");
+    } else if (a->unexplained) {
+        row(text, label, "NONE: the images score much less than photon noise allows");
     } else if (!a->agree) {
         row(text, label, "NONE: half sets of the images do not agree on how the images lie");
     } else if (!supported(a)) {

@@ -129,10 +129,12 @@ static bool has_room(const sp_loop *l)
     return l->state->generations + LEAST_LEFT < l->state->settings.generations;
 }
 
-/* From other random orientations, if that is allowed; returns whether it does. */
+/* From other random orientations, if that is allowed; returns whether it does. Of shuffled images nobody expects
+ * better. */
 static bool begin_again(sp_loop *l)
 {
-    if (!sp_loop_contradicts(l) || attempt_number(l) >= attempts_allowed(l) || !has_room(l)) {
+    if (!sp_loop_contradicts(l) || l->state->settings.null != 0 || attempt_number(l) >= attempts_allowed(l) ||
+        !has_room(l)) {
         return false;
     }
     sp_log_write(l->log, SP_LOG_INFO,

@@ -249,6 +249,7 @@ static void orientations_are_scored_against_their_images(void **state)
     assert_true(number(output, "within_10") == 1.0);
     assert_true(number(output, "images") == IMAGES);
     assert_true(number(strstr(output, "strict"), "within_10") == 1.0);
+    assert_true(number(output, "labels_right") == 1.0); /* there is but one */
 
     for (int i = 0; i < IMAGES / 2; i++) { /* every second image, backwards */
         image[i] = (uint64_t)(IMAGES - 1 - 2 * i);
@@ -257,6 +258,7 @@ static void orientations_are_scored_against_their_images(void **state)
     put_result("result.h5", IMAGES / 2, some, image, 1);
     assert_int_equal(compare(2, (char *[]){"result.h5", "images.h5"}, output), SP_OK);
     assert_non_null(strstr(output, "images                 30\n"));
+    assert_null(strstr(output, "conformation"));
     assert_non_null(strstr(output, "10: 100.0 %"));
 }
 

@@ -395,7 +395,7 @@ static void every_fault_has_its_warning(void **state)
 #define FAULT(member, value, words) (bad = self->state, bad.member = (value), assert_warns(&bad, words))
     FAULT(settings.match, SP_MATCH_EUCLIDEAN, "published baseline");
     FAULT(converged, false, "did not converge");
-    FAULT(contradicted, true, "amplitudes contradict each other");
+    FAULT(contradicted, true, "some images may have settled in wrong places");
     FAULT(speckle, 0.001, "orientations still moved");
     FAULT(speckle, 0.2, "too few images: 6 see each speckle at the edge only 0.6 times");
     FAULT(images, 2 * IMAGES, "6 of 12 images hold no signal");
@@ -476,12 +476,15 @@ static void a_resolution_is_claimed_only_where_half_sets_agree(void **state)
                          .half_bit = curve,
                          .fsc = curve,
                          .shape = curve,
+                         .cc_half = curve,
                          .of = {{.correlation = 0.9,
                                  .turn = 0.02,
                                  .chance = 1.8,
                                  .group = "C1",
                                  .agree = true,
                                  .resolution = 1.25e-9,
+                                 .fsc_resolution = 1.25e-9,
+                                 .cc_half_resolution = 1.1e-9,
                                  .half_bit_resolution = 1.5e-9}}};
 
     self->state.halves = &half;
@@ -489,6 +492,12 @@ static void a_resolution_is_claimed_only_where_half_sets_agree(void **state)
     assert_holds("report.txt", "12.5 Angstrom by half sets (FSC 0.143), 15.0 by");
     assert_holds("report.json", "\"fsc_resolution\": 1.25");
     assert_causes(&self->state, "");
+    half.of[0].cc_half_resolution = half.of[0].resolution = 1.4e-9;
+    write_once(self);
+    assert_holds("report.txt", "14.0 Angstrom by half sets (CC 1/2 0.143), 15.0 by");
+    assert_holds("report.txt", "FSC 0.143                   12.5 Angstrom");
+    assert_holds("report.txt", "CC 1/2 0.143                14.0 Angstrom");
+    assert_holds("report.json", "\"cc_half_resolution\": 1.4");
     half.of[0].agree = false;
     half.of[0].turn = 1.7;
     write_once(self);
@@ -503,10 +512,21 @@ static void a_resolution_is_claimed_only_where_half_sets_agree(void **state)
     assert_holds("report.txt", "NONE: most images see the map from one side");
     assert_warns(&self->state, "most images see the map from one side (likeness of their directions 0.90");
     half.of[0].one_sided = false;
+    half.of[0].apart = true;
+    half.of[0].whole = 0.7;
+    write_once(self);
+    assert_holds("report.txt", "NONE: all images together make another map than");
+    assert_warns(&self->state, "all images together make another map (correlation 0.70) than each half of them (0.90");
+    half.of[0].apart = false;
+    half.of[0].unexplained = true;
+    write_once(self);
+    assert_holds("report.txt", "NONE: the images score much less than photon noise");
+    assert_warns(&self->state, "the model explains little of what the images show beyond photon noise");
+    half.of[0].unexplained = false;
     half.of[0].agree = true;
     half.of[0].resolution = 0.0;
     write_once(self);
-    assert_holds("report.txt", "NONE: maps of half sets have no shape in common");
+    assert_holds("report.txt", "NONE: half sets have no shape in common");
     assert_holds("report.json", "\"fsc_resolution\": null");
     free(self);
 }
@@ -525,11 +545,14 @@ static void each_conformation_has_its_own_resolution_or_none(void **state)
                          .half_bit = curve,
                          .fsc = curve,
                          .shape = curve,
+                         .cc_half = curve,
                          .of = {{.turn = 0.02,
                                  .chance = 1.8,
                                  .group = "C1",
                                  .agree = true,
                                  .resolution = 1.25e-9,
+                                 .fsc_resolution = 1.25e-9,
+                                 .cc_half_resolution = 1.1e-9,
                                  .half_bit_resolution = 1.5e-9},
                                 {.images = {3, 0}, .turn = NAN, .chance = NAN, .group = "C1"}}};
     sp_h5 *file = NULL;

@@ -1196,6 +1196,47 @@ static void photon_noise_is_no_scatter_of_the_model(void **state)
     clear_scene(&s);
 }
 
+/* Mean score of images in their true orientations over the score that a perfect model, which the scene has, would have.
+ */
+static double reached(const scene *s)
+{
+    sp_matcher *matcher = make_matcher(s, likelihood(1.0));
+    double *scatter = NULL, best = 0.0, sum = 0.0;
+    float *score = NULL, *scale = NULL;
+
+    assert_int_equal(SP_ARRAY(scatter, sp_match_scatter_count(s->patterns.shells)), SP_OK);
+    assert_int_equal(SP_ARRAY(score, s->images), SP_OK);
+    assert_int_equal(SP_ARRAY(scale, s->images), SP_OK);
+    sp_matcher_assess_part(matcher, s->truth, (sp_selection){0}, score, scale, scatter);
+    best = sp_match_best_score(scatter, s->patterns.shells);
+    for (ptrdiff_t n = 0; n < s->images; n++) {
+        sum += (double)score[n] / (double)s->images;
+    }
+    sp_array_free(scale);
+    sp_array_free(score);
+    sp_array_free(scatter);
+    sp_matcher_free(matcher);
+    return sum / best;
+}
+
+static void photon_noise_bounds_the_score(void **state)
+{
+    (void)state;
+    static const double photons[] = {300.0, 3000.0};
+
+    for (int i = 0; i < 2; i++) {
+        scene s = make_scene(200, NULL, NULL);
+
+        add_photon_noise(&s, photons[i]);
+        assert_true(fabs(reached(&s) - 1.0) < 0.03);
+        clear_scene(&s);
+    }
+    scene s = make_scene(40, NULL, NULL);
+
+    assert_true(fabs(reached(&s) - 1.0) < 1e-3);
+    clear_scene(&s);
+}
+
 /* The mean intensity of each shell times exposure, taken off; in place. */
 static void remove_means(const sp_patterns *patterns, double *x)
 {
@@ -1371,7 +1412,7 @@ static void parts_are_assessed_like_the_whole(void **state)
     assert_int_equal(sp_patterns_measure(&s.patterns), SP_OK);
     verdict whole = assess(&s, q);
 
-    assert_int_equal(SP_ARRAY(scatter, 2 * s.patterns.shells), SP_OK);
+    assert_int_equal(SP_ARRAY(scatter, sp_match_scatter_count(s.patterns.shells)), SP_OK);
     assert_int_equal(SP_ARRAY(shell, s.patterns.shells), SP_OK);
     for (int i = 0; i < 2; i++) {
         sp_patterns_add_up(&part[i], shell, &totals);
@@ -1511,6 +1552,7 @@ int main(void)
         cmocka_unit_test(a_perfect_model_scores_1_and_has_no_scatter),
         cmocka_unit_test(a_known_background_is_neither_fluence_nor_scatter),
         cmocka_unit_test(photon_noise_is_no_scatter_of_the_model),
+        cmocka_unit_test(photon_noise_bounds_the_score),
         cmocka_unit_test(score_and_scale_are_what_their_formulas_say),
         cmocka_unit_test(the_fluence_of_each_image_is_found),
         cmocka_unit_test(an_image_without_signal_has_scale_0),

@@ -6,9 +6,10 @@ folder=$(mktemp -d "${TMPDIR:-/tmp}/spica-test.XXXXXX")
 functions=$(dirname "$0")/functions.sh
 cd "$folder"
 # shellcheck disable=SC2016
-if sh -eu -c 'script=$2; . "$1"; shift 2; . "$script"' sh "$functions" "$1" "$2"; then
-    rm -rf "$folder"
-else
-    echo "failed; its files are in $folder"
-    exit 1
-fi
+status=0
+sh -eu -c 'script=$2; . "$1"; shift 2; . "$script"' sh "$functions" "$1" "$2" || status=$?
+case $status in
+0 | 77) rm -rf "$folder" ;; # 77: everything was left out
+*) echo "failed; its files are in $folder" ;;
+esac
+exit $status

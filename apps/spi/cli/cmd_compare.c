@@ -208,7 +208,7 @@ static void show_score(const char *label, const char *key, const sp_orientation_
 }
 
 /* Conformations have no names: the permutation counts that most images agree with. Shows the fraction of images that
- * do; nothing where there is one structure and one conformation. */
+ * do: to people only where images show several structures, or were sorted into several conformations. */
 static sp_status show_conformations(const orientations *set, report *out)
 {
     sp_status status = SP_OK;
@@ -224,15 +224,15 @@ static sp_status show_conformations(const orientations *set, report *out)
             shared[set->state[i] * STATES + set->origin[i]] += 1.0;
         }
     }
-    if (several) {
-        SP_TRY(sp_assign(STATES, shared, structure));
-        for (ptrdiff_t a = 0; a < STATES; a++) {
-            right += shared[a * STATES + structure[a]];
-        }
-        right /= (double)set->count;
-        sp_findings_line(&out->found, "right conformation", "%.1f %% of the images", 100.0 * right);
-        sp_json_real(&out->found.json, "labels_right", right);
+    SP_TRY(sp_assign(STATES, shared, structure));
+    for (ptrdiff_t a = 0; a < STATES; a++) {
+        right += shared[a * STATES + structure[a]];
     }
+    right /= (double)set->count;
+    if (several) {
+        sp_findings_line(&out->found, "right conformation", "%.1f %% of the images", 100.0 * right);
+    }
+    sp_json_real(&out->found.json, "labels_right", right);
 done:
     sp_array_free(shared);
     sp_array_free(structure);

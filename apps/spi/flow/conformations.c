@@ -56,10 +56,10 @@ sp_status sp_conformations_compare(sp_reconstruction *state)
     SP_TRY(SP_ARRAY(map[1], cube));
     for (int i = 0; i < all; i++) {
         state->likeness[i][i] = 1.0;
-        sp_reconstruction_map(state, i, map[0]);
+        sp_reconstruction_map(state, state->density, i, map[0]);
         for (int j = i + 1; j < all; j++) {
             if (is_filled(state, i) && is_filled(state, j)) {
-                sp_reconstruction_map(state, j, map[1]);
+                sp_reconstruction_map(state, state->density, j, map[1]);
                 SP_TRY(compare(state, (const float *const *)map, &state->likeness[i][j]));
                 state->likeness[j][i] = state->likeness[i][j];
             }

@@ -356,7 +356,7 @@ sp_status sp_crews_take(sp_loop *l, sp_progress *progress)
     sp_status status = SP_OK;
 
     SP_TRY(single(c->run, "sums", 4 * shells + 3, sizeof(double), &c->sums));
-    SP_TRY(single(c->run, "scatter", 2 * shells, sizeof(double), &c->scatter));
+    SP_TRY(single(c->run, "scatter", sp_match_scatter_count(shells), sizeof(double), &c->scatter));
     sp_launch(c->run, .type = &take_task, .points = {blocks_of(l)},
               .argument = {sp_by_i(c->crew), sp_into(sp_at(c->sums, 0), &sp_sum_double)}, SP_VALUES(o),
               .scratch = sp_crews_reading_bytes(l->state->images, pixels));
@@ -931,7 +931,7 @@ static void relate_scales(sp_loop *l, const int32_t *label)
 
 sp_status sp_crews_assess(sp_loop *l, const sp_quat *orientation, const int32_t *label, double *dispersion)
 {
-    const ptrdiff_t sums = 2 * l->patterns.shells;
+    const ptrdiff_t sums = sp_match_scatter_count(l->patterns.shells);
     order o = {.loop = l, .orientation = orientation, .label = label};
     sp_crews *c = &l->crews;
     sp_status status = SP_OK;
@@ -957,6 +957,7 @@ sp_status sp_crews_assess(sp_loop *l, const sp_quat *orientation, const int32_t 
     SP_TRY(sp_run_gather(c->run, c->score, l->score));
     SP_TRY(sp_run_gather(c->run, c->scale, l->scale));
     relate_scales(l, label);
+    l->now.best_score = sp_match_best_score(scatter, l->patterns.shells);
     *dispersion = sp_match_dispersion(scatter, l->patterns.shells);
 done:
     sp_array_free(scatter);
@@ -1251,6 +1252,7 @@ sp_status sp_crews_average(sp_loop *l, int *entered)
     }
     for (int k = 0; k < l->conformations; k++) {
         SP_TRY(sp_run_get(c->run, c->of[k].density, 0, l->state->density + k * cube));
+        SP_TRY(sp_run_get(c->run, c->of[k].autocorrelation, 0, l->state->autocorrelation + k * cube));
         SP_TRY(sp_run_get(c->run, region[k], 0, prtf));
         entered[k] = (int)prtf[0];
         memcpy(l->state->prtf + k * shells, prtf + 1, (size_t)shells * sizeof *prtf);

@@ -48,6 +48,7 @@ const sp_field sp_generation_fields[] = {
     GENERATION(refined, "", SP_FIELD_FLAG),
     GENERATION(score, "", SP_FIELD_REAL),
     GENERATION(held_score, "", SP_FIELD_REAL),
+    GENERATION(best_score, "", SP_FIELD_REAL),
     GENERATION(phasing_residual, "", SP_FIELD_REAL),
     GENERATION(support_volume, "m^3", SP_FIELD_REAL),
     GENERATION(merge_residual, "", SP_FIELD_REAL),

@@ -266,14 +266,21 @@ sp_status sp_loop_accept_or_refuse(sp_loop *l);
 
 /* ---- attempts ---- */
 
-/* Do the amplitudes of this generation contradict each other: is there no density that explains them? */
+/* Were images compared at full detail in this generation? Scores of less are higher. */
+static inline bool sp_loop_sees_all(const sp_loop *l)
+{
+    return l->now.resolution <= 1.0 / l->s_max;
+}
+
+/* Do the amplitudes of this generation contradict each other: is there no density that explains them? Or does it, with
+ * all detail and refined orientations, explain the images much worse than photon noise allows? */
 bool sp_loop_contradicts(const sp_loop *l);
 
 /* Should the search begin again, as its amplitudes still contradict each other after some steps? Then it does. */
 bool sp_loop_gives_up(sp_loop *l, int steps);
 
 /* An attempt has converged: keeps it if it is the best so far, and begins another where its amplitudes contradict each
- * other, or where one more conformation is to be tried. Fails with SP_ERR_MEMORY. */
+ * other in another way than before, or where one more conformation is to be tried. Fails with SP_ERR_MEMORY. */
 sp_status sp_loop_end_attempt(sp_loop *l, bool *another);
 
 /* The best attempt takes the place of the last one. Fails like the crews. */

@@ -403,7 +403,7 @@ done:
 
 static sp_status put_agreements(const sp_half_sets *h, sp_h5 *file)
 {
-    enum { RESOLUTION, HALF_BIT, CORRELATION, TURN, CHANCE, LIKENESS, NUMBERS };
+    enum { RESOLUTION, FSC, CC_HALF, HALF_BIT, CORRELATION, WHOLE, TURN, CHANCE, LIKENESS, NUMBERS };
     const ptrdiff_t count = h->conformations;
     double value[NUMBERS][SP_CONFORMATIONS];
     int32_t agree[SP_CONFORMATIONS];
@@ -413,16 +413,22 @@ static sp_status put_agreements(const sp_half_sets *h, sp_h5 *file)
         const sp_half_agreement *a = &h->of[k];
 
         value[RESOLUTION][k] = a->resolution;
+        value[FSC][k] = a->fsc_resolution;
+        value[CC_HALF][k] = a->cc_half_resolution;
         value[HALF_BIT][k] = a->half_bit_resolution;
         value[CORRELATION][k] = a->correlation;
+        value[WHOLE][k] = a->whole;
         value[TURN][k] = a->turn;
         value[CHANCE][k] = a->chance;
         value[LIKENESS][k] = a->likeness;
         agree[k] = a->agree;
     }
     SP_TRY(put_each(file, "half_sets/resolution", "m", count, value[RESOLUTION]));
+    SP_TRY(put_each(file, "half_sets/fsc_resolution", "m", count, value[FSC]));
+    SP_TRY(put_each(file, "half_sets/cc_half_resolution", "m", count, value[CC_HALF]));
     SP_TRY(put_each(file, "half_sets/half_bit_resolution", "m", count, value[HALF_BIT]));
     SP_TRY(put_each(file, "half_sets/correlation", "", count, value[CORRELATION]));
+    SP_TRY(put_each(file, "half_sets/whole", "", count, value[WHOLE]));
     SP_TRY(put_each(file, "half_sets/turn", "rad", count, value[TURN]));
     SP_TRY(put_each(file, "half_sets/chance", "rad", count, value[CHANCE]));
     SP_TRY(put_each(file, "half_sets/likeness", "", count, value[LIKENESS]));
@@ -443,6 +449,7 @@ static sp_status put_half_sets(const sp_half_sets *h, sp_h5 *file)
         SP_TRY(sp_h5_write_attribute_string(file, "half_sets/s", "units", "1/m"));
         SP_TRY(sp_h5_write_double(file, "half_sets/fsc", axes, shape + 2 - axes, h->fsc));
         SP_TRY(sp_h5_write_double(file, "half_sets/shape", axes, shape + 2 - axes, h->shape));
+        SP_TRY(sp_h5_write_double(file, "half_sets/cc_half", axes, shape + 2 - axes, h->cc_half));
         SP_TRY(sp_h5_write_double(file, "half_sets/half_bit", 1, &h->shells, h->half_bit));
         SP_TRY(put_agreements(h, file));
         if (h->conformations > 1) {

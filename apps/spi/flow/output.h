@@ -14,14 +14,14 @@
  *       /result/{score, scale, conformation, image_id}  [N]
  *       /history/<name>                           [generations], members of sp_generation
  *       /prtf/{s, value}                          [shells], s in 1/m; absent where nothing was measured
- *       /half_sets/{s, fsc, shape, half_bit}      [shells], s in 1/m; absent without --half-sets, like the next ones
- *       /half_sets/{resolution, half_bit_resolution, correlation, turn, chance, likeness, agree}
- *                                                 of several conformations all but s and half_bit are lists: [K] ...
- *       /half_sets/{labels_same, labels_chance}   share of the images that half sets sort as the whole does, if K > 1
- *   report.txt, report.json   what was read, chosen and found; when, how long, how much memory
- *   settings.txt  the text of /config: `spica reconstruct --settings settings.txt -o OTHER` repeats the run
- *   checkpoint.h5 where the run stands: `spica reconstruct --resume FOLDER` goes on from it (flow/checkpoint.h)
- *   log.txt       the lines of every run into this folder (written by base/log.h)
+ *       /half_sets/{s, fsc, shape, cc_half, half_bit}  [shells], s in 1/m; absent without --half-sets, like the next
+ * ones /half_sets/{resolution, fsc_resolution, cc_half_resolution, half_bit_resolution, correlation, whole, turn,
+ * chance, likeness, agree} of several conformations all but s and half_bit are lists: [K] ... /half_sets/{labels_same,
+ * labels_chance}   share of the images that half sets sort as the whole does, if K > 1 report.txt, report.json   what
+ * was read, chosen and found; when, how long, how much memory settings.txt  the text of /config: `spica reconstruct
+ * --settings settings.txt -o OTHER` repeats the run checkpoint.h5 where the run stands: `spica reconstruct --resume
+ * FOLDER` goes on from it (flow/checkpoint.h) log.txt       the lines of every run into this folder (written by
+ * base/log.h)
  *
  * Each complete generation replaces the files of the one before: all new files are complete before the first one takes
  * its final name, result.h5 does so last, and a failure before leaves the old generation as it was. A generation that

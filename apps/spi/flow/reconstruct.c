@@ -64,8 +64,7 @@ static bool score_stands(const sp_loop *l, double rise)
 /* Does this generation belong on disk? Not while an earlier attempt explains the images better, or saw finer detail. */
 static bool worth_writing(const sp_loop *l)
 {
-    return l->now.accepted &&
-           (l->kept_score == 0.0 || (l->now.resolution <= 1.0 / l->s_max && l->now.score > l->kept_score));
+    return l->now.accepted && (l->kept_score == 0.0 || (sp_loop_sees_all(l) && l->now.score > l->kept_score));
 }
 
 /* Generations of the present stage, in this attempt. */
@@ -193,7 +192,8 @@ static sp_status match_batch(sp_loop *l)
     SP_TRY(sp_loop_match(l));
     SP_TRY(check_interrupt(l));
     SP_TRY(sp_crews_assess(l, l->orientation, l->label, &l->measured));
-    sp_log_write(l->log, SP_LOG_DETAIL, "dispersion in use %.2f, measured %.2f", l->dispersion, l->measured);
+    sp_log_write(l->log, SP_LOG_DETAIL, "dispersion in use %.2f, measured %.2f; a perfect model would score %.4f",
+                 l->dispersion, l->measured, l->now.best_score);
     l->now.score = sp_loop_mean_score(l, false);
     l->now.held_score = sp_loop_mean_score(l, true);
     sp_loop_measure_change(l);
@@ -269,13 +269,13 @@ static sp_status finish(sp_loop *l)
     int entered[SP_CONFORMATIONS];
     sp_status status = SP_OK;
 
-    l->now = (sp_generation){.generation = state->generations};
     l->reach = l->s_max;
     l->resting = 0;
     l->batches = 1;
     l->batch = 0;
     l->points = 0; /* the map is that of the orientations told */
     SP_TRY(sp_loop_take_best(l));
+    l->now = (sp_generation){.generation = state->generations};
     l->complete = true; /* and the map of all images */
     l->phasing.starts = state->settings.starts * FINAL_STARTS;
     l->phasing.seed = state->settings.seed;
@@ -383,14 +383,14 @@ done:
     return status;
 }
 
-void sp_reconstruction_map(const sp_reconstruction *result, int k, float *map)
+void sp_reconstruction_map(const sp_reconstruction *result, const float *volume, int k, float *map)
 {
     const ptrdiff_t n = result->edge, shift = n - n / 2;
-    const float *density = result->density + k * n * n * n;
+    const float *from = volume + k * n * n * n;
 
     for (ptrdiff_t x = 0; x < n; x++) {
         for (ptrdiff_t y = 0; y < n; y++) {
-            const float *row = density + ((x + shift) % n * n + (y + shift) % n) * n;
+            const float *row = from + ((x + shift) % n * n + (y + shift) % n) * n;
 
             for (ptrdiff_t z = 0; z < n; z++) {
                 map[(x * n + y) * n + z] = row[(z + shift) % n];
@@ -405,6 +405,7 @@ void sp_half_sets_free(sp_half_sets *halves)
         sp_array_free(halves->s);
         sp_array_free(halves->fsc);
         sp_array_free(halves->shape);
+        sp_array_free(halves->cc_half);
         sp_array_free(halves->half_bit);
         sp_array_free(halves);
     }
@@ -416,6 +417,7 @@ void sp_reconstruction_free(sp_reconstruction *result)
         return;
     }
     sp_array_free(result->density);
+    sp_array_free(result->autocorrelation);
     sp_array_free(result->orientation);
     sp_array_free(result->label);
     sp_array_free(result->score);

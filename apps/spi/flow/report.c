@@ -160,9 +160,10 @@ static void warn_of_end(const sp_reconstruction *state, sp_text *text)
                              "--seed, or collect more images\n");
     }
     if (state->contradicted) {
-        sp_text_append(text,
-                       "the merged amplitudes contradict each other: some images may have settled in wrong places, "
-                       "or the images are very noisy; compare the map with one from another --seed\n");
+        sp_text_append(
+            text, "some images may have settled in wrong places: no density explains the merged amplitudes, or the "
+                  "images score much less than photon noise allows; very noisy images look the same; compare the "
+                  "map with one from another --seed\n");
     }
     if (finished(state) && last && last->orientation_change > 0.5 * state->speckle) {
         sp_text_append(text,
@@ -291,6 +292,18 @@ static void warn_of_half_sets(const sp_half_sets *h, int k, sp_text *text)
                        "nothing was resolved%s: most images see the map from one side (likeness of their directions "
                        "%.2f, 0.33 is from all sides), as noise does; do not interpret the map\n",
                        which, a->likeness);
+    } else if (a->apart) {
+        sp_text_append(
+            text,
+            "nothing was resolved%s: all images together make another map (correlation %.2f) than each half of "
+            "them (%.2f with one another), so one of these is wrong; try another --seed\n",
+            which, a->whole, a->correlation);
+    } else if (a->unexplained) {
+        sp_text_append(
+            text,
+            "nothing was resolved%s: the model explains little of what the images show beyond photon noise; do "
+            "not interpret the map\n",
+            which);
     } else if (!a->agree) {
         sp_text_append(text,
                        "nothing was resolved%s: half sets turn the images by %.0f degrees against the whole, images "
@@ -420,15 +433,19 @@ static void page_agreement(const char *label, const sp_half_agreement *a, sp_tex
         row(text, label, "NONE: half sets have too few images of it, %td and %td", a->images[0], a->images[1]);
     } else if (a->one_sided) {
         row(text, label, "NONE: most images see the map from one side, as noise does");
+    } else if (a->apart) {
+        row(text, label, "NONE: all images together make another map than each half of them");
+    } else if (a->unexplained) {
+        row(text, label, "NONE: the images score much less than photon noise allows");
     } else if (!a->agree) {
         row(text, label, "NONE: half sets of the images do not agree on how the images lie");
     } else if (!supported(a)) {
-        row(text, label, "NONE: maps of half sets have no shape in common");
+        row(text, label, "NONE: half sets have no shape in common");
     } else {
         row(text, label,
-            "%.1f Angstrom by half sets (FSC 0.143), %s by the half-bit curve; the maps of the halves correlate by "
-            "%.3f",
-            a->resolution / ANGSTROM, half_bit, a->correlation);
+            "%.1f Angstrom by half sets (%s), %s by the half-bit curve; the maps of the halves correlate by %.3f",
+            a->resolution / ANGSTROM, a->resolution > a->fsc_resolution ? "CC 1/2 0.143" : "FSC 0.143", half_bit,
+            a->correlation);
     }
 }
 
@@ -685,7 +702,12 @@ static void append_length(sp_text *list, double length, bool claimed)
 
 static void append_seventh(sp_text *list, const sp_half_agreement *a)
 {
-    append_length(list, a->resolution, supported(a));
+    append_length(list, a->fsc_resolution, supported(a));
+}
+
+static void append_cc_half(sp_text *list, const sp_half_agreement *a)
+{
+    append_length(list, a->cc_half_resolution, supported(a));
 }
 
 static void append_half_bit(sp_text *list, const sp_half_agreement *a)
@@ -716,10 +738,12 @@ static void table_of_half_sets(const sp_half_sets *h, sp_text *text)
     row_of_each(text, "orientation spread", h, append_spread);
     row_of_each(text, "FSC 0.143", h, append_seventh);
     row_of_each(text, "FSC half-bit", h, append_half_bit);
+    row_of_each(text, "CC 1/2 0.143", h, append_cc_half);
 }
 
 static void page_table(const sp_reconstruction *state, sp_text *text)
 {
+    char allowed[NAME_LENGTH] = "";
     double mean, deviation;
 
     title(text, "TABLE 1");
@@ -732,7 +756,10 @@ static void page_table(const sp_reconstruction *state, sp_text *text)
     spread(state->scale, state->scale, state->images, &mean, &deviation);
     row(text, "fluence", "varies by %.1f %%", 100.0 * deviation / (mean > 0.0 ? mean : 1.0));
     spread(state->score, state->scale, state->images, &mean, &deviation);
-    row(text, "score", "%.4f, varies by %.4f from image to image", mean, deviation);
+    if (last_generation(state) && state->quantum > 0.0) {
+        snprintf(allowed, sizeof allowed, "; photon noise allows %.4f", last_generation(state)->best_score);
+    }
+    row(text, "score", "%.4f, varies by %.4f from image to image%s", mean, deviation, allowed);
     row(text, "background", "%.0f %% of the photons beyond the innermost speckles, by their contrast%s",
         100.0 * state->background, state->background_fitted > 0.0 ? "; estimated and accounted for" : "");
     row(text, "completeness", "%.1f %% of the speckles at %.1f Angstrom, each seen by %.1f images",
@@ -760,14 +787,15 @@ static void page_fsc(const sp_reconstruction *state, sp_text *text)
             snprintf(words, sizeof words, "HALF SETS, CONFORMATION %d", k + 1);
         }
         title(text, words);
-        sp_text_append(text, "  Angstrom     FSC   shape  half-bit\n");
+        sp_text_append(text, "  Angstrom     FSC   shape  half-bit  CC 1/2\n");
         for (ptrdiff_t i = 1; i < h->shells; i++) {
-            sp_text_append(text, "  %8.2f  %6.3f  %6.3f    %6.3f\n", 1.0 / h->s[i] / ANGSTROM, fsc[i], shape[i],
-                           h->half_bit[i]);
+            sp_text_append(text, "  %8.2f  %6.3f  %6.3f    %6.3f  %6.3f\n", 1.0 / h->s[i] / ANGSTROM, fsc[i], shape[i],
+                           h->half_bit[i], h->cc_half[k * h->shells + i]);
         }
     }
     if (h) {
-        sp_text_append(text, "\n  shape: FSC of what is not alike in all directions; 0.143 is looked for in it.\n");
+        sp_text_append(text, "\n  shape: FSC of what is not alike in all directions; 0.143 is looked for in it.\n"
+                             "  CC 1/2: the same of the merged intensities, from which the maps were phased.\n");
     }
 }
 
@@ -915,6 +943,15 @@ static double largest_turn(const sp_half_sets *h)
     return turn;
 }
 
+/* NULL: none may be claimed */
+static void json_resolutions(const sp_half_agreement *a, sp_json *json)
+{
+    sp_json_real(json, "resolution", a ? a->resolution : NAN);
+    sp_json_real(json, "fsc_resolution", a ? a->fsc_resolution : NAN);
+    sp_json_real(json, "cc_half_resolution", a ? a->cc_half_resolution : NAN);
+    sp_json_real(json, "half_bit_resolution", a ? a->half_bit_resolution : NAN);
+}
+
 static void json_table(const sp_reconstruction *state, sp_json *json)
 {
     const sp_half_agreement *a = least_supported(state->halves);
@@ -929,14 +966,14 @@ static void json_table(const sp_reconstruction *state, sp_json *json)
     spread(state->score, state->scale, state->images, &mean, &deviation);
     sp_json_real(json, "score", mean);
     sp_json_real(json, "score_spread", deviation);
+    sp_json_real(json, "best_score", last_generation(state) ? last_generation(state)->best_score : NAN);
     sp_json_real(json, "background", state->background);
     sp_json_real(json, "background_fitted", state->background_fitted);
     sp_json_real(json, "coverage", coverage(state));
     sp_json_real(json, "completeness", completeness(state));
     sp_json_integer(json, "classes", sp_conformations_found(state));
     sp_json_real(json, "held_score", last_generation(state) ? last_generation(state)->held_score : NAN);
-    sp_json_real(json, "fsc_resolution", a ? a->resolution : NAN);
-    sp_json_real(json, "half_bit_resolution", a ? a->half_bit_resolution : NAN);
+    json_resolutions(a, json);
     sp_json_real(json, "orientation_spread", state->halves ? largest_turn(state->halves) : NAN);
     sp_json_end(json);
 }
@@ -949,14 +986,15 @@ static void json_agreement(const sp_half_sets *h, int k, sp_json *json)
     sp_json_integer(json, "images_1", a->images[0]);
     sp_json_integer(json, "images_2", a->images[1]);
     sp_json_real(json, "correlation", a->correlation);
+    sp_json_real(json, "whole", a->whole);
     sp_json_real(json, "turn", a->turn);
     sp_json_real(json, "chance", a->chance);
     sp_json_text(json, "group", a->group);
     sp_json_real(json, "likeness", a->likeness);
-    sp_json_real(json, "fsc_resolution", supported(a) ? a->resolution : NAN);
-    sp_json_real(json, "half_bit_resolution", supported(a) ? a->half_bit_resolution : NAN);
+    json_resolutions(supported(a) ? a : NULL, json);
     sp_json_reals(json, "fsc", h->fsc + k * h->shells, h->shells);
     sp_json_reals(json, "shape", h->shape + k * h->shells, h->shells);
+    sp_json_reals(json, "cc_half", h->cc_half + k * h->shells, h->shells);
 }
 
 /* What belongs to a conformation stands among the rest where there is one, and else in a list. */

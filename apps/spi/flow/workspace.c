@@ -71,7 +71,7 @@ static sp_memory_plan plan_memory(const sp_run *run, const sp_reconstruct_settin
     const double model =
         (s->conformations > 0 ? s->conformations : 1) *
         (sp_slicer_bytes(d->edge) + (double)sp_merger_bytes(d->edge) + (double)sp_merge_lanes_bytes(d->edge, d->bins) +
-         (double)sp_phaser_bytes(d->edge, own, threads) + (5.0 + starts - own) * 4.0 * cube);
+         (double)sp_phaser_bytes(d->edge, own, threads) + (6.0 + starts - own) * 4.0 * cube);
     const double search = sp_matcher_bytes(&match, share, d->bins, threads);
     const ptrdiff_t each = sp_crews_block(d->images);
     const double matchers = (double)(share / each) * each_matcher(match, each, d->bins, threads);
@@ -300,8 +300,9 @@ sp_status sp_loop_set_conformations(sp_loop *l, int conformations)
 
     free_densities(l);
     sp_array_free(l->state->density);
+    sp_array_free(l->state->autocorrelation);
     sp_array_free(l->state->prtf);
-    l->state->density = NULL;
+    l->state->density = l->state->autocorrelation = NULL;
     l->state->prtf = NULL;
     l->conformations = l->state->settings.conformations = conformations;
     l->starts = 0; /* slicer, merger and phasing are those of another number */
@@ -309,6 +310,7 @@ sp_status sp_loop_set_conformations(sp_loop *l, int conformations)
     SP_TRY(SP_ARRAY(l->last_model, all));
     SP_TRY(SP_ARRAY(l->density, all));
     SP_TRY(SP_ARRAY(l->state->density, all));
+    SP_TRY(SP_ARRAY(l->state->autocorrelation, all));
     SP_TRY(SP_ARRAY(l->state->prtf, conformations * (n / 2 + 1)));
 done:
     return status;

@@ -44,7 +44,9 @@ struct sp_matcher {
     float *own;               /* NULL: it is lent */
     float *scratch;           /* [threads][SCRATCH][pixels] */
     float *whitening;         /* [pixels] 1 / variance of the shell, for the score shown to people */
-    double *residue; /* [kept apart][shells][2] sums for the dispersion, of some images; then [shells][2] of all */
+    ptrdiff_t row;            /* sp_match_scatter_count() */
+    double
+        *residue; /* [kept apart][shells + 1][2] scatter of some images, each by itself; then [shells + 1][2] of all */
 };
 
 static ptrdiff_t kept_apart(ptrdiff_t images)
@@ -202,7 +204,8 @@ sp_status sp_matcher_new(const sp_patterns *patterns, const sp_slicer *slicer, c
         SP_TRY(SP_ARRAY(self->own, threads * sp_match_scratch_floats(self->pixels)));
         self->scratch = self->own;
     }
-    SP_TRY(SP_ARRAY(self->residue, 2 * (kept_apart(patterns->images) + 1) * self->shells));
+    self->row = sp_match_scatter_count(patterns->shells);
+    SP_TRY(SP_ARRAY(self->residue, (kept_apart(patterns->images) + 1) * self->row));
     fill_tables(self);
     SP_TRY(make_route(self));
     *matcher = self;
@@ -465,7 +468,20 @@ static void remove_shell_means(const sp_matcher *self, float *x)
     }
 }
 
-/* One image: score, scale, and the sums of its scatter about the model in each shell, [shells][2]. */
+/* What photon noise and everything together scatter about the shell means, whitened, of an image with means taken off.
+ *   k  in  [pixels] photons before that */
+static double photon_scatter(const sp_matcher *self, const float *k)
+{
+    const float per_photon = (float)(1.0 / self->unit);
+    double sum = 0.0;
+
+    for (ptrdiff_t p = 0; p < self->pixels; p++) {
+        sum += (double)self->whitening[p] * (k[p] + per_photon * self->patterns->background[p]);
+    }
+    return self->patterns->quantum * (double)per_photon * sum;
+}
+
+/* One image: score, scale, and its scatter, [sp_match_scatter_count()]. */
 static void assess_image(const sp_matcher *self, ptrdiff_t image, sp_quat q, float *score, float *scale,
                          double *residue)
 {
@@ -498,9 +514,13 @@ static void assess_image(const sp_matcher *self, ptrdiff_t image, sp_quat q, flo
             sum[1] += difference * difference - noise * (mean + per_photon * self->patterns->background[p]);
         }
     }
+    double *sum = residue + self->row - 2;
+
+    sum[0] = photon_scatter(self, k);
     remove_shell_means(self, m);
     remove_shell_means(self, k);
-    const double norm = sp_dot3(self->whitening, m, m, count) * sp_dot3(self->whitening, k, k, count);
+    sum[1] = sp_dot3(self->whitening, k, k, count);
+    const double norm = sp_dot3(self->whitening, m, m, count) * sum[1];
 
     *score = norm > 0.0 ? (float)(sp_dot3(self->whitening, m, k, count) / sqrt(norm)) : 0.0f;
 }
@@ -510,6 +530,18 @@ static int compare_doubles(const void *a, const void *b)
     const double x = *(const double *)a, y = *(const double *)b;
 
     return (x > y) - (x < y);
+}
+
+ptrdiff_t sp_match_scatter_count(ptrdiff_t shells)
+{
+    return 2 * (shells + 1);
+}
+
+double sp_match_best_score(const double *scatter, ptrdiff_t shells)
+{
+    const double noise = scatter[2 * shells], all = scatter[2 * shells + 1];
+
+    return all > noise ? sqrt(1.0 - noise / all) : 0.0;
 }
 
 /* Median over the shells of sum m^2 / sum ((k - m)^2 - noise), each shell over all images. */
@@ -533,7 +565,7 @@ double sp_match_dispersion(double *scatter, ptrdiff_t shells)
 static void assess_images(sp_matcher *self, ptrdiff_t first, ptrdiff_t count, const sp_quat *orientation,
                           const sp_selection *selection, float *score, float *scale, double *scatter)
 {
-    const ptrdiff_t width = 2 * self->shells;
+    const ptrdiff_t width = self->row;
 
 #pragma omp parallel for schedule(dynamic, 8)
     for (ptrdiff_t n = first; n < first + count; n++) {
@@ -543,7 +575,7 @@ static void assess_images(sp_matcher *self, ptrdiff_t first, ptrdiff_t count, co
     }
     for (ptrdiff_t n = 0; n < count; n++) {
         for (ptrdiff_t i = 0; i < width && sp_is_selected(selection, first + n); i++) {
-            scatter[i] += self->residue[n * width + i];
+            scatter[i] += i < 2 * self->shells || i >= width - 2 ? self->residue[n * width + i] : 0.0;
         }
     }
 }
@@ -575,9 +607,9 @@ void sp_match_relate_scales(float *scale, ptrdiff_t images)
 
 void sp_matcher_assess(sp_matcher *matcher, const sp_quat *orientation, float *score, float *scale, double *dispersion)
 {
-    double *all = matcher->residue + 2 * kept_apart(matcher->patterns->images) * matcher->shells;
+    double *all = matcher->residue + kept_apart(matcher->patterns->images) * matcher->row;
 
-    memset(all, 0, (size_t)(2 * matcher->shells) * sizeof *all);
+    memset(all, 0, (size_t)matcher->row * sizeof *all);
     sp_matcher_assess_part(matcher, orientation, (sp_selection){0}, score, scale, all);
     sp_match_relate_scales(scale, matcher->patterns->images);
     *dispersion = sp_match_dispersion(all, matcher->shells);

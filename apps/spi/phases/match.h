@@ -115,8 +115,13 @@ void sp_matcher_assess(sp_matcher *matcher, const sp_quat *orientation, float *s
 /* The same in pieces, for images in several parts, each with a matcher: scores, scales that are not yet relative, and
  * what the dispersion follows from when all parts have been added up.
  * Scores and scales of images that are not selected stay as they are.
- *   scatter  in, out  [shells of the patterns][2] sums, added to; returned sp_match_dispersion() uses them up */
+ *   scatter  in, out  [sp_match_scatter_count(shells of the patterns)] sums, added to; sp_match_dispersion() uses them
+ *                     up */
+ptrdiff_t sp_match_scatter_count(ptrdiff_t shells);
 void sp_matcher_assess_part(sp_matcher *matcher, const sp_quat *orientation, sp_selection selection, float *score,
                             float *scale, double *scatter);
 double sp_match_dispersion(double *scatter, ptrdiff_t shells);
+/* The score that these images would have, all together, with a perfect model: what photon noise leaves of 1 (eq. 8a).
+ * Of images in which there is nothing but noise: 0, or a small number. */
+double sp_match_best_score(const double *scatter, ptrdiff_t shells);
 void sp_match_relate_scales(float *scale, ptrdiff_t images); /* to their mean over the images with signal */

@@ -102,7 +102,7 @@ endfunction()
 
 # sp_pipeline_tests(LAYER): every tests/LAYER/*.sh is a run of the program, known to ctest as LAYER.<name>; the script gets
 # the path of spica as $1, a fresh folder to work in, the folder of the examples as $SPICA_EXAMPLES, and in
-# $SPICA_RUN_ENGINES whether other engines than `local` can run in this build
+# $SPICA_RUN_ENGINES whether other engines than `local` can run in this build; the plugin of the emulated GPU is $SPICA_EMULATED
 function(sp_pipeline_tests layer)
     file(GLOB scripts CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${layer}/*.sh)
     foreach(script ${scripts})
@@ -119,5 +119,5 @@ function(sp_test name)
     cmake_parse_arguments(ARG "" "" "LABELS;COMMAND" ${ARGN})
     add_test(NAME ${name} COMMAND ${ARG_COMMAND})
     set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 600 SKIP_RETURN_CODE 77
-        ENVIRONMENT "SPICA_EXAMPLES=${CMAKE_SOURCE_DIR}/examples;SPICA_RUN_ENGINES=${SPICA_RUN_ENGINES}")
+        ENVIRONMENT "SPICA_EXAMPLES=${CMAKE_SOURCE_DIR}/examples;SPICA_RUN_ENGINES=${SPICA_RUN_ENGINES};SPICA_EMULATED=${CMAKE_BINARY_DIR}/tests/device/spica-emulated.so")
 endfunction()

@@ -14,21 +14,26 @@ static const sp_race_rules hasty = {.sample = 0.004, .budget = 1.0, .rounds = 5}
 typedef struct part {
     const char *name;
     sp_status (*run)(sp_bench *bench);
-    bool long_one; /* minutes: only when asked for */
+    bool asked_only; /* takes minutes, or a GPU */
 } part;
 
 /* In the order of the table. */
 static const part parts[] = {
-    {.name = "peak", .run = sp_bench_peak},     {.name = "nufft", .run = sp_bench_nufft},
-    {.name = "fft", .run = sp_bench_fft},       {.name = "steps", .run = sp_bench_steps},
-    {.name = "match", .run = sp_bench_match},   {.name = "phases", .run = sp_bench_phases},
-    {.name = "run", .run = sp_bench_run_layer}, {.name = "scaling", .run = sp_bench_scaling, .long_one = true},
+    {.name = "peak", .run = sp_bench_peak},
+    {.name = "nufft", .run = sp_bench_nufft},
+    {.name = "fft", .run = sp_bench_fft},
+    {.name = "steps", .run = sp_bench_steps},
+    {.name = "match", .run = sp_bench_match},
+    {.name = "phases", .run = sp_bench_phases},
+    {.name = "run", .run = sp_bench_run_layer},
+    {.name = "gpu", .run = sp_bench_gpu, .asked_only = true},
+    {.name = "scaling", .run = sp_bench_scaling, .asked_only = true},
 };
 enum { PARTS = sizeof parts / sizeof parts[0] };
 
 const char *sp_bench_part_names(void)
 {
-    return "peak, nufft, fft, steps, match, phases, run, scaling";
+    return "peak, nufft, fft, steps, match, phases, run, gpu, scaling";
 }
 
 static sp_status check_names(const sp_bench_settings *settings)
@@ -78,12 +83,12 @@ bool sp_bench_speaks(const sp_bench *bench)
 
 static bool is_wanted(const sp_bench_settings *settings, const part *p)
 {
-    bool named = p->long_one && settings->scaling;
+    bool named = p->run == sp_bench_scaling && settings->scaling;
 
     for (ptrdiff_t i = 0; i < settings->parts; i++) {
         named = named || strcmp(settings->part[i], p->name) == 0;
     }
-    return named || (settings->parts == 0 && !p->long_one);
+    return named || (settings->parts == 0 && !p->asked_only);
 }
 
 static sp_status run_part(sp_bench *bench, const part *p)

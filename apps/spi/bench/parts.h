@@ -14,4 +14,5 @@ sp_status sp_bench_steps(sp_bench *bench);     /* one step of the solver of merg
 sp_status sp_bench_match(sp_bench *bench);     /* the routes of matching, and a matrix product of that size */
 sp_status sp_bench_phases(sp_bench *bench);    /* each phase of a generation, one thread and all */
 sp_status sp_bench_run_layer(sp_bench *bench); /* what tasks and messages cost; also under mpirun */
+sp_status sp_bench_gpu(sp_bench *bench);       /* the phases on a GPU, where there is one */
 sp_status sp_bench_scaling(sp_bench *bench);   /* whole reconstructions; fails with SP_ERR_OUTPUT, too */

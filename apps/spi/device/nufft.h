@@ -15,9 +15,12 @@ extern "C" {
 
 struct sp_device_nufft_kernels {
     /* Type 2 of many orientations: value[i][j] = sum over the stencil around u of grid * kernel, u = map_i s_j in
-     * cells; a point with u_a < 0 stands at -u. stencil       in          flat grid          in  device  of
-     * sp_nufft_prepare() map           in  device  [orientations][3][3] of sp_nufft_map() s             in  device
-     * [3][count] coordinates of the pixels not_negative              negative values become 0, as in sp_slicer_cut()
+     * cells; a point with u_a < 0 stands at -u.
+     *   stencil       in          flat
+     *   grid          in  device  of sp_nufft_prepare()
+     *   map           in  device  [orientations][3][3] of sp_nufft_map()
+     *   s             in  device  [3][count] coordinates of the pixels
+     *   not_negative              negative values become 0, as in sp_slicer_cut()
      *   value         out device  [orientations][count] */
     sp_status (*interpolate)(const sp_device *device, const sp_nufft_stencil *stencil, const float *grid,
                              const float *map, ptrdiff_t orientations, const float *s, ptrdiff_t count,

@@ -51,7 +51,8 @@ static const sp_option options[] = {
 
 static const sp_positional positionals[] = {
     {.name = "part",
-     .help = "what to measure: peak, nufft, fft, steps, match, phases, run, gpu, scaling; nothing named: all but the last two",
+     .help = "what to measure: peak, nufft, fft, steps, match, phases, run, gpu, scaling; nothing named: all but the "
+             "last two",
      .many = true},
     {0},
 };

@@ -302,6 +302,16 @@ sp_nufft_stencil sp_nufft_flat_stencil(const sp_nufft *plan)
     return plan->pair;
 }
 
+sp_nufft_layout sp_nufft_layout_of(const sp_nufft *plan)
+{
+    sp_nufft_layout layout = {
+        .edge = plan->n, .fine = plan->nf, .factor = plan->factor, .stencil = sp_nufft_flat_stencil(plan)};
+
+    memcpy(layout.size, plan->size, sizeof layout.size);
+    memcpy(layout.origin, plan->origin, sizeof layout.origin);
+    return layout;
+}
+
 void sp_nufft_map(const sp_nufft *plan, const sp_mat3 *rotation, double scale, float map[3][3])
 {
     static const int volume_axis[3] = {2, 0, 1}; /* which axis of the volume each axis of the grid is */

@@ -31,6 +31,9 @@ typedef struct probe_kernels {
     /* out[i] = in[(i + 1) % PROBE_THREADS], through shared memory, with the barrier that this needs or without. */
     sp_status (*turn)(const float *in, bool barrier, float *out);
 
+    /* out[i] = in[0] + .. + in[i] of PROBE_THREADS numbers, through shared memory, with two barriers in each step. */
+    sp_status (*add_up)(const int *in, int *out);
+
     /* The numbers in reverse order, through as much dynamic shared memory as they take; most: 58,112. */
     sp_status (*reverse)(float *data, int count);
 

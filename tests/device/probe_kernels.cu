@@ -108,6 +108,37 @@ done:
     return status;
 }
 
+static __global__ void add_up_kernel(const int *in, int *out)
+{
+    __shared__ int sum[PROBE_THREADS];
+    const int i = (int)threadIdx.x;
+
+    sum[i] = in[i];
+    for (int apart = 1; apart < PROBE_THREADS; apart *= 2) {
+        __syncthreads();
+        const int before = i >= apart ? sum[i - apart] : 0;
+
+        __syncthreads();
+        sum[i] += before;
+    }
+    out[i] = sum[i];
+}
+
+static sp_status add_up(const int *in, int *out)
+{
+    sp_status status = SP_OK;
+    int *from = NULL, *to = NULL;
+
+    SP_TRY(copy_of(in, sizeof *in * PROBE_THREADS, (void **)&from));
+    SP_TRY_CUDA(cudaMalloc((void **)&to, sizeof *to * PROBE_THREADS));
+    SP_LAUNCH(add_up_kernel, 1, PROBE_THREADS, 0, NULL, from, to);
+    SP_TRY(fetch(to, sizeof *to * PROBE_THREADS, out));
+done:
+    cudaFree(from);
+    cudaFree(to);
+    return status;
+}
+
 static __global__ void reverse_kernel(float *data, int count)
 {
     SP_DYNAMIC_SHARED(float, all);
@@ -282,6 +313,7 @@ extern "C" __attribute__((visibility("default"))) const probe_kernels probe_tabl
     .sum_blocks = sum_blocks,
     .count_odd = count_odd,
     .turn = turn,
+    .add_up = add_up,
     .reverse = reverse,
     .tally = tally,
     .transform = transform,

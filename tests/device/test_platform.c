@@ -95,6 +95,21 @@ static void a_barrier_orders_shared_memory_and_its_absence_shows(void **state)
     }
 }
 
+static void all_threads_leave_one_barrier_before_any_leaves_the_next(void **state)
+{
+    (void)state;
+    int in[PROBE_THREADS], out[PROBE_THREADS], sum = 0;
+
+    for (int i = 0; i < PROBE_THREADS; i++) {
+        in[i] = i * i % 1009;
+    }
+    assert_int_equal(probe()->add_up(in, out), SP_OK);
+    for (int i = 0; i < PROBE_THREADS; i++) {
+        sum += in[i];
+        assert_int_equal(out[i], sum);
+    }
+}
+
 static void a_block_gets_the_shared_memory_that_it_asks_for(void **state)
 {
     (void)state;
@@ -267,6 +282,7 @@ int main(void)
         cmocka_unit_test(a_block_sums_through_shuffles_and_shared_memory),
         cmocka_unit_test(a_warp_votes),
         cmocka_unit_test(a_barrier_orders_shared_memory_and_its_absence_shows),
+        cmocka_unit_test(all_threads_leave_one_barrier_before_any_leaves_the_next),
         cmocka_unit_test(a_block_gets_the_shared_memory_that_it_asks_for),
         cmocka_unit_test(atomics_lose_nothing),
         cmocka_unit_test(transforms_equal_the_direct_sum_and_come_back),

@@ -15,11 +15,11 @@
  * all orientations is taken off before anything is rounded.
  *
  * Factors of the product are bfloat16, its sums single precision. That moves the scores of an image, root mean square
- * over the orientations, by 0.08 to 0.15 % of how much they differ, for the worst of eleven images of 400 pixels,
- * noise-free or with 300 to 30,000 photons, r = 1, 10 or 1e6; the polar route errs by 1 %. Three bits more (tf32) would
- * cost half the rate and twice the memory, two bfloat16 for each factor a third of the rate, to no use: refinement
- * compares the best orientations in single precision. Counts up to 256 are exact; brighter ones move all scores of an
- * image alike, by up to 0.04 %.
+ * over the orientations, by 0.1 to 0.25 % of how much they differ, for the worst of nine small images, noise-free or
+ * with 300 to 30,000 photons, r = 1, 10 or 1e6 (tests/device/test_match.c); the polar route errs by 1 %. Three bits
+ * more (tf32) would cost half the rate and twice the memory, two bfloat16 for each factor two thirds of the rate, to no
+ * use: refinement compares the best orientations in single precision. Counts up to 256 are exact; brighter ones move
+ * all scores of an image alike, by up to 0.05 %.
  *
  * Models (phases/likelihood.h) hold arrays of the device here. Photon counts k are as sp_dense_input has them,
  * values divided by the unit. */

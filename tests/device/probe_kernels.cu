@@ -23,22 +23,28 @@ done:
     return status;
 }
 
+static __device__ float sum_warp(float x)
+{
+    for (int apart = SP_WARP / 2; apart > 0; apart /= 2) {
+        x += __shfl_down_sync(0xffffffffu, x, (unsigned)apart);
+    }
+    return x; /* in the first lane */
+}
+
+/* After the barrier all warps meet again, each by itself. */
 static __global__ void sum_blocks_kernel(const float *in, float *out)
 {
-    __shared__ float of_warp[PROBE_THREADS / SP_WARP];
-    float sum = in[blockIdx.x * PROBE_THREADS + threadIdx.x];
+    enum { WARPS = PROBE_THREADS / SP_WARP };
+    __shared__ float of_warp[WARPS];
+    const int lane = (int)threadIdx.x % SP_WARP;
+    float sum = sum_warp(in[blockIdx.x * PROBE_THREADS + threadIdx.x]);
 
-    for (int apart = SP_WARP / 2; apart > 0; apart /= 2) {
-        sum += __shfl_down_sync(0xffffffffu, sum, (unsigned)apart);
-    }
-    if (threadIdx.x % SP_WARP == 0) {
+    if (lane == 0) {
         of_warp[threadIdx.x / SP_WARP] = sum;
     }
     __syncthreads();
+    sum = sum_warp(lane < WARPS ? of_warp[lane] : 0.0f);
     if (threadIdx.x == 0) {
-        for (int i = 1; i < PROBE_THREADS / SP_WARP; i++) {
-            sum += of_warp[i];
-        }
         out[blockIdx.x] = sum;
     }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "phases/dense_kernels.h"
 
-#include <math.h>
+#include "phases/likelihood_terms.h"
 
 enum { WIDTH = 8, IMAGES = 3 };
 
@@ -9,10 +9,10 @@ static void features_ref(const float *intensity, const float *base, const float 
                          float r, float *feature, float *loss)
 {
     for (ptrdiff_t i = 0; i < count; i++) {
-        const double m = fmax(((double)intensity[i] + base[i]) * share * expected[i], 1e-30);
+        const double m = sp_likelihood_mean(intensity[i], base[i], (double)share * (double)expected[i]);
 
-        feature[i] = (float)-log1p(r / m);
-        loss[i] = (float)log1p(m / r);
+        feature[i] = (float)sp_likelihood_feature(m, (double)r);
+        loss[i] = (float)sp_likelihood_loss(m, (double)r);
     }
 }
 

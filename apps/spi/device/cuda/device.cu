@@ -15,6 +15,20 @@ done:
     return status;
 }
 
+sp_status sp_cuda_blas(const sp_device *device, cublasHandle_t *handle)
+{
+    sp_status status = SP_OK;
+    sp_device_state *state = device->state;
+
+    if (!state->blas) {
+        SP_TRY_CUBLAS(cublasCreate(&state->blas));
+        SP_TRY_CUBLAS(cublasSetStream(state->blas, state->stream));
+    }
+    *handle = state->blas;
+done:
+    return status;
+}
+
 static sp_status learn_facts(int number, sp_device_facts *facts)
 {
     sp_status status = SP_OK;
@@ -36,6 +50,9 @@ static void close_device(sp_device *device)
 
     if (!state) {
         return;
+    }
+    if (state->blas) {
+        cublasDestroy(state->blas);
     }
     if (state->start) {
         cudaEventDestroy(state->start);
@@ -191,4 +208,5 @@ extern "C" __attribute__((visibility("default"))) const sp_device_kernels SP_DEV
     .start_timer = start_timer,
     .stop_timer = stop_timer,
     .nufft = &sp_cuda_nufft,
+    .match = &sp_cuda_match,
 };

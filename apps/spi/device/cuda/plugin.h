@@ -8,10 +8,15 @@ struct sp_device_state {
     int number;          /* of the GPU */
     cudaStream_t stream; /* of all work */
     cudaEvent_t start, stop;
+    cublasHandle_t blas; /* NULL until a phase asks for it: it takes memory and time */
 };
 
 /* Every function of the table begins with this: CUDA remembers for each thread of the host which GPU it means. */
 sp_status sp_cuda_enter(const sp_device *device);
 
+/* cuBLAS in the device's stream; belongs to the device. */
+sp_status sp_cuda_blas(const sp_device *device, cublasHandle_t *handle);
+
 /* The phases, one file each. */
 extern "C" const sp_device_nufft_kernels sp_cuda_nufft;
+extern "C" const sp_device_match_kernels sp_cuda_match;

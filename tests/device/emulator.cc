@@ -264,7 +264,9 @@ static void release()
             ready.push_back(i);
         }
     }
-    for (int i = 0; i < now.threads && ready.empty() && all_wait_for_the_block(); i++) {
+    const bool all = ready.empty() && all_wait_for_the_block();
+
+    for (int i = 0; i < now.threads && all; i++) {
         if (now.thread[i].state == WAITS) {
             now.thread[i].state = READY;
         }

@@ -31,6 +31,9 @@ typedef struct probe_kernels {
     /* out[i] = in[(i + 1) % PROBE_THREADS], through shared memory, with the barrier that this needs or without. */
     sp_status (*turn)(const float *in, bool barrier, float *out);
 
+    /* out[i] = in[(i + 3) % PROBE_THREADS], one place at a time, with two barriers for each. */
+    sp_status (*rotate)(const float *in, float *out);
+
     /* The numbers in reverse order, through as much dynamic shared memory as they take; most: 58,112. */
     sp_status (*reverse)(float *data, int count);
 

@@ -108,6 +108,35 @@ done:
     return status;
 }
 
+static __global__ void rotate_kernel(const float *in, float *out)
+{
+    __shared__ float all[PROBE_THREADS];
+    float own = in[threadIdx.x];
+
+    for (int i = 0; i < 3; i++) {
+        all[threadIdx.x] = own;
+        __syncthreads();
+        own = all[(threadIdx.x + 1) % PROBE_THREADS];
+        __syncthreads();
+    }
+    out[threadIdx.x] = own;
+}
+
+static sp_status rotate(const float *in, float *out)
+{
+    sp_status status = SP_OK;
+    float *from = NULL, *to = NULL;
+
+    SP_TRY(copy_of(in, sizeof *in * PROBE_THREADS, (void **)&from));
+    SP_TRY_CUDA(cudaMalloc((void **)&to, sizeof *to * PROBE_THREADS));
+    SP_LAUNCH(rotate_kernel, 1, PROBE_THREADS, 0, NULL, from, to);
+    SP_TRY(fetch(to, sizeof *to * PROBE_THREADS, out));
+done:
+    cudaFree(from);
+    cudaFree(to);
+    return status;
+}
+
 static __global__ void reverse_kernel(float *data, int count)
 {
     SP_DYNAMIC_SHARED(float, all);
@@ -282,6 +311,7 @@ extern "C" __attribute__((visibility("default"))) const probe_kernels probe_tabl
     .sum_blocks = sum_blocks,
     .count_odd = count_odd,
     .turn = turn,
+    .rotate = rotate,
     .reverse = reverse,
     .tally = tally,
     .transform = transform,

@@ -95,6 +95,18 @@ static void a_barrier_orders_shared_memory_and_its_absence_shows(void **state)
     }
 }
 
+static void all_threads_pass_one_barrier_before_any_passes_the_next(void **state)
+{
+    (void)state;
+    float in[PROBE_THREADS], out[PROBE_THREADS];
+
+    random_numbers(in, PROBE_THREADS, 3);
+    assert_int_equal(probe()->rotate(in, out), SP_OK);
+    for (int i = 0; i < PROBE_THREADS; i++) {
+        assert_true(out[i] == in[(i + 3) % PROBE_THREADS]);
+    }
+}
+
 static void a_block_gets_the_shared_memory_that_it_asks_for(void **state)
 {
     (void)state;
@@ -267,6 +279,7 @@ int main(void)
         cmocka_unit_test(a_block_sums_through_shuffles_and_shared_memory),
         cmocka_unit_test(a_warp_votes),
         cmocka_unit_test(a_barrier_orders_shared_memory_and_its_absence_shows),
+        cmocka_unit_test(all_threads_pass_one_barrier_before_any_passes_the_next),
         cmocka_unit_test(a_block_gets_the_shared_memory_that_it_asks_for),
         cmocka_unit_test(atomics_lose_nothing),
         cmocka_unit_test(transforms_equal_the_direct_sum_and_come_back),

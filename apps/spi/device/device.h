@@ -28,7 +28,8 @@ extern "C" {
 typedef struct sp_device sp_device;
 typedef struct sp_device_state sp_device_state; /* the plugin's own */
 typedef struct sp_device_kernels sp_device_kernels;
-typedef struct sp_device_nufft_kernels sp_device_nufft_kernels; /* device/nufft.h */
+typedef struct sp_device_nufft_kernels sp_device_nufft_kernels;   /* device/nufft.h */
+typedef struct sp_device_solve_kernels sp_device_solve_kernels;   /* device/solve.h */
 
 /* What kind of GPU it is. */
 typedef struct sp_device_facts {
@@ -75,6 +76,7 @@ struct sp_device_kernels {
     sp_status (*stop_timer)(const sp_device *device, double *seconds);
 
     const sp_device_nufft_kernels *nufft;
+    const sp_device_solve_kernels *solve;
 };
 
 /* SP_TRY(SP_DEVICE_ARRAY(device, name, count)): `count` elements of the type that pointer `name` points to, on the

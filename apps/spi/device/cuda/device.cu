@@ -191,4 +191,5 @@ extern "C" __attribute__((visibility("default"))) const sp_device_kernels SP_DEV
     .start_timer = start_timer,
     .stop_timer = stop_timer,
     .nufft = &sp_cuda_nufft,
+    .solve = &sp_cuda_solve,
 };

@@ -192,4 +192,5 @@ extern "C" __attribute__((visibility("default"))) const sp_device_kernels SP_DEV
     .stop_timer = stop_timer,
     .nufft = &sp_cuda_nufft,
     .solve = &sp_cuda_solve,
+    .shells = &sp_cuda_shells,
 };

@@ -16,3 +16,4 @@ sp_status sp_cuda_enter(const sp_device *device);
 /* The phases, one file each. */
 extern "C" const sp_device_nufft_kernels sp_cuda_nufft;
 extern "C" const sp_device_solve_kernels sp_cuda_solve;
+extern "C" const sp_device_shells_kernels sp_cuda_shells;

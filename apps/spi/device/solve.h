@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-/* Plan and work space for systems of one size: about 100 n^3 bytes a system, beside what cuFFT wants. */
+/* Plan and work space for systems of one size: about 120 n^3 bytes a system, beside what cuFFT wants. */
 typedef struct sp_device_solver sp_device_solver;
 
 /* How a system came out, as sp_cg_result (num/cg.h). */

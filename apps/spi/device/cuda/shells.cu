@@ -25,6 +25,13 @@ struct sp_device_shells {
     double *count[2]; /* [n + 1] members of shells: in both halves of a transform, and in what is stored of it */
 };
 
+static __device__ __forceinline__ int shell_at(int n, int x, int y, int z)
+{
+    const int a = x <= n / 2 ? x : x - n, b = y <= n / 2 ? y : y - n;
+
+    return sp_cuda_shell_of(a * a + b * b + z * z);
+}
+
 /* Adds lanes of equal keys, which are neighbours, and their sums to the warp's own.
  *   kinds  of sums: value[kinds] of each lane, own [kinds][shells] */
 static __device__ __forceinline__ void add_lanes(int kinds, int key, double *value, int shells, double *own)
@@ -97,7 +104,7 @@ static __global__ void __launch_bounds__(THREADS) sum_pairs(int n, const float2 
                 value[1] = copies * ((double)p.x * p.x + (double)p.y * p.y);
                 value[2] = copies * ((double)q.x * q.x + (double)q.y * q.y);
             }
-            add_lanes(KINDS, sp_cuda_shell_at(n, x, y, z), value, shells, own);
+            add_lanes(KINDS, shell_at(n, x, y, z), value, shells, own);
         }
     }
     leave_block(count, all, part + ((ptrdiff_t)blockIdx.y * gridDim.x + blockIdx.x) * count);
@@ -119,7 +126,7 @@ static __global__ void __launch_bounds__(THREADS) sum_powers(int n, const float2
 
                 value = (double)f.x * f.x + (double)f.y * f.y;
             }
-            add_lanes(1, sp_cuda_shell_at(n, x, y, z), &value, n, own);
+            add_lanes(1, shell_at(n, x, y, z), &value, n, own);
         }
     }
     leave_block(n, all, part + (ptrdiff_t)blockIdx.x * n);

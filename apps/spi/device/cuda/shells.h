@@ -9,11 +9,9 @@
  *   power  out host [n], 0 for an empty shell */
 sp_status sp_cuda_shells_power(const sp_device *device, sp_device_shells *shells, const float2 *half, double *power);
 
-/* round(|k|) of the frequency (x, y, z), exactly: squares are whole numbers, and never as near to (k + 1/2)^2 as single
+/* round(|k|) of |k|^2, exactly: squares are whole numbers, and never as near to (k + 1/2)^2 as single
  * precision is coarse, up to edges of thousands. */
-static __device__ __forceinline__ int sp_cuda_shell_at(int n, int x, int y, int z)
+static __device__ __forceinline__ int sp_cuda_shell_of(int square)
 {
-    const int a = x <= n / 2 ? x : x - n, b = y <= n / 2 ? y : y - n;
-
-    return (int)(sqrtf((float)(a * a + b * b + z * z)) + 0.5f);
+    return (int)(sqrtf((float)square) + 0.5f);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Conjugate gradients of merging. Traffic of an iteration, in bytes for each voxel of edge n: the two transforms of
  * edge 2 n read and write 8 floats a voxel on either side and in between, 128 at least and 380 as three passes each;
- * the product with the kernel 80; the vectors 40 where the support is, and 3 for the support. To get there, the
+ * the product with the kernel 80; the vectors 44 where the support is, and 3 for the support. To get there, the
  * direction lives in the padded array that is transformed, whose other voxels stay 0, and A times the direction in the
  * one that is transformed back: neither is ever copied. */
 #include <limits.h>
@@ -36,7 +36,7 @@ typedef struct view {
 struct sp_device_solver {
     view v;
     unsigned parts;
-    cufftHandle forward, backward; /* 0: not made */
+    cufftHandle forward, backward;
 };
 
 /* ---- voxels ---- */
@@ -460,12 +460,8 @@ static void release(const sp_device *device, sp_device_solver *self)
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
         device->kernels->release(device, arrays[i]);
     }
-    if (self->forward) {
-        cufftDestroy(self->forward);
-    }
-    if (self->backward) {
-        cufftDestroy(self->backward);
-    }
+    sp_cuda_drop_transform(self->forward);
+    sp_cuda_drop_transform(self->backward);
     sp_array_free(self);
 }
 
@@ -496,19 +492,6 @@ done:
     return status;
 }
 
-static sp_status make_transforms(const sp_device *device, sp_device_solver *self)
-{
-    sp_status status = SP_OK;
-    int wide[] = {2 * self->v.n, 2 * self->v.n, 2 * self->v.n};
-
-    SP_TRY_CUFFT(cufftPlanMany(&self->forward, 3, wide, NULL, 1, 0, NULL, 1, 0, CUFFT_R2C, self->v.systems));
-    SP_TRY_CUFFT(cufftPlanMany(&self->backward, 3, wide, NULL, 1, 0, NULL, 1, 0, CUFFT_C2R, self->v.systems));
-    SP_TRY_CUFFT(cufftSetStream(self->forward, device->state->stream));
-    SP_TRY_CUFFT(cufftSetStream(self->backward, device->state->stream));
-done:
-    return status;
-}
-
 static sp_status make(const sp_device *device, ptrdiff_t edge, const uint8_t *support, int problems, int lambdas,
                       sp_device_solver **solver)
 {
@@ -521,6 +504,7 @@ static sp_status make(const sp_device *device, ptrdiff_t edge, const uint8_t *su
                problems * lambdas, edge);
     SP_TRY(sp_cuda_enter(device));
     SP_TRY(SP_ARRAY(self, 1));
+    self->forward = self->backward = SP_NO_TRANSFORM;
     self->v.n = (int)edge;
     self->v.problems = problems;
     self->v.systems = problems * lambdas;
@@ -529,7 +513,8 @@ static sp_status make(const sp_device *device, ptrdiff_t edge, const uint8_t *su
     self->v.half_count = 4 * edge * edge * (edge + 1);
     self->parts = sp_sum_parts((int)edge);
     SP_TRY(make_arrays(device, support, self));
-    SP_TRY(make_transforms(device, self));
+    SP_TRY(sp_cuda_plan_transform(device, 2 * (int)edge, CUFFT_R2C, self->v.systems, &self->forward));
+    SP_TRY(sp_cuda_plan_transform(device, 2 * (int)edge, CUFFT_C2R, self->v.systems, &self->backward));
     *solver = self;
     self = NULL; /* handed over */
 done:

@@ -4,30 +4,7 @@
 #include <assert.h>
 #include <math.h>
 
-enum { PHILOX_ROUNDS = 10 };
-
-/* One Philox4x32-10 block: 128 random bits from (key, counter). Salmon et al. 2011, section 4.2. */
-static void philox(const uint32_t key_in[2], const uint32_t counter[4], uint32_t out[4])
-{
-    uint32_t key[2] = {key_in[0], key_in[1]};
-    uint32_t c[4] = {counter[0], counter[1], counter[2], counter[3]};
-
-    for (int round = 0; round < PHILOX_ROUNDS; round++) {
-        const uint64_t p0 = (uint64_t)0xD2511F53u * c[0];
-        const uint64_t p1 = (uint64_t)0xCD9E8D57u * c[2];
-        const uint32_t next[4] = {(uint32_t)(p1 >> 32) ^ c[1] ^ key[0], (uint32_t)p1,
-                                  (uint32_t)(p0 >> 32) ^ c[3] ^ key[1], (uint32_t)p0};
-
-        for (int i = 0; i < 4; i++) {
-            c[i] = next[i];
-        }
-        key[0] += 0x9E3779B9u;
-        key[1] += 0xBB67AE85u;
-    }
-    for (int i = 0; i < 4; i++) {
-        out[i] = c[i];
-    }
-}
+#include "base/philox.h"
 
 sp_rng sp_rng_stream(uint64_t seed, uint32_t purpose, uint64_t index)
 {
@@ -40,7 +17,7 @@ sp_rng sp_rng_stream(uint64_t seed, uint32_t purpose, uint64_t index)
 uint32_t sp_rng_u32(sp_rng *rng)
 {
     if (rng->left == 0) {
-        philox(rng->key, rng->counter, rng->block);
+        sp_philox(rng->key, rng->counter, rng->block);
         rng->counter[0]++;
         rng->left = 4;
     }
@@ -49,10 +26,9 @@ uint32_t sp_rng_u32(sp_rng *rng)
 
 double sp_rng_uniform(sp_rng *rng)
 {
-    const uint64_t high = sp_rng_u32(rng) >> 6; /* 26 bits */
-    const uint64_t low = sp_rng_u32(rng) >> 6;  /* 26 bits */
+    const uint32_t first = sp_rng_u32(rng), second = sp_rng_u32(rng);
 
-    return ((double)((high << 26) | low) + 0.5) * 0x1p-52;
+    return sp_philox_uniform(first, second);
 }
 
 double sp_rng_normal(sp_rng *rng)

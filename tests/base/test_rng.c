@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <math.h>
 
+#include "base/philox.h"
 #include "base/rng.h"
 #include "testing.h"
 
@@ -26,6 +27,18 @@ static void streams_do_not_depend_on_each_other(void **state)
 
         assert_int_not_equal(u, sp_rng_u32(&b));
         assert_int_equal(u, sp_rng_u32(&again));
+    }
+}
+
+/* Whatever the numbers before it are for. */
+static void any_uniform_number_of_a_stream_is_found_by_its_place(void **state)
+{
+    (void)state;
+    const uint64_t seed = 0x123456789abcdefu, index = 0xfedcba987654321u;
+    sp_rng rng = sp_rng_stream(seed, 17, index);
+
+    for (uint64_t k = 0; k < 11; k++) {
+        assert_true(sp_philox_uniform_at(seed, 17, index, k) == sp_rng_uniform(&rng));
     }
 }
 
@@ -80,6 +93,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(philox_gives_the_published_numbers),
         cmocka_unit_test(streams_do_not_depend_on_each_other),
+        cmocka_unit_test(any_uniform_number_of_a_stream_is_found_by_its_place),
         cmocka_unit_test(poisson_has_mean_and_variance_of_its_rate),
         cmocka_unit_test(normal_has_unit_variance),
     };

@@ -28,8 +28,11 @@ extern "C" {
 typedef struct sp_device sp_device;
 typedef struct sp_device_state sp_device_state; /* the plugin's own */
 typedef struct sp_device_kernels sp_device_kernels;
-typedef struct sp_device_nufft_kernels sp_device_nufft_kernels; /* device/nufft.h */
-typedef struct sp_device_match_kernels sp_device_match_kernels; /* device/match.h */
+typedef struct sp_device_nufft_kernels sp_device_nufft_kernels;   /* device/nufft.h */
+typedef struct sp_device_match_kernels sp_device_match_kernels;   /* device/match.h */
+typedef struct sp_device_phase_kernels sp_device_phase_kernels;   /* device/phase.h */
+typedef struct sp_device_shells_kernels sp_device_shells_kernels; /* device/shells.h */
+typedef struct sp_device_solve_kernels sp_device_solve_kernels;   /* device/solve.h */
 
 /* What kind of GPU it is. */
 typedef struct sp_device_facts {
@@ -77,6 +80,9 @@ struct sp_device_kernels {
 
     const sp_device_nufft_kernels *nufft;
     const sp_device_match_kernels *match;
+    const sp_device_solve_kernels *solve;
+    const sp_device_shells_kernels *shells;
+    const sp_device_phase_kernels *phase;
 };
 
 /* SP_TRY(SP_DEVICE_ARRAY(device, name, count)): `count` elements of the type that pointer `name` points to, on the

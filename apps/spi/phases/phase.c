@@ -9,14 +9,6 @@
 #include "base/rng.h"
 #include "phases/phase_plan.h"
 
-enum {
-    RNG_START = 201,   /* purpose of the random first densities */
-    LEAST_SUPPORT = 8, /* [voxel] a smaller one has vanished */
-};
-
-static const double FILLED = 0.9;   /* of the ball: a support that large has exploded */
-static const float UNKNOWN = -1.0f; /* amplitude of a frequency that the density may choose */
-
 struct sp_phase_work {
     float *projected;    /* [edge^3] density with the known amplitudes */
     float complex *half; /* [edge][edge][edge/2+1] a transform */
@@ -136,21 +128,19 @@ void sp_phase_amplitudes(const sp_phase_plan *plan, const float *autocorrelation
 
     sp_fft_forward(plan->fft, autocorrelation, work->half);
     for (ptrdiff_t i = 0; i < plan->half_count; i++) {
-        const float intensity = crealf(work->half[i]);
-
-        amplitude[i] = intensity > 0.0f ? sqrtf(intensity) : 0.0f;
+        amplitude[i] = sp_phase_amplitude(crealf(work->half[i]));
         if (plan->square[i] > high) {
             amplitude[i] = 0.0f;
         } else if (plan->square[i] < low) {
-            amplitude[i] = UNKNOWN;
+            amplitude[i] = SP_PHASE_UNKNOWN;
         }
     }
 }
 
 /* ---- centre of mass ---- */
 
-/* Angle [rad] of the first Fourier component along one axis, from the sums over planes across it. */
-static double first_phase(const double *plane, ptrdiff_t n)
+/* Voxels from voxel 0 to the centre of mass along one axis, from the sums over planes across it. */
+static ptrdiff_t centre(const double *plane, ptrdiff_t n)
 {
     double re = 0.0, im = 0.0;
 
@@ -160,7 +150,7 @@ static double first_phase(const double *plane, ptrdiff_t n)
         re += plane[i] * cos(angle);
         im += plane[i] * sin(angle);
     }
-    return atan2(im, re);
+    return sp_phase_centre(re, im, n);
 }
 
 /* plane[axis][i] = sum of the density over the plane where that coordinate is i */
@@ -184,7 +174,6 @@ static void sum_planes(const float *density, ptrdiff_t n, double *const plane[3]
     }
 }
 
-/* The centre of mass along an axis is the phase of the first Fourier component. */
 void sp_phase_recentre(const sp_phase_plan *plan, float *density, float *scratch, double *plane)
 {
     const ptrdiff_t n = plan->edge;
@@ -192,9 +181,7 @@ void sp_phase_recentre(const sp_phase_plan *plan, float *density, float *scratch
 
     sum_planes(density, n, (double *const[3]){plane, plane + n, plane + 2 * n});
     for (int axis = 0; axis < 3; axis++) {
-        const double turns = first_phase(plane + axis * n, n) / (2.0 * M_PI);
-
-        shift[axis] = ((ptrdiff_t)lround(turns * (double)n) + n) % n;
+        shift[axis] = centre(plane + axis * n, n);
     }
     memcpy(scratch, density, (size_t)plan->cube * sizeof *density);
     for (ptrdiff_t x = 0; x < n; x++) {
@@ -228,11 +215,10 @@ static double measure_residual(const start *s)
 
     sp_fft_forward(s->plan->fft, s->density, s->work->half);
     for (ptrdiff_t i = 0; i < s->plan->half_count; i++) {
-        const float a = s->amplitude[i], re = crealf(half[i]), im = cimagf(half[i]);
-        const float off = sqrtf(re * re + im * im) - a;
+        const float a = s->amplitude[i], off = sp_phase_off(crealf(half[i]), cimagf(half[i]), a);
 
-        difference += a == UNKNOWN ? 0.0 : (double)off * off;
-        norm += a == UNKNOWN ? 0.0 : (double)a * a;
+        difference += a == SP_PHASE_UNKNOWN ? 0.0 : (double)off * off;
+        norm += a == SP_PHASE_UNKNOWN ? 0.0 : (double)a * a;
     }
     return norm > 0.0 ? difference / norm : 0.0;
 }
@@ -243,27 +229,19 @@ static void project_amplitudes(const start *s)
     sp_fft_impose(s->plan->fft, s->density, s->amplitude, s->work->half, s->work->projected);
 }
 
-/* density = projected where it is in the support and positive after reflection (2 projected > density), elsewhere
- * relaxed. `&` and not `&&`: without branches it vectorises. */
 static void relax(ptrdiff_t count, float beta, const uint8_t *restrict support, const float *restrict projected,
                   float *restrict density)
 {
     for (ptrdiff_t i = 0; i < count; i++) {
-        const float p = projected[i], old = density[i], relaxed = beta * old + (1.0f - 2.0f * beta) * p;
-        const bool keep = (support[i] != 0) & (2.0f * p > old);
-
-        density[i] = keep ? p : relaxed;
+        density[i] = sp_phase_relaxed(support[i], projected[i], density[i], beta);
     }
 }
 
-/* density = projected where it is in the support and positive, else 0 */
 static void cut(ptrdiff_t count, const uint8_t *restrict support, const float *restrict projected,
                 float *restrict density)
 {
     for (ptrdiff_t i = 0; i < count; i++) {
-        const bool keep = (support[i] != 0) & (projected[i] > 0.0f);
-
-        density[i] = keep ? projected[i] : 0.0f;
+        density[i] = sp_phase_cut(support[i], projected[i]);
     }
 }
 
@@ -324,7 +302,6 @@ static ptrdiff_t cut_support(const start *s, const float *value, float threshold
 /* New support from the blurred density. A support that vanishes or fills the ball marks the start as dropped. */
 static void shrink_wrap(start *s, double sigma)
 {
-    const double ball = 4.0 / 3.0 * M_PI * pow(s->settings->radius / s->plan->voxel, 3.0);
     const float *blurred = s->work->projected;
     float top = 0.0f;
 
@@ -335,13 +312,13 @@ static void shrink_wrap(start *s, double sigma)
     const ptrdiff_t volume = cut_support(s, blurred, (float)s->settings->threshold * top);
 
     s->outcome.volume = (double)volume;
-    s->outcome.dropped = volume < LEAST_SUPPORT || (double)volume > FILLED * ball;
+    s->outcome.dropped = sp_phase_is_dropped((double)volume, s->settings->radius / s->plan->voxel);
 }
 
 /* First density and support: random numbers in a ball. */
 static void begin(start *s, int k)
 {
-    sp_rng rng = sp_rng_stream(s->settings->seed, RNG_START, (uint64_t)k);
+    sp_rng rng = sp_rng_stream(s->settings->seed, SP_PHASE_RNG_START, (uint64_t)k);
 
     memset(s->density, 0, (size_t)s->plan->cube * sizeof *s->density);
     s->outcome = (sp_phase_outcome){.volume = (double)cut_support(s, s->density, -1.0f)};

@@ -5,6 +5,7 @@
 
 #include "num/fft.h"
 #include "phases/phase.h"
+#include "phases/phase_point.h"
 
 struct sp_phase_plan {
     ptrdiff_t edge, cube, half_count;
@@ -12,12 +13,6 @@ struct sp_phase_plan {
     sp_fft *fft;
     float *square; /* [half_count] |k|^2 [1/box^2]; by the same indices |r|^2 [voxel^2] */
 };
-
-/* Frequency or coordinate of index i of n. */
-static inline ptrdiff_t sp_phase_signed(ptrdiff_t i, ptrdiff_t n)
-{
-    return i <= n / 2 ? i : i - n;
-}
 
 /* Moves a density by whole voxels so that its periodic centre of mass comes to voxel 0.
  *   density  in out  [edge^3]

@@ -29,6 +29,24 @@ done:
     return status;
 }
 
+sp_status sp_cuda_plan_transform(const sp_device *device, int n, cufftType type, int batch, cufftHandle *plan)
+{
+    sp_status status = SP_OK;
+    int edges[] = {n, n, n};
+
+    SP_TRY_CUFFT(cufftPlanMany(plan, 3, edges, NULL, 1, 0, NULL, 1, 0, type, batch));
+    SP_TRY_CUFFT(cufftSetStream(*plan, device->state->stream));
+done:
+    return status;
+}
+
+void sp_cuda_drop_transform(cufftHandle plan)
+{
+    if (plan != SP_NO_TRANSFORM) {
+        cufftDestroy(plan);
+    }
+}
+
 static sp_status learn_facts(int number, sp_device_facts *facts)
 {
     sp_status status = SP_OK;
@@ -209,4 +227,7 @@ extern "C" __attribute__((visibility("default"))) const sp_device_kernels SP_DEV
     .stop_timer = stop_timer,
     .nufft = &sp_cuda_nufft,
     .match = &sp_cuda_match,
+    .solve = &sp_cuda_solve,
+    .shells = &sp_cuda_shells,
+    .phase = &sp_cuda_phase,
 };

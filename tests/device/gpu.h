@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /* device/gpu.h -- the GPU of the tests in tests/device: the emulator, or what SPICA_DEVICE_PLUGIN names. */
-#include <time.h>
 
 #include "device/device.h"
 #include "testing.h"
@@ -58,11 +57,11 @@ static inline void gpu_take(const sp_device *gpu, void *array, size_t bytes, voi
     gpu->kernels->release(gpu, array);
 }
 
-/* Another seed for each run, printed so that a failure can be repeated: SPICA_SEED=... */
+/* The seed of random inputs: the same in every run, unless SPICA_SEED tells another one, as run-on-gpu.sh does. */
 static inline uint64_t fresh_seed(void)
 {
     const char *given = getenv("SPICA_SEED");
-    const uint64_t seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
+    const uint64_t seed = given ? strtoull(given, NULL, 10) : 1;
 
     print_message("SPICA_SEED=%llu\n", (unsigned long long)seed);
     return seed;

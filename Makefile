@@ -9,7 +9,7 @@ all: ## build/spica
 demo: all ## simulate images of a protein, reconstruct it, judge the result
 	@tools/demo
 
-check: ## everything that a change must pass, in about fifteen minutes
+check: ## everything that a change must pass, in about twenty minutes
 	@tools/check
 
 format: ## lay out all sources

@@ -51,6 +51,14 @@ typedef struct sp_device_match_tile {
     int32_t first; /* index of the first one */
 } sp_device_match_tile;
 
+/* Photons of images, and which of them are meant: arrays of the device. */
+typedef struct sp_device_counts {
+    const float *k;       /* [..][row] photons */
+    ptrdiff_t row;        /* floats from one image to the next; no fewer than the pixels that are compared */
+    const int32_t *image; /* [images] row of each; NULL: the first so many */
+    ptrdiff_t images;
+} sp_device_counts;
+
 /* What images are assessed by; all arrays of the device. */
 typedef struct sp_device_assessment {
     ptrdiff_t pixels, shells;
@@ -64,9 +72,8 @@ typedef struct sp_device_assessment {
 
 struct sp_device_match_kernels {
     /* packed = k, rounded: counts up to 256 stay as they are.
-     *   k       in  device  [images][pixels] photons
-     *   packed  out device  [images][sp_device_match_row(pixels)] */
-    sp_status (*pack)(const sp_device *device, const float *k, ptrdiff_t images, ptrdiff_t pixels, sp_bfloat16 *packed);
+     *   packed  out  device  [counts->images][sp_device_match_row(pixels)] */
+    sp_status (*pack)(const sp_device *device, const sp_device_counts *counts, ptrdiff_t pixels, sp_bfloat16 *packed);
 
     /* Means over some orientations of feature and loss, for pixels that are compared.
      *   intensity  in  device  [orientations][pixels] >= 0
@@ -91,34 +98,36 @@ struct sp_device_match_kernels {
 
     /* Candidates of the tile, score sum_p k_np feature_op + scale_n bias_o, enter the lists: tiles in the order of
      * their indices leave the same lists as sp_shortlist_insert() in that order. Fastest where images and orientations
-     * are multiples of 128, and many: at least 1024 orientations. packed   in      device
-     * [images][sp_device_match_row(pixels)] scale    in      device  [images] product  scratch device
-     * [images][orientations] best     in, out device  [images][keep], 1 .. SP_DEVICE_MATCH_KEPT; at first of
-     * sp_shortlists_clear() Fails with SP_ERR_USAGE (keep) besides. */
+     * are multiples of 128, and many: at least 1024 orientations.
+     *   packed   in      device  [images][sp_device_match_row(pixels)]
+     *   scale    in      device  [images]
+     *   product  scratch device  [images][orientations]
+     *   best     in, out device  [images][keep], 1 .. SP_DEVICE_MATCH_KEPT; at first of sp_shortlists_clear()
+     * Fails with SP_ERR_USAGE (keep) besides. */
     sp_status (*compare)(const sp_device *device, const sp_bfloat16 *packed, ptrdiff_t images, ptrdiff_t pixels,
                          const float *scale, const sp_device_match_tile *tile, float *product, int keep,
                          sp_candidate *best);
 
     /* The sums of phases/likelihood.h over all pixels, for many pairs of an image and an orientation; the score errs by
-     * at most 3e-6 of itself.
-     *   k      in  device  [images][pixels] photons       scale  in  device  [images]
-     *   image  in  device  [candidates] number of the image
-     *   value  in  device  [candidates][pixels] intensities >= 0
-     *   turn   in  device  [candidates][3][pixels] their derivatives, or NULL: only scores are wanted
-     *   sums   out device  [candidates]; slope and information 0 without turns */
-    sp_status (*likelihood)(const sp_device *device, const sp_likelihood_model *model, ptrdiff_t pixels, const float *k,
-                            const float *scale, const int32_t *image, const float *value, const float *turn,
-                            ptrdiff_t candidates, sp_likelihood_sums *sums);
+     * at most 3e-6 of itself. Intensities below 0 count as 0 that does not change, as sp_slicer_cut_turns() has it.
+     *   counts  in  `image` tells each candidate's image, `images` is the number of candidates
+     *   scale   in  device  [candidates] of the image
+     *   value   in  device  [candidates][pixels] intensities
+     *   turn    in  device  [3][candidates][pixels] their derivatives, or NULL: only scores are wanted
+     *   sums    out device  [candidates]; slope and information 0 without turns */
+    sp_status (*likelihood)(const sp_device *device, const sp_likelihood_model *model, ptrdiff_t pixels,
+                            const sp_device_counts *counts, const float *scale, const float *value, const float *turn,
+                            sp_likelihood_sums *sums);
 
     /* As sp_matcher_assess_part() has it, to 1e-5.
-     *   k        in      device  [images][pixels] photons
      *   value    in      device  [images][pixels] intensities >= 0 of each image's orientation
      *   scale    in, out device  [images] 0 stays 0; the others become what fits best, not yet relative
      *   score    out     device  [images]
-     *   residue  scratch device  [images][shells][2]
-     *   scatter  in, out device  [shells][2] sums, added to */
-    sp_status (*assess)(const sp_device *device, const sp_device_assessment *by, const float *k, const float *value,
-                        ptrdiff_t images, float *scale, float *score, double *residue, double *scatter);
+     *   residue  scratch device  [images][shells + 1][2]
+     *   scatter  in, out device  [shells + 1][2] sums, added to: of each shell; in the last row what photon noise and
+     *                            what everything scatters (algorithm.md, eq. 8a) */
+    sp_status (*assess)(const sp_device *device, const sp_device_assessment *by, const sp_device_counts *counts,
+                        const float *value, float *scale, float *score, double *residue, double *scatter);
 };
 
 #ifdef __cplusplus

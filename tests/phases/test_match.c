@@ -3,6 +3,7 @@
 
 #include <omp.h>
 
+#include "phases/climb.h"
 #include "phases/matching.h"
 
 enum { EDGE = 20, SIDE = 20, PIXELS = SIDE * SIDE };
@@ -889,7 +890,7 @@ static void refinement_tries_the_half_turn_about_the_beam(void **state)
 static void refinement_takes_the_best_of_several_candidates(void **state)
 {
     (void)state;
-    enum { COUNT = SP_MATCH_CANDIDATES };
+    enum { COUNT = SP_CLIMB_CANDIDATES };
     scene s = make_scene(30, NULL, NULL);
     sp_quat *near = turned_away(&s, 5.0 * DEGREE), *from = random_orientations(s.images * COUNT, 5);
 

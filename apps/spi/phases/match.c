@@ -11,6 +11,7 @@
 #include "base/interrupt.h"
 #include "base/memory.h"
 #include "num/sums.h"
+#include "phases/climb.h"
 #include "phases/dense.h"
 #include "phases/likelihood.h"
 
@@ -18,8 +19,6 @@ enum {
     SCRATCH = 5,    /* patterns that a thread may hold: one predicted, three derivatives, one image */
     ASSESSED = 512, /* images whose sums are kept apart, to be added in their order */
     CHUNK = 1024,   /* pixels predicted and compared at a time: they stay in the first-level cache */
-    FINALISTS = 2,  /* candidates of an image that are refined to the end */
-    LONGEST = 8,    /* times the step that Fisher scoring proposes */
 };
 
 /* Images brighter than this are treated as if they had this many photons per bin, at three quarters of the largest
@@ -38,12 +37,9 @@ struct sp_matcher {
     sp_dense *dense;          /* NULL: polar, or none */
     ptrdiff_t stride;         /* pixels held per image: up to the settings' s_max */
     ptrdiff_t pixels, shells; /* compared: the first of them, up to the present limit */
-    double unit;              /* value of one photon, or of what counts as one in bright images */
-    float *expected;          /* [pixels] mean count of one photon's unit per unit of intensity: exposure / unit */
-    float *base;              /* [pixels] sp_patterns_base() at the pixel's radius */
+    sp_match_tables tables;   /* of the pixels held */
     float *own;               /* NULL: it is lent */
     float *scratch;           /* [threads][SCRATCH][pixels] */
-    float *whitening;         /* [pixels] 1 / variance of the shell, for the score shown to people */
     ptrdiff_t row;            /* sp_match_scatter_count() */
     double
         *residue; /* [kept apart][shells + 1][2] scatter of some images, each by itself; then [shells + 1][2] of all */
@@ -65,7 +61,7 @@ static float *read_image(const sp_matcher *self, ptrdiff_t image)
     sp_pattern_reader reader = sp_patterns_open(self->patterns, image);
     float *k = thread_scratch(self) + (SCRATCH - 1) * self->stride;
 
-    sp_patterns_read(&reader, self->pixels, (float)(1.0 / self->unit), k);
+    sp_patterns_read(&reader, self->pixels, (float)(1.0 / self->tables.unit), k);
     return k;
 }
 
@@ -83,29 +79,51 @@ static double photon_unit(const sp_patterns *patterns)
     return unit > 0.0 ? unit : 1.0;
 }
 
-static void fill_tables(sp_matcher *self)
+ptrdiff_t sp_match_pixels(const sp_patterns *patterns, double s_max)
 {
-    const sp_patterns *patterns = self->patterns;
+    const ptrdiff_t within = sp_patterns_within(patterns, s_max);
 
-    for (ptrdiff_t p = 0; p < self->pixels; p++) {
+    return within > 0 ? patterns->shell_start[patterns->shell[within - 1] + 1] : 0; /* whole shells */
+}
+
+sp_status sp_match_tables_init(const sp_patterns *patterns, double floor, ptrdiff_t pixels, sp_match_tables *tables)
+{
+    sp_status status = SP_OK;
+
+    *tables = (sp_match_tables){.unit = photon_unit(patterns)};
+    SP_TRY(SP_ARRAY(tables->expected, pixels));
+    SP_TRY(SP_ARRAY(tables->base, pixels));
+    SP_TRY(SP_ARRAY(tables->whitening, pixels));
+    for (ptrdiff_t p = 0; p < pixels; p++) {
         const ptrdiff_t shell = patterns->shell[p];
-        const double per_unit = (double)patterns->exposure[p] / self->unit, mean = patterns->profile[shell] * per_unit;
+        const double per_unit = (double)patterns->exposure[p] / tables->unit,
+                     mean = patterns->profile[shell] * per_unit;
         const double speckle = mean - patterns->smooth[shell] * per_unit;
 
-        self->expected[p] = (float)(patterns->exposure[p] / self->unit);
-        self->base[p] = (float)sp_patterns_base(patterns, self->settings.floor, patterns->radius[p]);
-        self->whitening[p] =
+        tables->expected[p] = (float)(patterns->exposure[p] / tables->unit);
+        tables->base[p] = (float)sp_patterns_base(patterns, floor, patterns->radius[p]);
+        tables->whitening[p] =
             mean > 0.0 ? (float)(1.0 / (mean + speckle * speckle)) : 0.0f; /* dispersion 1: pure speckle */
     }
+done:
+    return status;
+}
+
+void sp_match_tables_clear(sp_match_tables *tables)
+{
+    sp_array_free(tables->expected);
+    sp_array_free(tables->base);
+    sp_array_free(tables->whitening);
+    *tables = (sp_match_tables){0};
 }
 
 static sp_status make_dense_route(sp_matcher *self)
 {
     return sp_dense_new(&(sp_dense_input){.patterns = self->patterns,
                                           .stride = self->stride,
-                                          .unit = self->unit,
-                                          .base = self->base,
-                                          .expected = self->expected,
+                                          .unit = self->tables.unit,
+                                          .base = self->tables.base,
+                                          .expected = self->tables.expected,
                                           .share = 1.0 / (1.0 + self->settings.floor),
                                           .euclidean = self->settings.kind == SP_MATCH_EUCLIDEAN,
                                           .isa = sp_isa_best()},
@@ -123,17 +141,10 @@ static double polar_floats(const sp_match_settings *settings, double s_max, ptrd
     return settings->route == SP_MATCH_POLAR || (settings->route == SP_MATCH_AUTO && pays) ? floats : 0.0;
 }
 
-static ptrdiff_t pixels_within(const sp_patterns *patterns, double s_max)
-{
-    const ptrdiff_t within = sp_patterns_within(patterns, s_max);
-
-    return within > 0 ? patterns->shell_start[patterns->shell[within - 1] + 1] : 0; /* whole shells */
-}
-
 sp_polar_input sp_match_polar_input(const sp_patterns *patterns, const sp_match_settings *settings)
 {
     return (sp_polar_input){.patterns = patterns,
-                            .stride = pixels_within(patterns, settings->s_max),
+                            .stride = sp_match_pixels(patterns, settings->s_max),
                             .unit = photon_unit(patterns),
                             .floor = settings->floor,
                             .diameter = settings->diameter,
@@ -143,7 +154,7 @@ sp_polar_input sp_match_polar_input(const sp_patterns *patterns, const sp_match_
 sp_status sp_match_choose_route(const sp_patterns *patterns, const sp_match_settings *settings, sp_match_route *route)
 {
     const bool polar = settings->route == SP_MATCH_POLAR;
-    const ptrdiff_t stride = pixels_within(patterns, settings->s_max);
+    const ptrdiff_t stride = sp_match_pixels(patterns, settings->s_max);
     sp_status status = SP_OK;
     double curvature;
 
@@ -196,17 +207,13 @@ sp_status sp_matcher_new(const sp_patterns *patterns, const sp_slicer *slicer, c
     sp_matcher_limit(self, settings->s_max);
     SP_REQUIRE(self->pixels > 0, SP_ERR_USAGE, "no pixel lies within %.4g Angstrom", 1e10 / settings->s_max);
     self->stride = self->pixels;
-    self->unit = photon_unit(patterns);
-    SP_TRY(SP_ARRAY(self->expected, self->pixels));
-    SP_TRY(SP_ARRAY(self->base, self->pixels));
-    SP_TRY(SP_ARRAY(self->whitening, self->pixels));
+    SP_TRY(sp_match_tables_init(patterns, settings->floor, self->pixels, &self->tables));
     if (slicer) {
         SP_TRY(SP_ARRAY(self->own, threads * sp_match_scratch_floats(self->pixels)));
         self->scratch = self->own;
     }
     self->row = sp_match_scatter_count(patterns->shells);
     SP_TRY(SP_ARRAY(self->residue, (kept_apart(patterns->images) + 1) * self->row));
-    fill_tables(self);
     SP_TRY(make_route(self));
     *matcher = self;
     self = NULL;
@@ -222,9 +229,7 @@ void sp_matcher_free(sp_matcher *matcher)
     }
     sp_polar_search_free(matcher->polar);
     sp_dense_free(matcher->dense);
-    sp_array_free(matcher->expected);
-    sp_array_free(matcher->base);
-    sp_array_free(matcher->whitening);
+    sp_match_tables_clear(&matcher->tables);
     sp_array_free(matcher->own);
     sp_array_free(matcher->residue);
     sp_array_free(matcher);
@@ -259,12 +264,10 @@ void sp_matcher_limit(sp_matcher *matcher, double s_max)
 {
     const sp_patterns *patterns = matcher->patterns;
     const ptrdiff_t room = matcher->stride > 0 ? matcher->stride : patterns->pixels;
-
-    const ptrdiff_t within = sp_patterns_within(patterns, s_max);
+    const ptrdiff_t within = sp_match_pixels(patterns, s_max);
 
     matcher->pixels = within < room ? within : room;
     matcher->shells = matcher->pixels > 0 ? patterns->shell[matcher->pixels - 1] + 1 : 0;
-    matcher->pixels = patterns->shell_start[matcher->shells];
 }
 
 sp_match_route sp_matcher_route(const sp_matcher *matcher)
@@ -290,151 +293,51 @@ void sp_matcher_search(sp_matcher *matcher, const sp_rotation_grid *grid, const 
 
 /* ---- local refinement ---- */
 
-/* A candidate on its way up. */
-typedef struct climber {
-    sp_quat q;
-    double score;
-    bool led;    /* whether there is a step to take: */
-    double t[3]; /* [rad] the turn that Fisher scoring proposes */
-} climber;
-
-/* The turn of the molecule by the rotation vector t [rad], after q. */
-static sp_quat turned(sp_quat q, const double t[3])
+/* What an image of counts k [photons] shows in an orientation, with derivatives where they are wanted. */
+static void look(const sp_matcher *self, ptrdiff_t image, const float *k, bool lead, sp_look *at)
 {
-    const double angle = sqrt(t[0] * t[0] + t[1] * t[1] + t[2] * t[2]);
-
-    return sp_quat_normalize(sp_quat_multiply(sp_quat_from_axis_angle(t, angle), q));
-}
-
-/* Solves the symmetric 3 x 3 system a t = b by the adjoint matrix; false if a is (nearly) singular. Only i >= j of a is
- * read. */
-static bool solve3(double a[3][3], const double b[3], double t[3])
-{
-    double adjoint[3][3];
-
-    a[0][1] = a[1][0];
-    a[0][2] = a[2][0];
-    a[1][2] = a[2][1];
-    for (int i = 0; i < 3; i++) {
-        for (int j = 0; j < 3; j++) {
-            const int r = (j + 1) % 3, s = (j + 2) % 3, u = (i + 1) % 3, v = (i + 2) % 3;
-
-            adjoint[i][j] = a[r][u] * a[s][v] - a[r][v] * a[s][u];
-        }
-    }
-    const double determinant = a[0][0] * adjoint[0][0] + a[0][1] * adjoint[1][0] + a[0][2] * adjoint[2][0];
-
-    if (!(fabs(determinant) > 1e-9 * a[0][0] * a[1][1] * a[2][2])) {
-        return false;
-    }
-    for (int i = 0; i < 3; i++) {
-        t[i] = (adjoint[i][0] * b[0] + adjoint[i][1] * b[1] + adjoint[i][2] * b[2]) / determinant;
-    }
-    return true;
-}
-
-/* Score of an orientation for an image of counts k [photons] and, on request, the step of Fisher scoring from there
- * (eq. 9). */
-static climber look(const sp_matcher *self, ptrdiff_t image, const float *k, sp_quat q, bool lead)
-{
-    const sp_likelihood_model model = {.base = self->base,
-                                       .expected = self->expected,
+    const sp_likelihood_model model = {.base = self->tables.base,
+                                       .expected = self->tables.expected,
                                        .share = (float)(1.0 / (1.0 + self->settings.floor)),
                                        .dispersion = (float)self->settings.dispersion};
     const ptrdiff_t room = self->stride < CHUNK ? self->stride : CHUNK;
     float *pattern = thread_scratch(self);
     float *const turn[3] = {pattern + room, pattern + 2 * room, pattern + 3 * room};
-    sp_likelihood_sums sums = {0};
-    climber c = {.q = q};
 
     for (ptrdiff_t p = 0; p < self->pixels; p += room) {
         const ptrdiff_t count = self->pixels - p < room ? self->pixels - p : room;
         float *const s[3] = {self->patterns->s[0] + p, self->patterns->s[1] + p, self->patterns->s[2] + p};
 
         if (lead) {
-            sp_slicer_cut_turns(self->slicer, q, s, count, pattern, turn);
+            sp_slicer_cut_turns(self->slicer, at->q, s, count, pattern, turn);
         } else {
-            sp_slicer_cut(self->slicer, q, s, count, pattern);
+            sp_slicer_cut(self->slicer, at->q, s, count, pattern);
         }
         self->kernels->add(&model, p, count, k + p, self->patterns->scale[image], pattern,
-                           lead ? (const float *const *)turn : NULL, &sums);
-    }
-    c.score = sums.score;
-    c.led = lead && solve3(sums.information, sums.slope, c.t);
-    return c;
-}
-
-/* Takes the proposed step, or 2, 4, ... LONGEST times that, whichever is best, within the limit: noise of the model
- * adds to the information and not to the slope, so steps come out too short. Returns whether there is an improvement.
- */
-static bool step_up(const sp_matcher *self, ptrdiff_t image, const float *k, double limit, climber *c)
-{
-    const double length = sqrt(c->t[0] * c->t[0] + c->t[1] * c->t[1] + c->t[2] * c->t[2]);
-    const double first = length > limit ? limit / length : 1.0;
-    climber best = *c;
-
-    for (double factor = first; factor <= LONGEST && factor * length <= 1.0001 * limit; factor *= 2.0) {
-        const double t[3] = {factor * c->t[0], factor * c->t[1], factor * c->t[2]};
-        const climber next = look(self, image, k, turned(c->q, t), false);
-
-        best = next.score > best.score ? next : best;
-    }
-    if (!(best.score > c->score)) {
-        return false;
-    }
-    *c = look(self, image, k, best.q, true);
-    return true;
-}
-
-/* Climbs up to `steps` steps. */
-static void climb(const sp_matcher *self, ptrdiff_t image, const float *k, int steps, double delta, climber *c)
-{
-    for (int step = 0; step < steps && c->led; step++) {
-        const double length = sqrt(c->t[0] * c->t[0] + c->t[1] * c->t[1] + c->t[2] * c->t[2]);
-
-        c->led = step_up(self, image, k, 3.0 * delta, c) && c->led && length >= 0.02 * delta;
+                           lead ? (const float *const *)turn : NULL, &at->sums);
     }
 }
 
-static int compare_climbers(const void *a, const void *b)
+static sp_climber refine_image(const sp_matcher *self, ptrdiff_t image, const sp_quat *candidates, int count, int steps,
+                               double delta)
 {
-    const climber *x = a, *y = b;
-
-    return (x->score < y->score) - (x->score > y->score);
-}
-
-static climber refine_image(const sp_matcher *self, ptrdiff_t image, const sp_quat *candidates, int count, int steps,
-                            double delta)
-{
-    const sp_quat half_turn = {0.0, 0.0, 0.0, 1.0}; /* about the beam */
     const float *k = read_image(self, image);
-    climber climbers[2 * SP_MATCH_CANDIDATES];
-    const int all = 2 * count;
+    sp_climb climb;
 
-    for (int c = 0; c < all; c++) {
-        const sp_quat q = candidates[c / 2];
-
-        climbers[c] = look(self, image, k, c % 2 ? sp_quat_multiply(half_turn, q) : q, false);
+    sp_climb_begin(&climb, candidates, count, steps, delta);
+    while (climb.looks > 0) {
+        for (int i = 0; i < climb.looks; i++) {
+            look(self, image, k, climb.lead, &climb.look[i]);
+        }
+        sp_climb_advance(&climb);
     }
-    qsort(climbers, (size_t)all, sizeof *climbers, compare_climbers);
-    const int first_round = all < 2 * FINALISTS ? all : 2 * FINALISTS;
-
-    for (int c = 0; c < first_round && steps > 0; c++) {
-        climbers[c] = look(self, image, k, climbers[c].q, true);
-        climb(self, image, k, 1, delta, &climbers[c]);
-    }
-    qsort(climbers, (size_t)first_round, sizeof *climbers, compare_climbers);
-    for (int c = 0; c < FINALISTS && c < first_round; c++) {
-        climb(self, image, k, steps - 1, delta, &climbers[c]);
-    }
-    qsort(climbers, FINALISTS < first_round ? FINALISTS : (size_t)first_round, sizeof *climbers, compare_climbers);
-    return climbers[0];
+    return climb.climber[0];
 }
 
 void sp_matcher_refine(sp_matcher *matcher, const sp_quat *candidates, int count, sp_selection selection, int steps,
                        double delta, sp_quat *orientation, double *fit)
 {
-    assert(matcher->settings.kind != SP_MATCH_EUCLIDEAN && count <= SP_MATCH_CANDIDATES);
+    assert(matcher->settings.kind != SP_MATCH_EUCLIDEAN && count <= SP_CLIMB_CANDIDATES);
 #pragma omp parallel for schedule(dynamic, 8)
     for (ptrdiff_t n = 0; n < matcher->patterns->images; n++) {
         const sp_quat *from = candidates + n * count;
@@ -442,8 +345,8 @@ void sp_matcher_refine(sp_matcher *matcher, const sp_quat *candidates, int count
         if (!sp_is_selected(&selection, n)) {
             continue;
         }
-        const climber best =
-            sp_interrupted() ? (climber){.q = from[0]} : refine_image(matcher, n, from, count, steps, delta);
+        const sp_climber best =
+            sp_interrupted() ? (sp_climber){.q = from[0]} : refine_image(matcher, n, from, count, steps, delta);
 
         orientation[n] = best.q;
         if (fit) {
@@ -472,11 +375,11 @@ static void remove_shell_means(const sp_matcher *self, float *x)
  *   k  in  [pixels] photons before that */
 static double photon_scatter(const sp_matcher *self, const float *k)
 {
-    const float per_photon = (float)(1.0 / self->unit);
+    const float per_photon = (float)(1.0 / self->tables.unit);
     double sum = 0.0;
 
     for (ptrdiff_t p = 0; p < self->pixels; p++) {
-        sum += (double)self->whitening[p] * (k[p] + per_photon * self->patterns->background[p]);
+        sum += (double)self->tables.whitening[p] * (k[p] + per_photon * self->patterns->background[p]);
     }
     return self->patterns->quantum * (double)per_photon * sum;
 }
@@ -486,17 +389,18 @@ static void assess_image(const sp_matcher *self, ptrdiff_t image, sp_quat q, flo
                          double *residue)
 {
     const ptrdiff_t count = self->pixels;
-    const float noise = (float)(self->patterns->quantum / self->unit), per_photon = (float)(1.0 / self->unit);
+    const float noise = (float)(self->patterns->quantum / self->tables.unit),
+                per_photon = (float)(1.0 / self->tables.unit);
     float *m = thread_scratch(self), *k = read_image(self, image);
     double total = 0.0, expected = 0.0;
 
     sp_slicer_cut(self->slicer, q, self->patterns->s, count, m);
     for (ptrdiff_t p = 0; p < count; p++) {
-        m[p] *= self->expected[p];
+        m[p] *= self->tables.expected[p];
     }
     /* fluence: weighted by 1 / (1 + mean), between photon noise (weight 1) and speckle (1 / mean) */
     for (ptrdiff_t p = 0; p < count; p++) {
-        const double weight = (double)self->whitening[p] * m[p];
+        const double weight = (double)self->tables.whitening[p] * m[p];
 
         k[p] -= per_photon * self->patterns->background[p];
         total += weight * k[p];
@@ -519,10 +423,10 @@ static void assess_image(const sp_matcher *self, ptrdiff_t image, sp_quat q, flo
     sum[0] = photon_scatter(self, k);
     remove_shell_means(self, m);
     remove_shell_means(self, k);
-    sum[1] = sp_dot3(self->whitening, k, k, count);
-    const double norm = sp_dot3(self->whitening, m, m, count) * sum[1];
+    sum[1] = sp_dot3(self->tables.whitening, k, k, count);
+    const double norm = sp_dot3(self->tables.whitening, m, m, count) * sum[1];
 
-    *score = norm > 0.0 ? (float)(sp_dot3(self->whitening, m, k, count) / sqrt(norm)) : 0.0f;
+    *score = norm > 0.0 ? (float)(sp_dot3(self->tables.whitening, m, k, count) / sqrt(norm)) : 0.0f;
 }
 
 static int compare_doubles(const void *a, const void *b)

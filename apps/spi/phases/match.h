@@ -59,7 +59,21 @@ typedef struct sp_match_settings {
 /* [byte] for what the polar route holds of the images; more of them than fit take turns */
 static const double SP_MATCH_POLAR_BUDGET = 256e6;
 
-enum { SP_MATCH_CANDIDATES = 8 }; /* of one image, at most, in sp_matcher_refine() */
+/* What images are compared by, whoever compares them. */
+typedef struct sp_match_tables {
+    double unit;      /* value of one photon, or of what counts as one in bright images */
+    float *expected;  /* [pixels] mean count of one photon's unit per unit of intensity: exposure / unit */
+    float *base;      /* [pixels] sp_patterns_base() at the pixel's radius */
+    float *whitening; /* [pixels] 1 / variance of the shell, for the score shown to people */
+} sp_match_tables;
+
+/* For the first `pixels` pixels. Release with sp_match_tables_clear(), also after an error. Fails with SP_ERR_MEMORY.
+ */
+sp_status sp_match_tables_init(const sp_patterns *patterns, double floor, ptrdiff_t pixels, sp_match_tables *tables);
+void sp_match_tables_clear(sp_match_tables *tables);
+
+/* Pixels up to s_max [1/m], rounded up to whole shells. */
+ptrdiff_t sp_match_pixels(const sp_patterns *patterns, double s_max);
 
 typedef struct sp_matcher sp_matcher;
 
@@ -97,10 +111,9 @@ void sp_matcher_set_dispersion(sp_matcher *matcher, double dispersion);
  * the user interrupts (base/interrupt.h): the orientations are then not to be used. */
 void sp_matcher_search(sp_matcher *matcher, const sp_rotation_grid *grid, const sp_shortlists *out);
 
-/* Improves each image's orientation by Fisher scoring (eq. 9); not for the Euclidean kind.
- *   candidates   in   [images][count] where to start; the half turn about the beam of each is tried too
- *   steps        at most, for the best candidates; a step that does not improve ends the climb
- *   delta        [rad] a third of a speckle at the edge: steps are cut at three times that
+/* Improves each image's orientation by Fisher scoring (phases/climb.h); not for the Euclidean kind.
+ *   candidates   in   [images][count] where to start
+ *   steps, delta as for sp_climb_begin()
  *   orientation  out  [images] the best orientation found; as it was for images that are not selected
  *   fit          out  [images] its L (eq. 7), likewise, or NULL */
 void sp_matcher_refine(sp_matcher *matcher, const sp_quat *candidates, int count, sp_selection selection, int steps,

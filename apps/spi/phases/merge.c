@@ -18,7 +18,6 @@ enum {
 };
 
 static const double OVERSAMPLING = 1.25; /* of the spreading grid, which already has twice the edge */
-static const double CG_TOLERANCE = 1e-4; /* below what the data can tell */
 
 struct sp_merger {
     ptrdiff_t edge, padded; /* padded = 2 edge */
@@ -105,6 +104,16 @@ size_t sp_merger_bytes(ptrdiff_t edge)
                     8 * 4 * cube + (8 + 4) * 4 * (cube + square) + (1 + 4 * 4) * cube);
 }
 
+const sp_nufft *sp_merger_nufft(const sp_merger *merger)
+{
+    return merger->nufft;
+}
+
+const uint8_t *sp_merger_support(const sp_merger *merger)
+{
+    return merger->support;
+}
+
 /* ---- images into a pair ---- */
 
 ptrdiff_t sp_merger_pair_count(const sp_merger *merger)
@@ -122,8 +131,7 @@ double sp_merger_outermost(const sp_patterns *patterns, double s_max)
     return patterns->radius[sp_patterns_within(patterns, s_max) - 1];
 }
 
-/* ramp[p] = weight of a bin beside scale and exposure */
-static void make_ramp(const sp_patterns *patterns, ptrdiff_t pixels, float *ramp)
+void sp_merger_ramp(const sp_patterns *patterns, ptrdiff_t pixels, float *ramp)
 {
     const double s_max = patterns->radius[pixels - 1];
     const double floor = 0.5 * patterns->shell_width / s_max; /* the innermost bins count too */
@@ -192,7 +200,7 @@ static void spread(const sp_merger *self, const sp_patterns *patterns, const sp_
     s.weight = scratch + patterns->pixels;
     s.ramp = scratch + 2 * patterns->pixels;
     s.pair = pair;
-    make_ramp(patterns, s.pixels, s.ramp);
+    sp_merger_ramp(patterns, s.pixels, s.ramp);
     for (ptrdiff_t n = images.first; n < images.end && !sp_interrupted(); n += images.step) {
         if (patterns->scale[n] > 0.0f && sp_is_selected(&images.selection, n)) {
             spread_image(&s, n, placement);
@@ -222,12 +230,18 @@ static void apply_normal(void *context, const float *in, float *out)
     }
 }
 
+double sp_merger_sphere(const sp_merger *merger, double outermost)
+{
+    const double radius = fmin(outermost * merger->box / (double)merger->edge, 0.5); /* in edges */
+
+    return 4.0 / 3.0 * M_PI * pow(radius, 3.0);
+}
+
 /* From the pair: right-hand side A^T W y on the support, and the transform of the Toeplitz kernel. Both are
  * divided by the eigenvalue that a frequency has when the weights fill the sphere of radius `outermost` evenly. */
 static void make_system(sp_merger *self, const float *pair, double outermost)
 {
-    const double radius = fmin(outermost * self->box / (double)self->edge, 0.5); /* of the sphere, in edges */
-    const double sphere = 4.0 / 3.0 * M_PI * pow(radius, 3.0);
+    const double sphere = sp_merger_sphere(self, outermost);
     const ptrdiff_t n = self->edge, m = self->padded, cube = n * n * n;
     double weights = 0.0, eigenvalue = 0.0;
 
@@ -253,8 +267,8 @@ sp_merge_result sp_merger_solve(sp_merger *merger, const float *pair, double out
     make_system(merger, pair, outermost);
     merger->lambda = lambda;
     memset(autocorrelation, 0, (size_t)cube * sizeof *autocorrelation);
-    const sp_cg_result result =
-        sp_cg_solve(apply_normal, merger, cube, merger->right, autocorrelation, CG_TOLERANCE, iterations, merger->work);
+    const sp_cg_result result = sp_cg_solve(apply_normal, merger, cube, merger->right, autocorrelation,
+                                            SP_MERGER_TOLERANCE, iterations, merger->work);
 
     return (sp_merge_result){.iterations = result.iterations, .residual = result.residual};
 }

@@ -13,8 +13,12 @@
 #include "num/quaternion.h"
 #include "phases/patterns.h"
 
+typedef struct sp_nufft sp_nufft;
+
 /* What all steps share, and the work space of the solver. */
 typedef struct sp_merger sp_merger;
+
+static const double SP_MERGER_TOLERANCE = 1e-4; /* of the residual: below what the data can tell */
 
 typedef struct sp_merge_result {
     int iterations;
@@ -71,6 +75,15 @@ double sp_merger_outermost(const sp_patterns *patterns, double s_max);
  * The same bits for any number of threads. Works in the merger: one call at a time. Cannot fail. */
 sp_merge_result sp_merger_solve(sp_merger *merger, const float *pair, double outermost, double lambda, int iterations,
                                 float *autocorrelation);
+
+/* ---- for those that take these steps elsewhere ---- */
+
+const sp_nufft *sp_merger_nufft(const sp_merger *merger);  /* of twice the edge; points lie at 2 box s */
+const uint8_t *sp_merger_support(const sp_merger *merger); /* [edge][edge][edge] 1: the autocorrelation is not 0 */
+double sp_merger_sphere(const sp_merger *merger, double outermost); /* its volume, in cubes of edge 1/voxel */
+
+/* ramp[p] = weight of a bin beside scale and exposure, if the first `pixels` bins are merged. */
+void sp_merger_ramp(const sp_patterns *patterns, ptrdiff_t pixels, float *ramp);
 
 /* ---- all of it, on the threads of this process ---- */
 

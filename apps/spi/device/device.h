@@ -71,6 +71,22 @@ struct sp_device_kernels {
     sp_status (*upload)(const sp_device *device, const void *from, size_t bytes, void *to);   /* to    device */
     sp_status (*download)(const sp_device *device, const void *from, size_t bytes, void *to); /* from  device */
 
+    /* Copies beside the work of the stream, for arrays that take turns:
+     *
+     *     begin_upload(from, .., a);   end_upload();     work with a ...
+     *     begin_upload(from, .., b);   end_upload();     work with b ... meanwhile
+     *     begin_upload(from, .., a) ...
+     *
+     * begin_upload() returns at once; its copy waits for the work that was handed in before the last end_upload(), and
+     * for no other. end_upload() returns when the copy is done.
+     *   from  of get_host()      to  device */
+    sp_status (*begin_upload)(const sp_device *device, const void *from, size_t bytes, void *to);
+    sp_status (*end_upload)(const sp_device *device);
+
+    /* Memory of the host that the device copies from at full speed. `what` names it in the error message. */
+    sp_status (*get_host)(const sp_device *device, size_t bytes, const char *what, void **array);
+    void (*release_host)(const sp_device *device, void *array); /* NULL is fine; waits for its copies */
+
     /* Returns when all work is done. */
     sp_status (*wait)(const sp_device *device);
 

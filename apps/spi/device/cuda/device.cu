@@ -78,6 +78,12 @@ static void close_device(sp_device *device)
     if (state->stop) {
         cudaEventDestroy(state->stop);
     }
+    if (state->free) {
+        cudaEventDestroy(state->free);
+    }
+    if (state->copies) {
+        cudaStreamDestroy(state->copies);
+    }
     if (state->stream) {
         cudaStreamDestroy(state->stream);
     }
@@ -101,6 +107,8 @@ static sp_status open_device(sp_device *device, int number)
     SP_TRY(sp_cuda_enter(device));
     SP_TRY(learn_facts(number, &device->facts));
     SP_TRY_CUDA(cudaStreamCreateWithFlags(&device->state->stream, cudaStreamNonBlocking));
+    SP_TRY_CUDA(cudaStreamCreateWithFlags(&device->state->copies, cudaStreamNonBlocking));
+    SP_TRY_CUDA(cudaEventCreate(&device->state->free));
     SP_TRY_CUDA(cudaEventCreate(&device->state->start));
     SP_TRY_CUDA(cudaEventCreate(&device->state->stop));
 done:
@@ -187,6 +195,54 @@ static sp_status download(const sp_device *device, const void *from, size_t byte
     return copy(device, from, bytes, cudaMemcpyDeviceToHost, to);
 }
 
+static sp_status begin_upload(const sp_device *device, const void *from, size_t bytes, void *to)
+{
+    sp_status status = SP_OK;
+    const sp_device_state *state = device->state;
+
+    SP_TRY(sp_cuda_enter(device));
+    SP_TRY_CUDA(cudaStreamWaitEvent(state->copies, state->free, 0)); /* one that was never recorded has passed */
+    SP_TRY_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, state->copies));
+done:
+    return status;
+}
+
+static sp_status end_upload(const sp_device *device)
+{
+    sp_status status = SP_OK;
+    const sp_device_state *state = device->state;
+
+    SP_TRY(sp_cuda_enter(device));
+    SP_TRY_CUDA(cudaStreamSynchronize(state->copies));
+    SP_TRY_CUDA(cudaEventRecord(state->free, state->stream));
+done:
+    return status;
+}
+
+static sp_status get_host(const sp_device *device, size_t bytes, const char *what, void **array)
+{
+    sp_status status = SP_OK;
+    void *memory = NULL;
+    cudaError_t error;
+
+    SP_TRY(sp_cuda_enter(device));
+    error = cudaMallocHost(&memory, bytes);
+    (void)cudaGetLastError(); /* told below */
+    SP_REQUIRE(error == cudaSuccess, SP_ERR_MEMORY, "%s: there is no memory for %.1f MB that a GPU copies from: %s",
+               what, (double)bytes / 1e6, cudaGetErrorString(error));
+    *array = memory;
+done:
+    return status;
+}
+
+static void release_host(const sp_device *device, void *array)
+{
+    if (array && sp_cuda_enter(device) == SP_OK) {
+        cudaStreamSynchronize(device->state->copies);
+        cudaFreeHost(array);
+    }
+}
+
 static sp_status start_timer(const sp_device *device)
 {
     sp_status status = SP_OK;
@@ -222,6 +278,10 @@ extern "C" __attribute__((visibility("default"))) const sp_device_kernels SP_DEV
     .clear = clear,
     .upload = upload,
     .download = download,
+    .begin_upload = begin_upload,
+    .end_upload = end_upload,
+    .get_host = get_host,
+    .release_host = release_host,
     .wait = wait,
     .start_timer = start_timer,
     .stop_timer = stop_timer,

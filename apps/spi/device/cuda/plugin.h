@@ -8,6 +8,8 @@ struct sp_device_state {
     int number;          /* of the GPU */
     cudaStream_t stream; /* of all work */
     cudaEvent_t start, stop;
+    cudaStream_t copies; /* of begin_upload() */
+    cudaEvent_t free;    /* when the array that is uploaded next is not read any more */
     cublasHandle_t blas; /* NULL until a phase asks for it: it takes memory and time */
 };
 

@@ -104,14 +104,10 @@ size_t sp_merger_bytes(ptrdiff_t edge)
                     8 * 4 * cube + (8 + 4) * 4 * (cube + square) + (1 + 4 * 4) * cube);
 }
 
-const sp_nufft *sp_merger_nufft(const sp_merger *merger)
+sp_merger_shape sp_merger_shape_of(const sp_merger *merger)
 {
-    return merger->nufft;
-}
-
-const uint8_t *sp_merger_support(const sp_merger *merger)
-{
-    return merger->support;
+    return (sp_merger_shape){
+        .edge = merger->edge, .box = merger->box, .nufft = merger->nufft, .support = merger->support};
 }
 
 /* ---- images into a pair ---- */
@@ -230,9 +226,9 @@ static void apply_normal(void *context, const float *in, float *out)
     }
 }
 
-double sp_merger_sphere(const sp_merger *merger, double outermost)
+double sp_merger_sphere(const sp_merger_shape *shape, double outermost)
 {
-    const double radius = fmin(outermost * merger->box / (double)merger->edge, 0.5); /* in edges */
+    const double radius = fmin(outermost * shape->box / (double)shape->edge, 0.5); /* in edges */
 
     return 4.0 / 3.0 * M_PI * pow(radius, 3.0);
 }
@@ -241,7 +237,8 @@ double sp_merger_sphere(const sp_merger *merger, double outermost)
  * divided by the eigenvalue that a frequency has when the weights fill the sphere of radius `outermost` evenly. */
 static void make_system(sp_merger *self, const float *pair, double outermost)
 {
-    const double sphere = sp_merger_sphere(self, outermost);
+    const sp_merger_shape shape = sp_merger_shape_of(self);
+    const double sphere = sp_merger_sphere(&shape, outermost);
     const ptrdiff_t n = self->edge, m = self->padded, cube = n * n * n;
     double weights = 0.0, eigenvalue = 0.0;
 

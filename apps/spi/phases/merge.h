@@ -78,9 +78,17 @@ sp_merge_result sp_merger_solve(sp_merger *merger, const float *pair, double out
 
 /* ---- for those that take these steps elsewhere ---- */
 
-const sp_nufft *sp_merger_nufft(const sp_merger *merger);  /* of twice the edge; points lie at 2 box s */
-const uint8_t *sp_merger_support(const sp_merger *merger); /* [edge][edge][edge] 1: the autocorrelation is not 0 */
-double sp_merger_sphere(const sp_merger *merger, double outermost); /* its volume, in cubes of edge 1/voxel */
+typedef struct sp_merger_shape {
+    ptrdiff_t edge;         /* [voxel] */
+    double box;             /* [m] */
+    const sp_nufft *nufft;  /* borrowed; of twice the edge: points lie at 2 box s */
+    const uint8_t *support; /* borrowed; [edge][edge][edge] 1: the autocorrelation need not be 0 */
+} sp_merger_shape;
+
+sp_merger_shape sp_merger_shape_of(const sp_merger *merger);
+
+/* Volume of the sphere that is measured, in cubes of edge 1/voxel.   outermost  [1/m] of the bins */
+double sp_merger_sphere(const sp_merger_shape *shape, double outermost);
 
 /* ramp[p] = weight of a bin beside scale and exposure, if the first `pixels` bins are merged. */
 void sp_merger_ramp(const sp_patterns *patterns, ptrdiff_t pixels, float *ramp);

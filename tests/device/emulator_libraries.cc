@@ -29,8 +29,22 @@ static ptrdiff_t place(const int embed[MOST_RANK], int stride, int distance, int
     return (ptrdiff_t)b * distance + (((ptrdiff_t)x * embed[1] + y) * embed[2] + z) * stride;
 }
 
-/* out[k] = sum_r in[r step] exp(sign 2 pi i k r / n), by the smallest prime factor of n. */
-static void transform_row(int n, int sign, const complex_double *in, ptrdiff_t step, complex_double *out)
+/* root[k] = exp(sign 2 pi i k / n) */
+static const std::vector<complex_double> &roots_of(int n, int sign)
+{
+    static thread_local std::map<int, std::vector<complex_double>> known;
+    std::vector<complex_double> &root = known[sign * n];
+
+    for (int k = (int)root.size(); k < n; k++) {
+        root.push_back(std::polar(1.0, sign * 2.0 * M_PI * (double)k / n));
+    }
+    return root;
+}
+
+/* out[k] = sum_r in[r step] root[k r apart], r < n, by the smallest prime factor of n.
+ *   root  exp(+-2 pi i k / (n apart)) */
+static void transform_part(int n, const complex_double *root, int apart, const complex_double *in, ptrdiff_t step,
+                           complex_double *out)
 {
     int p = 2;
 
@@ -44,15 +58,20 @@ static void transform_row(int n, int sign, const complex_double *in, ptrdiff_t s
     const int m = n / p;
     std::vector<complex_double> part((size_t)n);
     for (int i = 0; i < p; i++) {
-        transform_row(m, sign, in + i * step, step * p, &part[(size_t)i * (size_t)m]);
+        transform_part(m, root, apart * p, in + i * step, step * p, &part[(size_t)i * (size_t)m]);
     }
     for (int k = 0; k < n; k++) {
         out[k] = 0.0;
         for (int i = 0; i < p; i++) {
-            const double angle = sign * 2.0 * M_PI * (double)((ptrdiff_t)i * k % n) / n;
-            out[k] += std::polar(1.0, angle) * part[(size_t)(i * m + k % m)];
+            out[k] += root[(ptrdiff_t)i * k % n * apart] * part[(size_t)(i * m + k % m)];
         }
     }
+}
+
+/* out[k] = sum_r in[r step] exp(sign 2 pi i k r / n) */
+static void transform_row(int n, int sign, const complex_double *in, ptrdiff_t step, complex_double *out)
+{
+    transform_part(n, roots_of(n, sign).data(), 1, in, step, out);
 }
 
 /* Along one axis of a [n0][n1][n2] array. */

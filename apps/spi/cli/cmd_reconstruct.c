@@ -45,6 +45,7 @@ static sp_reconstruct_settings read_settings(const sp_arguments *args)
     settings.fit_background = sp_arguments_choice(args, "fit-background") == 0;
     settings.fit_scale = sp_arguments_choice(args, "fit-scale") == 0;
     settings.noise = (sp_noise_kind)sp_arguments_choice(args, "noise");
+    settings.device = (sp_device_kind)sp_arguments_choice(args, "device");
     settings.slices = (sp_slices_kind)sp_arguments_choice(args, "slices");
     return settings;
 }
@@ -163,8 +164,8 @@ static void log_leftovers(const sp_output *output, const char *folder, sp_log *l
 static bool may_change(const char *name)
 {
     return strcmp(name, "resume") == 0 || strcmp(name, "generations") == 0 || strcmp(name, "engine") == 0 ||
-           strcmp(name, "slices") == 0 || strcmp(name, "half-sets") == 0 || strcmp(name, "trace") == 0 ||
-           strcmp(name, "patience") == 0;
+           strcmp(name, "device") == 0 || strcmp(name, "slices") == 0 || strcmp(name, "half-sets") == 0 ||
+           strcmp(name, "trace") == 0 || strcmp(name, "patience") == 0;
 }
 
 static sp_status refuse_changes(const sp_arguments *args, const sp_option *option)
@@ -177,7 +178,7 @@ static sp_status refuse_changes(const sp_arguments *args, const sp_option *optio
         SP_REQUIRE(
             !sp_arguments_is_set(args, option->name) || may_change(option->name), SP_ERR_USAGE,
             "--%s: a run goes on as it began; with --resume only --generations, --half-sets, --threads, --engine, "
-            "--patience, --trace and the images' new place may be given",
+            "--device, --patience, --trace and the images' new place may be given",
             option->name);
     }
 done:
@@ -427,6 +428,14 @@ static const sp_option options[] = {
      .one_call = true,
      .help = "what runs the tasks: local, the threads of this process; starpu, as many processes as mpirun started, on "
              "one machine or many. The result has the same bits"},
+    {.name = "device",
+     .type = SP_OPTION_CHOICE,
+     .choices = "cpu|cuda|auto",
+     .fallback = "cpu",
+     .one_call = true,
+     .help =
+         "what computes: cpu, the processors; cuda, a GPU (the first of those that CUDA_VISIBLE_DEVICES names), with "
+         "--engine local; auto, a GPU where one can be used. The result differs in the last bits"},
     {.name = "slices",
      .type = SP_OPTION_CHOICE,
      .choices = "replicated|hybrid|distributed",

@@ -21,7 +21,6 @@ enum {
 };
 
 static const double LEAST_SHARE = 1e-3; /* of an image's largest: less is not worth merging */
-static const double LAMBDA = 1e-3;      /* merge regularisation: frequencies measured less well than this fade */
 
 /* What a first look at a block tells. */
 typedef struct looked {
@@ -36,7 +35,11 @@ typedef struct order {
     const sp_quat *orientation;
     const int32_t *label;
     int conformation;
-    sp_progress *progress; /* NULL: not for so short a step */
+    const sp_candidate *lists;       /* [images][keep] that a GPU has found, */
+    const double *fit;               /* [images] and how well images fit where it refined them to: at `orientation` */
+    const float *start;              /* [starts][edge^3] densities that it has found, */
+    const sp_phase_outcome *outcome; /* [starts] and how they ended */
+    sp_progress *progress;           /* NULL: not for so short a step */
 } order;
 
 static const order *order_of(const sp_task *t)
@@ -441,11 +444,42 @@ done:
 }
 static const sp_task_type equip_task = {.name = "equip", .run = equip, .privilege = {SP_READ_WRITE}};
 
+static void lend(sp_task *t)
+{
+    const sp_crew *crew = *sp_task_object(t, 0);
+    const sp_patterns **part = sp_task_out(t, 1);
+
+    *part = &crew->patterns;
+}
+static const sp_task_type lend_task = {.name = "lend", .run = lend, .privilege = {SP_READ, SP_WRITE}};
+
+/* The images of all crews to the GPU: there is one rank, and no crew moves. */
+static sp_status lend_images(sp_loop *l)
+{
+    sp_crews *c = &l->crews;
+    sp_region *lent = NULL;
+    const sp_patterns **part = NULL;
+    sp_status status = SP_OK;
+
+    SP_TRY(SP_ARRAY(part, blocks_of(l)));
+    SP_TRY(sp_region_new(c->blocks, "lent", sizeof *part, &lent));
+    sp_launch(c->run, .type = &lend_task, .points = {blocks_of(l)}, .argument = {sp_by_i(c->crew), sp_by_i(lent)});
+    SP_TRY(sp_run_gather(c->run, lent, part));
+    SP_TRY(sp_gpu_take_images(l, part, blocks_of(l)));
+done:
+    sp_region_free(lent);
+    sp_array_free(part);
+    return status;
+}
+
 sp_status sp_crews_equip(sp_loop *l)
 {
     const order o = {.loop = l};
     sp_status status = SP_OK;
 
+    if (l->gpu) {
+        return lend_images(l);
+    }
     sp_launch(l->crews.run, .type = &equip_task, .points = {blocks_of(l)}, .argument = {sp_by_i(l->crews.crew)},
               SP_VALUES(o));
     SP_TRY(sp_run_fence(l->crews.run));
@@ -703,6 +737,32 @@ done:
     return status;
 }
 
+static void take_lists(sp_task *t)
+{
+    const order *o = order_of(t);
+    const size_t list = (size_t)o->loop->keep * sizeof(sp_candidate);
+
+    memcpy(sp_task_out(t, 0), o->lists + sp_task_first(t, 0) * o->loop->keep, (size_t)sp_task_count(t, 0) * list);
+}
+static const sp_task_type take_lists_task = {.name = "search", .run = take_lists, .privilege = {SP_WRITE}};
+
+static sp_status search_on_gpu(sp_loop *l, int k)
+{
+    sp_crews *c = &l->crews;
+    sp_candidate *best = NULL;
+    order o = {.loop = l};
+    sp_status status = SP_OK;
+
+    SP_TRY(SP_ARRAY(best, l->state->images * l->keep));
+    SP_TRY(sp_gpu_search(l, k, best));
+    o.lists = best;
+    sp_launch(c->run, .type = &take_lists_task, .points = {blocks_of(l)}, .argument = {sp_by_i(c->best)}, SP_VALUES(o));
+    SP_TRY(sp_run_fence(c->run));
+done:
+    sp_array_free(best);
+    return status;
+}
+
 /* The grid's best orientations of each image in conformation k, as shortlists. */
 static sp_status search(sp_loop *l, int k)
 {
@@ -710,7 +770,9 @@ static sp_status search(sp_loop *l, int k)
     sp_crews *c = &l->crews;
     sp_status status = SP_OK;
 
-    if (l->polar) {
+    if (l->gpu) {
+        SP_TRY(search_on_gpu(l, k));
+    } else if (l->polar) {
         SP_TRY(search_by_tiles(l, k));
     } else {
         sp_launch(c->run, .type = &search_task, .points = {blocks_of(l)},
@@ -772,6 +834,60 @@ static void refine(sp_task *t)
 }
 static const sp_task_type refine_task = {
     .name = "refine", .run = refine, .threaded = true, .privilege = {SP_READ_WRITE, SP_READ, SP_READ, SP_READ_WRITE}};
+
+static void take_refined(sp_task *t)
+{
+    const order *o = order_of(t);
+    sp_winner *winner = sp_task_out(t, 0);
+
+    for (ptrdiff_t i = 0; i < sp_task_count(t, 0); i++) {
+        const ptrdiff_t n = sp_task_first(t, 0) + i;
+
+        challenge(&winner[i], o->conformation, o->orientation[n], o->fit[n]);
+    }
+}
+static const sp_task_type take_refined_task = {.name = "refine", .run = take_refined, .privilege = {SP_READ_WRITE}};
+
+static sp_status refine_on_gpu(sp_loop *l, int k)
+{
+    const ptrdiff_t images = l->state->images;
+    sp_crews *c = &l->crews;
+    sp_candidate *best = NULL;
+    sp_quat *found = NULL;
+    double *fit = NULL;
+    sp_status status = SP_OK;
+
+    SP_TRY(SP_ARRAY(best, images * l->keep));
+    SP_TRY(SP_ARRAY(found, images));
+    SP_TRY(SP_ARRAY(fit, images));
+    SP_TRY(sp_run_gather(c->run, c->best, best));
+    SP_TRY(sp_gpu_refine(l, k, best, KEEP, CLIMB_STEPS, found, fit));
+    const order o = {.loop = l, .conformation = k, .orientation = found, .fit = fit};
+
+    sp_launch(c->run, .type = &take_refined_task, .points = {blocks_of(l)}, .argument = {sp_by_i(c->winner)},
+              SP_VALUES(o));
+    SP_TRY(sp_run_fence(c->run));
+done:
+    sp_array_free(best);
+    sp_array_free(found);
+    sp_array_free(fit);
+    return status;
+}
+
+static sp_status refine_all(sp_loop *l, order o)
+{
+    sp_crews *c = &l->crews;
+
+    if (l->gpu) {
+        return refine_on_gpu(l, o.conformation);
+    }
+    sp_launch(
+        c->run, .type = &refine_task, .points = {blocks_of(l)},
+        .argument = {sp_by_i(c->crew), sp_at(c->of[o.conformation].grid, 0), sp_by_i(c->best), sp_by_i(c->winner)},
+        SP_VALUES(o), .scratch = (size_t)c->per_block * ((CANDIDATES + 1) * sizeof(sp_quat) + sizeof(double)),
+        .scratch_of_thread = matching_scratch(l));
+    return SP_OK;
+}
 
 /* Shortlists of this conformation into those of all; the last one makes shares of them. */
 static void pool(sp_task *t)
@@ -838,7 +954,7 @@ sp_status sp_crews_match(sp_loop *l)
     order o = {.loop = l};
     sp_status status = SP_OK;
 
-    if (l->polar) {
+    if (l->polar && !l->gpu) {
         sp_polar_begin(l->polar, sp_loop_pixels(l), sp_match_dispersion_of(l->matching.kind, l->dispersion), &l->grid,
                        sp_slicer_reach(l->slicer));
     }
@@ -850,18 +966,13 @@ sp_status sp_crews_match(sp_loop *l)
         sp_fill(c->run, c->pooled, empty);
     }
     for (o.conformation = 0; o.conformation < l->conformations; o.conformation++) {
-        const sp_argument grid = sp_at(c->of[o.conformation].grid, 0);
-
         if (sp_loop_rests(l, o.conformation)) {
             continue;
         }
         SP_TRY(search(l, o.conformation));
         sp_loop_lap(l, SP_PHASE_SEARCH);
         if (l->refining) {
-            sp_launch(c->run, .type = &refine_task, .points = {blocks_of(l)},
-                      .argument = {sp_by_i(c->crew), grid, sp_by_i(c->best), sp_by_i(c->winner)}, SP_VALUES(o),
-                      .scratch = (size_t)c->per_block * ((CANDIDATES + 1) * sizeof(sp_quat) + sizeof(double)),
-                      .scratch_of_thread = matching_scratch(l));
+            SP_TRY(refine_all(l, o));
             sp_loop_lap(l, SP_PHASE_REFINE);
         } else {
             sp_launch(c->run, .type = &take_best_task, .points = {blocks_of(l)},
@@ -941,8 +1052,14 @@ sp_status sp_crews_assess(sp_loop *l, const sp_quat *orientation, const int32_t 
     SP_TRY(SP_ARRAY(one, sums));
     sp_fill(c->run, c->score, &(float){0.0f});
     sp_fill(c->run, c->scale, &(float){0.0f});
+    memset(l->score, 0, (size_t)l->state->images * sizeof *l->score);
+    memset(l->scale, 0, (size_t)l->state->images * sizeof *l->scale);
     for (o.conformation = 0; o.conformation < l->conformations; o.conformation++) {
         if (sp_loop_rests(l, o.conformation)) {
+            continue;
+        }
+        if (l->gpu) {
+            SP_TRY(sp_gpu_assess(l, o.conformation, orientation, label, scatter));
             continue;
         }
         sp_launch(c->run, .type = &assess_task, .points = {blocks_of(l)},
@@ -954,8 +1071,10 @@ sp_status sp_crews_assess(sp_loop *l, const sp_quat *orientation, const int32_t 
             scatter[i] += one[i];
         }
     }
-    SP_TRY(sp_run_gather(c->run, c->score, l->score));
-    SP_TRY(sp_run_gather(c->run, c->scale, l->scale));
+    if (!l->gpu) {
+        SP_TRY(sp_run_gather(c->run, c->score, l->score));
+        SP_TRY(sp_run_gather(c->run, c->scale, l->scale));
+    }
     relate_scales(l, label);
     l->now.best_score = sp_match_best_score(scatter, l->patterns.shells);
     *dispersion = sp_match_dispersion(scatter, l->patterns.shells);
@@ -1078,6 +1197,31 @@ static const int32_t *merged_labels(sp_loop *l)
     return l->merged;
 }
 
+/* What the images of a conformation come to, on the GPU. */
+static sp_status merge_on_gpu(sp_loop *l, const order *o, double *residual)
+{
+    const sp_placement placement = placement_of(o, 0);
+    sp_merge_result result;
+    sp_status status = SP_OK;
+
+    SP_TRY(sp_gpu_merge(l, o->conformation, &placement, o->label, &result));
+    residual[o->conformation] = result.residual;
+done:
+    return status;
+}
+
+static void launch_merge(sp_loop *l, order o)
+{
+    sp_crews *c = &l->crews;
+    const sp_conformation *f = &c->of[o.conformation];
+
+    sp_launch(c->run, .type = &spread_task, .points = {blocks_of(l)},
+              .argument = {sp_by_i(c->crew), sp_into(sp_at(f->pair, 0), &sp_sum_float)}, SP_VALUES(o),
+              .scratch = (size_t)sp_merger_scratch_count(&l->patterns) * sizeof(float));
+    sp_launch(c->run, .type = &solve_task,
+              .argument = {sp_at(f->pair, 0), sp_at(f->autocorrelation, 0), sp_at(f->residual, 0)}, SP_VALUES(o));
+}
+
 sp_status sp_crews_merge(sp_loop *l, double *residual)
 {
     order o = {.loop = l, .orientation = l->state->orientation, .label = merged_labels(l)};
@@ -1085,21 +1229,19 @@ sp_status sp_crews_merge(sp_loop *l, double *residual)
     sp_status status = SP_OK;
 
     for (o.conformation = 0; o.conformation < l->conformations; o.conformation++) {
-        const sp_conformation *f = &c->of[o.conformation];
-
+        residual[o.conformation] = 0.0;
         if (sp_loop_rests(l, o.conformation)) {
             continue;
         }
-        sp_launch(c->run, .type = &spread_task, .points = {blocks_of(l)},
-                  .argument = {sp_by_i(c->crew), sp_into(sp_at(f->pair, 0), &sp_sum_float)}, SP_VALUES(o),
-                  .scratch = (size_t)sp_merger_scratch_count(&l->patterns) * sizeof(float));
-        sp_launch(c->run, .type = &solve_task,
-                  .argument = {sp_at(f->pair, 0), sp_at(f->autocorrelation, 0), sp_at(f->residual, 0)}, SP_VALUES(o));
+        if (l->gpu) {
+            SP_TRY(merge_on_gpu(l, &o, residual));
+        } else {
+            launch_merge(l, o);
+        }
     }
     SP_TRY(measure_profiles(l, o));
     for (int k = 0; k < l->conformations; k++) {
-        residual[k] = 0.0;
-        if (!sp_loop_rests(l, k)) {
+        if (!l->gpu && !sp_loop_rests(l, k)) {
             SP_TRY(sp_run_get(c->run, c->of[k].residual, 0, &residual[k]));
         }
     }
@@ -1171,27 +1313,87 @@ static void choose(sp_task *t)
 static const sp_task_type choose_task = {
     .name = "choose", .run = choose, .privilege = {SP_READ, SP_READ, SP_WRITE, SP_WRITE}};
 
+static void launch_phase(sp_loop *l, order o)
+{
+    const ptrdiff_t starts = l->phasing.starts;
+    sp_crews *c = &l->crews;
+    const sp_conformation *f = &c->of[o.conformation];
+
+    sp_launch(c->run, .type = &amplitudes_task,
+              .argument = {sp_at(f->work, 0), sp_at(f->autocorrelation, 0), sp_at(f->amplitude, 0)}, SP_VALUES(o));
+    sp_launch(c->run, .type = &start_task, .points = {starts},
+              .argument = {sp_by_i(f->work), sp_at(f->amplitude, 0), sp_by_i(f->start), sp_by_i(f->outcome)},
+              SP_VALUES(o));
+    sp_launch(c->run, .type = &choose_task,
+              .argument = {sp_whole(f->outcome), sp_whole(f->start), sp_at(f->density, 0), sp_at(f->phased, 0)},
+              SP_VALUES(o), .scratch = (size_t)starts * sizeof(sp_phase_outcome));
+}
+
+static void take_start(sp_task *t)
+{
+    const order *o = order_of(t);
+    const ptrdiff_t start = sp_task_point(t, 0), cube = sp_loop_cube(o->loop);
+    sp_phase_outcome *outcome = sp_task_out(t, 1);
+
+    memcpy(sp_task_out(t, 0), o->start + start * cube, (size_t)cube * sizeof *o->start);
+    *outcome = o->outcome[start];
+}
+static const sp_task_type take_start_task = {.name = "phase", .run = take_start, .privilege = {SP_WRITE, SP_WRITE}};
+
+/* All starts of a conformation from the GPU, for their mean. */
+static sp_status take_starts(sp_loop *l, int k)
+{
+    const ptrdiff_t starts = l->phasing.starts;
+    const sp_conformation *f = &l->crews.of[k];
+    sp_phase_outcome *outcome = NULL;
+    float *start = NULL;
+    sp_status status = SP_OK;
+
+    SP_TRY(SP_ARRAY(outcome, starts));
+    SP_TRY(SP_ARRAY(start, starts * sp_loop_cube(l)));
+    SP_TRY(sp_gpu_fetch_starts(l, outcome, start));
+    const order o = {.loop = l, .outcome = outcome, .start = start};
+
+    sp_launch(l->crews.run, .type = &take_start_task, .points = {starts},
+              .argument = {sp_by_i(f->start), sp_by_i(f->outcome)}, SP_VALUES(o));
+    SP_TRY(sp_run_fence(l->crews.run));
+done:
+    sp_array_free(outcome);
+    sp_array_free(start);
+    return status;
+}
+
+static sp_status phase_on_gpu(sp_loop *l, sp_phase_result *result)
+{
+    sp_status status = SP_OK;
+
+    for (int k = 0; k < l->conformations; k++) {
+        result[k] = (sp_phase_result){0};
+        if (!sp_loop_rests(l, k)) {
+            SP_TRY(sp_gpu_phase(l, k, &result[k]));
+        }
+        if (l->complete) {
+            SP_TRY(take_starts(l, k));
+        }
+    }
+done:
+    return status;
+}
+
 sp_status sp_crews_phase(sp_loop *l, sp_phase_result *result)
 {
-    const ptrdiff_t starts = l->phasing.starts, cube = sp_loop_cube(l);
+    const ptrdiff_t cube = sp_loop_cube(l);
     order o = {.loop = l};
     sp_crews *c = &l->crews;
     sp_status status = SP_OK;
 
+    if (l->gpu) {
+        return phase_on_gpu(l, result);
+    }
     for (o.conformation = 0; o.conformation < l->conformations; o.conformation++) {
-        const sp_conformation *f = &c->of[o.conformation];
-
-        if (sp_loop_rests(l, o.conformation)) {
-            continue;
+        if (!sp_loop_rests(l, o.conformation)) {
+            launch_phase(l, o);
         }
-        sp_launch(c->run, .type = &amplitudes_task,
-                  .argument = {sp_at(f->work, 0), sp_at(f->autocorrelation, 0), sp_at(f->amplitude, 0)}, SP_VALUES(o));
-        sp_launch(c->run, .type = &start_task, .points = {starts},
-                  .argument = {sp_by_i(f->work), sp_at(f->amplitude, 0), sp_by_i(f->start), sp_by_i(f->outcome)},
-                  SP_VALUES(o));
-        sp_launch(c->run, .type = &choose_task,
-                  .argument = {sp_whole(f->outcome), sp_whole(f->start), sp_at(f->density, 0), sp_at(f->phased, 0)},
-                  SP_VALUES(o), .scratch = (size_t)starts * sizeof(sp_phase_outcome));
     }
     for (int k = 0; k < l->conformations; k++) {
         result[k] = (sp_phase_result){0};
@@ -1252,7 +1454,11 @@ sp_status sp_crews_average(sp_loop *l, int *entered)
     }
     for (int k = 0; k < l->conformations; k++) {
         SP_TRY(sp_run_get(c->run, c->of[k].density, 0, l->state->density + k * cube));
-        SP_TRY(sp_run_get(c->run, c->of[k].autocorrelation, 0, l->state->autocorrelation + k * cube));
+        if (l->gpu) {
+            SP_TRY(sp_gpu_fetch_autocorrelation(l, k, l->state->autocorrelation + k * cube));
+        } else {
+            SP_TRY(sp_run_get(c->run, c->of[k].autocorrelation, 0, l->state->autocorrelation + k * cube));
+        }
         SP_TRY(sp_run_get(c->run, region[k], 0, prtf));
         entered[k] = (int)prtf[0];
         memcpy(l->state->prtf + k * shells, prtf + 1, (size_t)shells * sizeof *prtf);
@@ -1285,12 +1491,28 @@ static void make_grid(sp_task *t)
 }
 static const sp_task_type grid_task = {.name = "grid", .run = make_grid, .threaded = true, .privilege = {SP_WRITE}};
 
+static sp_status load_model_on_gpu(sp_loop *l)
+{
+    sp_status status = SP_OK;
+
+    for (int k = 0; k < l->conformations; k++) {
+        if (!sp_loop_rests(l, k)) {
+            SP_TRY(sp_gpu_load_model(l, k));
+        }
+    }
+done:
+    return status;
+}
+
 sp_status sp_crews_load_model(sp_loop *l)
 {
     order o = {.loop = l};
     sp_crews *c = &l->crews;
     sp_status status = SP_OK;
 
+    if (l->gpu) {
+        return load_model_on_gpu(l);
+    }
     for (o.conformation = 0; o.conformation < l->conformations; o.conformation++) {
         const sp_conformation *f = &c->of[o.conformation];
 
@@ -1351,7 +1573,9 @@ static sp_status make_conformation(sp_loop *l, sp_space *densities, sp_space *ea
     SP_TRY(sp_objects_new(each, "work space", free_work, &f->work));
     SP_TRY(single(run, "phased", 1, sizeof(sp_phase_result), &f->phased));
     SP_TRY(grouped(run, "grid", 1, sp_slicer_grid_count(l->slicer), 1, &f->grid));
-    sp_launch(run, .type = &work_task, .points = {l->phasing.starts}, .argument = {sp_by_i(f->work)}, SP_VALUES(o));
+    if (!l->gpu) {
+        sp_launch(run, .type = &work_task, .points = {l->phasing.starts}, .argument = {sp_by_i(f->work)}, SP_VALUES(o));
+    }
 done:
     return status;
 }
@@ -1372,6 +1596,9 @@ sp_status sp_crews_make_stage(sp_loop *l)
         SP_TRY(make_conformation(l, densities, each, &c->of[k]));
     }
     SP_TRY(sp_run_fence(c->run));
+    if (l->gpu) {
+        SP_TRY(sp_gpu_make_stage(l));
+    }
 done:
     return status;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "flow/gpu.h"
 
-#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/interrupt.h"
@@ -26,19 +26,19 @@ struct sp_gpu {
     sp_device_phaser *phaser;
     int starts;
     ptrdiff_t cube;
-    float *autocorrelation; /* device [conformations][cube] */
-    float *volume;          /* device [cube] */
-    float *amplitude;       /* device [edge][edge][edge/2+1] */
+    float *autocorrelation;    /* device [conformations][cube] */
+    float *volume;             /* device [cube] */
+    float *amplitude;          /* device [edge][edge][edge/2+1] */
     sp_phase_outcome *outcome; /* [starts] */
 
     /* images of one call */
-    int32_t *number;  /* [images] */
-    float *scale;     /* [images] */
-    sp_quat *q;       /* [images * most of them at once] */
-    float *share;     /* [images][keep] */
+    int32_t *number;    /* [images] */
+    float *scale;       /* [images] */
+    sp_quat *q;         /* [images * most of them at once] */
+    float *share;       /* [images][keep] */
     sp_candidate *best; /* [images][keep] */
-    double *fit;      /* [images] */
-    float *score;     /* [images] */
+    double *fit;        /* [images] */
+    float *score;       /* [images] */
 };
 
 /* ---- open and close ---- */
@@ -141,8 +141,7 @@ enum { MOST_CANDIDATES = KEEP + 1 }; /* of an image, that are refined */
 sp_status sp_gpu_take_images(sp_loop *l, const sp_patterns *const *part, ptrdiff_t parts)
 {
     const ptrdiff_t images = l->state->images;
-    const sp_device_stack_input input = {
-        .layout = &l->patterns, .part = part, .parts = parts, .matching = l->matching};
+    const sp_device_stack_input input = {.layout = &l->patterns, .part = part, .parts = parts, .matching = l->matching};
     const ptrdiff_t shares = sp_loop_divides(l) ? images * l->keep : images;
     sp_gpu *self = l->gpu;
     sp_status status = SP_OK;
@@ -222,6 +221,14 @@ sp_status sp_gpu_merge(sp_loop *l, int k, const sp_placement *placement, const i
                                   self->autocorrelation + k * self->cube, result));
 done:
     return status;
+}
+
+sp_status sp_gpu_fetch_autocorrelation(sp_loop *l, int k, float *autocorrelation)
+{
+    const sp_gpu *self = l->gpu;
+
+    return self->device->kernels->download(self->device, self->autocorrelation + k * self->cube,
+                                           (size_t)self->cube * sizeof *autocorrelation, autocorrelation);
 }
 
 /* ---- phasing ---- */

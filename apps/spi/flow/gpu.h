@@ -24,8 +24,10 @@ sp_status sp_gpu_make_stage(sp_loop *l);
 
 /* The autocorrelation of all images with this label, in the state's orientations or shares.
  *   placement  of all images        label  in  [images] */
-sp_status sp_gpu_merge(sp_loop *l, int k, const sp_placement *placement, const int32_t *label,
-                       sp_merge_result *result);
+sp_status sp_gpu_merge(sp_loop *l, int k, const sp_placement *placement, const int32_t *label, sp_merge_result *result);
+
+/* The same to the host, until the next model is loaded.   autocorrelation  out  [edge^3] */
+sp_status sp_gpu_fetch_autocorrelation(sp_loop *l, int k, float *autocorrelation);
 
 /* Its density, the best of several starts -> l->density. */
 sp_status sp_gpu_phase(sp_loop *l, int k, sp_phase_result *result);

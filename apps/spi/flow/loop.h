@@ -5,6 +5,7 @@
  *   intake.c       images into patterns, and every setting that the user left open
  *   workspace.c    memory, and the random orientations of an attempt
  *   crew.c         the steps of a generation as tasks on blocks of images
+ *   gpu.c          those that a GPU does
  *   conformations.c  how the images are shared out between conformations
  *   generation.c   merge, phase, match, assess, accept or refuse
  *   attempts.c     whether another attempt follows, with as many conformations or with more; the best of them
@@ -12,6 +13,7 @@
  *   checkpoint.c   what of it a generation hands to the next: a new member that does belongs into its lists */
 #include "base/log.h"
 #include "flow/crew.h"
+#include "flow/gpu.h"
 #include "flow/reconstruct.h"
 #include "num/rotation_grid.h"
 #include "phases/match.h"
@@ -30,6 +32,7 @@ enum {
     HELD_OUT = 31,   /* in place of a label where images are merged */
 };
 
+static const double LAMBDA = 1e-3;          /* merge regularisation: frequencies measured less well than this fade */
 static const double FIRST_DISPERSION = 1.0; /* the model knows nothing: speckle statistics */
 
 /* Everything that lives as long as the loop. */
@@ -41,6 +44,7 @@ struct sp_loop {
     float *correction;    /* [pixels of the detector] solid angle times polarisation */
     sp_patterns patterns; /* their layout and profile: the images are with the crews */
     sp_crews crews;
+    sp_gpu *gpu;          /* NULL: processors do everything */
     uint64_t fingerprint; /* of the images, < 2^53 */
     double values;        /* [byte] that the images take */
     sp_polar *polar;      /* NULL: the dense route */

@@ -20,6 +20,13 @@
 typedef enum sp_noise_kind { SP_NOISE_AUTO, SP_NOISE_NONE, SP_NOISE_POISSON } sp_noise_kind;
 
 /* Which processes share the patterns that images are searched with. It changes nothing of the result. */
+/* What computes a generation. */
+typedef enum sp_device_kind {
+    SP_DEVICE_CPU,
+    SP_DEVICE_CUDA, /* a GPU */
+    SP_DEVICE_AUTO, /* a GPU, where one can be used */
+} sp_device_kind;
+
 typedef enum sp_slices_kind {
     SP_SLICES_REPLICATED,  /* none: every process makes all of them for its images */
     SP_SLICES_HYBRID,      /* those of one machine */
@@ -49,6 +56,7 @@ typedef struct sp_reconstruct_settings {
     bool fit_scale;             /* per-image fluence fitted from generation to generation */
     sp_noise_kind noise;        /* auto: measured from neighbouring pixels */
     sp_slices_kind slices;      /* not part of what defines the result, nor kept with it */
+    sp_device_kind device;      /* likewise, but for the last bits */
 } sp_reconstruct_settings;
 
 /* Defaults: everything automatic; see `spica reconstruct --help`. */
@@ -173,6 +181,7 @@ typedef struct sp_reconstruction {
     sp_half_sets *halves;   /* NULL: not measured */
     double wall[SP_PHASES]; /* [s] totals */
     double cpu[SP_PHASES];  /* [s] */
+    char device[256];       /* name of the GPU; empty: none was used */
     ptrdiff_t processes;
     double
         *peak_memory; /* [processes] [byte] that each of them has had at once; those of a run that was resumed anew */

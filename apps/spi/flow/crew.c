@@ -1252,7 +1252,9 @@ sp_status sp_crews_average(sp_loop *l, int *entered)
     }
     for (int k = 0; k < l->conformations; k++) {
         SP_TRY(sp_run_get(c->run, c->of[k].density, 0, l->state->density + k * cube));
-        SP_TRY(sp_run_get(c->run, c->of[k].autocorrelation, 0, l->state->autocorrelation + k * cube));
+        if (l->state->autocorrelation) {
+            SP_TRY(sp_run_get(c->run, c->of[k].autocorrelation, 0, l->state->autocorrelation + k * cube));
+        }
         SP_TRY(sp_run_get(c->run, region[k], 0, prtf));
         entered[k] = (int)prtf[0];
         memcpy(l->state->prtf + k * shells, prtf + 1, (size_t)shells * sizeof *prtf);

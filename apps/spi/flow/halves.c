@@ -593,6 +593,7 @@ static sp_status reconstruct_half(sp_run *run, sp_image_file *file, const sp_rec
     sp_reconstruct_settings own = *settings;
     sp_status status = SP_OK;
 
+    own.autocorrelations = true;
     own.seed += (uint64_t)half + 1; /* random orientations and phases that all images did not begin with */
     sp_log_write(log, SP_LOG_INFO, "half set %d of 2, by itself: %td images", half + 1, p->images);
     SP_TRY(sp_image_file_select(file, p->images, p->index));

@@ -49,6 +49,7 @@ typedef struct sp_reconstruct_settings {
     bool fit_scale;             /* per-image fluence fitted from generation to generation */
     sp_noise_kind noise;        /* auto: measured from neighbouring pixels */
     sp_slices_kind slices;      /* not part of what defines the result, nor kept with it */
+    bool autocorrelations;      /* of the final densities are in the outcome, as half sets need them; likewise */
 } sp_reconstruct_settings;
 
 /* Defaults: everything automatic; see `spica reconstruct --help`. */
@@ -156,7 +157,7 @@ typedef struct sp_reconstruction {
     ptrdiff_t edge;                   /* of the density [voxel] */
     double voxel;                     /* [m] */
     float *density;                   /* [settings.conformations][edge^3] FFT order, sharp to settings.resolution */
-    float *autocorrelation;           /* likewise: what the final density was phased from */
+    float *autocorrelation;           /* likewise: what it was phased from in the end; NULL: not asked for */
     double speckle;       /* [rad] angular size of a speckle at the edge: what orientations can be told apart by */
     double grid_spacing;  /* [rad] typical distance to the nearest orientation of the search grid */
     sp_quat *orientation; /* [images] */

@@ -957,7 +957,7 @@ sp_status sp_crews_assess(sp_loop *l, const sp_quat *orientation, const int32_t 
     SP_TRY(sp_run_gather(c->run, c->score, l->score));
     SP_TRY(sp_run_gather(c->run, c->scale, l->scale));
     relate_scales(l, label);
-    l->now.best_score = sp_match_best_score(scatter, l->patterns.shells);
+    l->now.best_score = sp_match_best_score(scatter, l->patterns.shells, l->noise);
     *dispersion = sp_match_dispersion(scatter, l->patterns.shells);
 done:
     sp_array_free(scatter);

@@ -690,7 +690,8 @@ static void assess_on_gpu(const scene *s, verdict *v)
                                      .exposure = exposure,
                                      .whitening = whitening,
                                      .background = background,
-                                     .noise = (float)(patterns->quantum / s->unit)};
+                                     .noise = (float)(patterns->quantum / s->unit),
+                                     .unit_noise = (float)(1.0 / s->unit)};
 
     assert_int_equal(gpu->kernels->match->assess(gpu, &by, &photons, pattern, scale, score, residue, scatter), SP_OK);
     gpu_take(gpu, scatter, scatter_bytes, v->scatter);

@@ -88,6 +88,34 @@ static void sparse_images_are_searched_on_a_finer_grid(void **state)
     assert_true(fabs(ratio / pow(4.0 / 3.0, 3.0) - 1.0) < 0.05); /* orientations grow as the step to the power of -3 */
 }
 
+/* Noise that scores are judged by, of images with this measured quantum and a mean of 1 per pixel.
+ *   matched  out  quantum that they are matched with */
+static double noise_of(double measured, sp_noise_kind asked, double *matched)
+{
+    sample s;
+    double profile[4] = {1.0, 1.0, 1.0, 1.0};
+
+    sample_of(&s, 5000.0, measured);
+    s.state.settings.noise = asked;
+    s.loop.patterns = (sp_patterns){.shells = 4, .profile = profile};
+    sp_loop_choose_noise(&s.loop);
+    assert_true(s.loop.patterns.quantum == s.state.quantum);
+    *matched = s.state.quantum;
+    return s.loop.noise;
+}
+
+static void noise_that_is_ignored_lowers_what_scores_can_reach_all_the_same(void **state)
+{
+    (void)state;
+    double matched;
+
+    assert_true(noise_of(1.0, SP_NOISE_AUTO, &matched) == 1.0 && matched == 1.0);
+    assert_true(noise_of(1.0, SP_NOISE_NONE, &matched) == 1.0 && matched == 0.0);
+    assert_true(noise_of(0.001, SP_NOISE_AUTO, &matched) == 0.0 && matched == 0.0); /* a remainder of speckle */
+    assert_true(noise_of(0.001, SP_NOISE_NONE, &matched) == 0.0 && matched == 0.0);
+    assert_true(noise_of(0.0, SP_NOISE_POISSON, &matched) == 1.0 && matched == 1.0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -96,6 +124,7 @@ int main(void)
         cmocka_unit_test(the_baseline_without_refinement_knows_no_sparse_images),
         cmocka_unit_test(only_sparse_images_are_searched_with_more_detail_in_the_end),
         cmocka_unit_test(sparse_images_are_searched_on_a_finer_grid),
+        cmocka_unit_test(noise_that_is_ignored_lowers_what_scores_can_reach_all_the_same),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

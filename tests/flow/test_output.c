@@ -481,7 +481,7 @@ static void a_resolution_is_claimed_only_where_half_sets_agree(void **state)
                                  .turn = 0.02,
                                  .chance = 1.8,
                                  .group = "C1",
-                                 .agree = true,
+                                 .verdict = SP_HALVES_AGREE,
                                  .resolution = 1.25e-9,
                                  .fsc_resolution = 1.25e-9,
                                  .cc_half_resolution = 1.1e-9,
@@ -498,7 +498,7 @@ static void a_resolution_is_claimed_only_where_half_sets_agree(void **state)
     assert_holds("report.txt", "FSC 0.143                   12.5 Angstrom");
     assert_holds("report.txt", "CC 1/2 0.143                14.0 Angstrom");
     assert_holds("report.json", "\"cc_half_resolution\": 1.4");
-    half.of[0].agree = false;
+    half.of[0].verdict = SP_HALVES_DISAGREE;
     half.of[0].turn = 1.7;
     write_once(self);
     assert_holds("report.txt", "NONE: half sets of the images do not agree");
@@ -506,24 +506,21 @@ static void a_resolution_is_claimed_only_where_half_sets_agree(void **state)
     assert_holds("report.json", "\"fsc_resolution\": null");
     assert_warns(&self->state, "nothing was resolved: half sets turn the images by 97 degrees");
     assert_causes(&self->state, "states ");
-    half.of[0].one_sided = true;
+    half.of[0].verdict = SP_HALVES_ONE_SIDED;
     half.of[0].likeness = 0.9;
     write_once(self);
     assert_holds("report.txt", "NONE: most images see the map from one side");
     assert_warns(&self->state, "most images see the map from one side (likeness of their directions 0.90");
-    half.of[0].one_sided = false;
-    half.of[0].apart = true;
+    half.of[0].verdict = SP_HALVES_APART;
     half.of[0].whole = 0.7;
     write_once(self);
     assert_holds("report.txt", "NONE: all images together make another map than");
     assert_warns(&self->state, "all images together make another map (correlation 0.70) than each half of them (0.90");
-    half.of[0].apart = false;
-    half.of[0].unexplained = true;
+    half.of[0].verdict = SP_HALVES_UNEXPLAINED;
     write_once(self);
     assert_holds("report.txt", "NONE: the images score much less than photon noise");
     assert_warns(&self->state, "the model explains little of what the images show beyond photon noise");
-    half.of[0].unexplained = false;
-    half.of[0].agree = true;
+    half.of[0].verdict = SP_HALVES_AGREE;
     half.of[0].resolution = 0.0;
     write_once(self);
     assert_holds("report.txt", "NONE: half sets have no shape in common");
@@ -537,24 +534,25 @@ static void each_conformation_has_its_own_resolution_or_none(void **state)
     sample *self = sample_new();
     double s[2] = {0.0, 5e8}, curve[4] = {1.0, 0.5, 0.0, 0.0}, both[2], chance = 0.0, shape[4];
     const ptrdiff_t two = 2, table[2] = {2, 2};
-    sp_half_sets half = {.conformations = 2,
-                         .labels_same = 0.99,
-                         .labels_chance = 0.6,
-                         .shells = 2,
-                         .s = s,
-                         .half_bit = curve,
-                         .fsc = curve,
-                         .shape = curve,
-                         .cc_half = curve,
-                         .of = {{.turn = 0.02,
-                                 .chance = 1.8,
-                                 .group = "C1",
-                                 .agree = true,
-                                 .resolution = 1.25e-9,
-                                 .fsc_resolution = 1.25e-9,
-                                 .cc_half_resolution = 1.1e-9,
-                                 .half_bit_resolution = 1.5e-9},
-                                {.images = {3, 0}, .turn = NAN, .chance = NAN, .group = "C1"}}};
+    sp_half_sets half = {
+        .conformations = 2,
+        .labels_same = 0.99,
+        .labels_chance = 0.6,
+        .shells = 2,
+        .s = s,
+        .half_bit = curve,
+        .fsc = curve,
+        .shape = curve,
+        .cc_half = curve,
+        .of = {{.turn = 0.02,
+                .chance = 1.8,
+                .group = "C1",
+                .verdict = SP_HALVES_AGREE,
+                .resolution = 1.25e-9,
+                .fsc_resolution = 1.25e-9,
+                .cc_half_resolution = 1.1e-9,
+                .half_bit_resolution = 1.5e-9},
+               {.verdict = SP_HALVES_TOO_FEW, .images = {3, 0}, .turn = NAN, .chance = NAN, .group = "C1"}}};
     sp_h5 *file = NULL;
 
     self->state.halves = &half;

@@ -1198,8 +1198,8 @@ static void photon_noise_is_no_scatter_of_the_model(void **state)
 }
 
 /* Mean score of images in their true orientations over the score that a perfect model, which the scene has, would have.
- */
-static double reached(const scene *s)
+ *   quantum  of the noise that they have */
+static double reached(const scene *s, double quantum)
 {
     sp_matcher *matcher = make_matcher(s, likelihood(1.0));
     double *scatter = NULL, best = 0.0, sum = 0.0;
@@ -1209,7 +1209,7 @@ static double reached(const scene *s)
     assert_int_equal(SP_ARRAY(score, s->images), SP_OK);
     assert_int_equal(SP_ARRAY(scale, s->images), SP_OK);
     sp_matcher_assess_part(matcher, s->truth, (sp_selection){0}, score, scale, scatter);
-    best = sp_match_best_score(scatter, s->patterns.shells);
+    best = sp_match_best_score(scatter, s->patterns.shells, quantum);
     for (ptrdiff_t n = 0; n < s->images; n++) {
         sum += (double)score[n] / (double)s->images;
     }
@@ -1229,12 +1229,23 @@ static void photon_noise_bounds_the_score(void **state)
         scene s = make_scene(200, NULL, NULL);
 
         add_photon_noise(&s, photons[i]);
-        assert_true(fabs(reached(&s) - 1.0) < 0.03);
+        assert_true(fabs(reached(&s, 1.0) - 1.0) < 0.03);
         clear_scene(&s);
     }
     scene s = make_scene(40, NULL, NULL);
 
-    assert_true(fabs(reached(&s) - 1.0) < 1e-3);
+    assert_true(fabs(reached(&s, 0.0) - 1.0) < 1e-3);
+    clear_scene(&s);
+}
+
+static void photon_noise_bounds_the_score_of_images_matched_without_it(void **state)
+{
+    (void)state;
+    scene s = make_scene(200, NULL, NULL);
+
+    add_photon_noise(&s, 3000.0);
+    s.patterns.quantum = 0.0;
+    assert_true(fabs(reached(&s, 1.0) - 1.0) < 0.03);
     clear_scene(&s);
 }
 
@@ -1554,6 +1565,7 @@ int main(void)
         cmocka_unit_test(a_known_background_is_neither_fluence_nor_scatter),
         cmocka_unit_test(photon_noise_is_no_scatter_of_the_model),
         cmocka_unit_test(photon_noise_bounds_the_score),
+        cmocka_unit_test(photon_noise_bounds_the_score_of_images_matched_without_it),
         cmocka_unit_test(score_and_scale_are_what_their_formulas_say),
         cmocka_unit_test(the_fluence_of_each_image_is_found),
         cmocka_unit_test(an_image_without_signal_has_scale_0),

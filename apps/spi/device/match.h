@@ -59,7 +59,8 @@ typedef struct sp_device_assessment {
     const float *exposure;        /* [pixels] */
     const float *whitening;       /* [pixels] */
     const float *background;      /* [pixels] photons */
-    float noise;                  /* variance of a photon */
+    float noise;                  /* variance of a photon, */
+    float unit_noise;             /* and what it would be with a quantum of 1 */
 } sp_device_assessment;
 
 struct sp_device_match_kernels {
@@ -116,8 +117,8 @@ struct sp_device_match_kernels {
      *   scale    in, out device  [images] 0 stays 0; the others become what fits best, not yet relative
      *   score    out     device  [images]
      *   residue  scratch device  [images][shells + 1][2]
-     *   scatter  in, out device  [shells + 1][2] sums, added to: of each shell; in the last row what photon noise and
-     *                            what everything scatters (algorithm.md, eq. 8a) */
+     *   scatter  in, out device  [shells + 1][2] sums, added to: of each shell; in the last row what photon noise
+     *                            of quantum 1 and what everything scatters (algorithm.md, eq. 8a) */
     sp_status (*assess)(const sp_device *device, const sp_device_assessment *by, const sp_device_counts *counts,
                         const float *value, float *scale, float *score, double *residue, double *scatter);
 };

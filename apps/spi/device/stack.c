@@ -802,7 +802,8 @@ sp_status sp_device_stack_assess(sp_device_stack *stack, const sp_device_view *v
                                     .exposure = stack->exposure,
                                     .whitening = stack->whitening,
                                     .background = stack->background,
-                                    .noise = (float)(layout->quantum / stack->tables.unit)};
+                                    .noise = (float)(layout->quantum / stack->tables.unit),
+                                    .unit_noise = (float)(1.0 / stack->tables.unit)};
     const size_t each = floats(view->pixels + 10) + bytes_of_row(job.by.shells) + PIECE_BYTES;
 
     SP_TRY(place(stack, view->pixels));

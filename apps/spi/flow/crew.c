@@ -1076,7 +1076,7 @@ sp_status sp_crews_assess(sp_loop *l, const sp_quat *orientation, const int32_t 
         SP_TRY(sp_run_gather(c->run, c->scale, l->scale));
     }
     relate_scales(l, label);
-    l->now.best_score = sp_match_best_score(scatter, l->patterns.shells);
+    l->now.best_score = sp_match_best_score(scatter, l->patterns.shells, l->noise);
     *dispersion = sp_match_dispersion(scatter, l->patterns.shells);
 done:
     sp_array_free(scatter);
@@ -1433,6 +1433,12 @@ done:
 static const sp_task_type average_task = {
     .name = "average", .run = average, .threaded = true, .privilege = {SP_READ, SP_READ, SP_WRITE, SP_WRITE}};
 
+static sp_status fetch_autocorrelation(sp_loop *l, int k, float *autocorrelation)
+{
+    return l->gpu ? sp_gpu_fetch_autocorrelation(l, k, autocorrelation)
+                  : sp_run_get(l->crews.run, l->crews.of[k].autocorrelation, 0, autocorrelation);
+}
+
 sp_status sp_crews_average(sp_loop *l, int *entered)
 {
     const order o = {.loop = l};
@@ -1454,10 +1460,8 @@ sp_status sp_crews_average(sp_loop *l, int *entered)
     }
     for (int k = 0; k < l->conformations; k++) {
         SP_TRY(sp_run_get(c->run, c->of[k].density, 0, l->state->density + k * cube));
-        if (l->gpu) {
-            SP_TRY(sp_gpu_fetch_autocorrelation(l, k, l->state->autocorrelation + k * cube));
-        } else {
-            SP_TRY(sp_run_get(c->run, c->of[k].autocorrelation, 0, l->state->autocorrelation + k * cube));
+        if (l->state->autocorrelation) {
+            SP_TRY(fetch_autocorrelation(l, k, l->state->autocorrelation + k * cube));
         }
         SP_TRY(sp_run_get(c->run, region[k], 0, prtf));
         entered[k] = (int)prtf[0];

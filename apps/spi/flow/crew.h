@@ -105,7 +105,7 @@ sp_status sp_crews_make_stage(sp_loop *l);
 sp_status sp_crews_merge(sp_loop *l, double *residual);
 
 /* Autocorrelations -> starts -> the best densities, also in l->density. Then the means of those that agree, in the
- * state.   result, entered  out  [conformations] */
+ * state, and the autocorrelations where it has room for them.   result, entered  out  [conformations] */
 sp_status sp_crews_phase(sp_loop *l, sp_phase_result *result);
 sp_status sp_crews_average(sp_loop *l, int *entered);
 

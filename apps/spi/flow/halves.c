@@ -318,7 +318,6 @@ static sp_status compare_whole(const sp_volume half[2], const sp_reconstruction 
         SP_TRY(sp_align(&half[i], &map, s_max, &found));
         a->whole = fmin(a->whole, found.correlation);
     }
-    a->apart = a->whole < a->correlation - APART;
 done:
     sp_array_free(value);
     return status;
@@ -438,20 +437,21 @@ done:
 
 /* Do halves and whole tell of the same turns? Modulo no symmetry, or else the first that says yes: images of a
  * symmetric particle choose one of its equivalents each. Larger groups take minutes to fit. */
-static sp_status compare_turns(const pairs both[2], double *room, sp_half_agreement *a)
+static sp_status compare_turns(const pairs both[2], double *room, sp_half_agreement *a, bool *alike)
 {
     static const char *const groups[] = {"C1", "C2", "C3", "C4", "C5", "C6", "C7",
                                          "D2", "D3", "D4", "D5", "D6", "D7", NULL};
     sp_status status = SP_OK;
 
-    for (int g = 0; groups[g] && !a->agree; g++) {
+    *alike = false;
+    for (int g = 0; groups[g] && !*alike; g++) {
         sp_point_group group;
         double turn, chance;
 
         SP_TRY(sp_point_group_init(groups[g], &group));
         SP_TRY(measure_turns(both, &group, g == 0 ? PTRDIFF_MAX : FOR_SYMMETRY, room, &turn, &chance));
-        a->agree = turn < AGREEMENT * chance;
-        if (g == 0 || a->agree) {
+        *alike = turn < AGREEMENT * chance;
+        if (g == 0 || *alike) {
             a->turn = turn;
             a->chance = chance;
             a->group = groups[g];
@@ -474,17 +474,34 @@ static double largest_likeness(const pairs both[2])
     return most;
 }
 
-/* Orientations of the images of conformation k, if there are enough of them to tell. */
+/* Of a conformation with images enough, whose maps and orientations have been compared.   alike  its images' turns are
+ */
+static sp_half_verdict verdict_of(const sp_half_agreement *a, bool alike, double explained)
+{
+    if (a->likeness > ONE_SIDED && strcmp(a->group, "C1") == 0) {
+        return SP_HALVES_ONE_SIDED;
+    }
+    if (a->whole < a->correlation - APART) {
+        return SP_HALVES_APART;
+    }
+    if (explained < SP_EXPLAINED) {
+        return SP_HALVES_UNEXPLAINED;
+    }
+    return alike ? SP_HALVES_AGREE : SP_HALVES_DISAGREE;
+}
+
+/* Orientations of the images of conformation k, if there are enough of them to tell, and the verdict. */
 static sp_status compare_orientations(const part both[2], const pairs all[2], const sp_reconstruction *whole, int k,
                                       sp_half_agreement *a)
 {
     pairs own[2] = {{0}, {0}};
     double *room = NULL;
-    bool enough = true;
+    bool enough = true, alike;
     sp_status status = SP_OK;
 
     a->turn = a->chance = a->likeness = NAN;
     a->group = "C1";
+    a->verdict = SP_HALVES_TOO_FEW;
     for (int i = 0; i < 2; i++) {
         SP_TRY(pairs_of(&all[i], k, both[i].partner[k], &own[i]));
         a->images[i] = own[i].count;
@@ -493,11 +510,9 @@ static sp_status compare_orientations(const part both[2], const pairs all[2], co
     }
     if (enough) {
         SP_TRY(SP_ARRAY(room, own[0].count > own[1].count ? own[0].count : own[1].count));
-        SP_TRY(compare_turns(own, room, a));
+        SP_TRY(compare_turns(own, room, a, &alike));
         a->likeness = largest_likeness(own);
-        a->one_sided = a->likeness > ONE_SIDED && strcmp(a->group, "C1") == 0;
-        a->unexplained = whole->explained < SP_EXPLAINED;
-        a->agree = a->agree && !a->one_sided && !a->apart && !a->unexplained;
+        a->verdict = verdict_of(a, alike, whole->explained);
     }
 done:
     sp_array_free(room);
@@ -529,13 +544,18 @@ done:
 
 static void say_agreement(const sp_half_sets *h, int k, sp_log *log)
 {
+    static const char *const words[] = {[SP_HALVES_ONE_SIDED] = "they see one side",
+                                        [SP_HALVES_APART] = "all images together make another map",
+                                        [SP_HALVES_UNEXPLAINED] = "the images are not explained",
+                                        [SP_HALVES_DISAGREE] = "they do not agree",
+                                        [SP_HALVES_AGREE] = "they agree"};
     const sp_half_agreement *a = &h->of[k];
     char name[48] = "half sets";
 
     if (h->conformations > 1) {
         snprintf(name, sizeof name, "conformation %d of half sets", k + 1);
     }
-    if (isnan(a->turn)) {
+    if (a->verdict == SP_HALVES_TOO_FEW) {
         sp_log_write(log, SP_LOG_INFO, "%s: they have %td and %td images of it, too few", name, a->images[0],
                      a->images[1]);
     } else {
@@ -543,11 +563,7 @@ static void say_agreement(const sp_half_sets *h, int k, sp_log *log)
                      "%s: maps correlate by %.4f, with that of all images by %.4f; the median image turned by %.1f "
                      "degrees, by %.1f where it is taken for another (%s): %s",
                      name, a->correlation, a->whole, a->turn * 180.0 / M_PI, a->chance * 180.0 / M_PI, a->group,
-                     a->agree         ? "they agree"
-                     : a->one_sided   ? "they see one side"
-                     : a->apart       ? "all images together make another map"
-                     : a->unexplained ? "the images are not explained"
-                                      : "they do not agree");
+                     words[a->verdict]);
     }
 }
 
@@ -577,6 +593,7 @@ static sp_status reconstruct_half(sp_run *run, sp_image_file *file, const sp_rec
     sp_reconstruct_settings own = *settings;
     sp_status status = SP_OK;
 
+    own.autocorrelations = true;
     own.seed += (uint64_t)half + 1; /* random orientations and phases that all images did not begin with */
     sp_log_write(log, SP_LOG_INFO, "half set %d of 2, by itself: %td images", half + 1, p->images);
     SP_TRY(sp_image_file_select(file, p->images, p->index));

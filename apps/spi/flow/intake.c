@@ -209,17 +209,18 @@ done:
     return status;
 }
 
-/* Is there photon noise, and how much is one photon? */
-static void choose_noise(sp_loop *l)
+void sp_loop_choose_noise(sp_loop *l)
 {
     sp_reconstruct_settings *s = &l->state->settings;
     const double dim = l->patterns.profile[l->patterns.shells * 3 / 4];
+    const bool noisy = l->state->quantum > 0.02 * dim; /* noise-free data leave a small remainder of speckle in it */
 
-    if (s->noise == SP_NOISE_AUTO) { /* noise-free data leave a small remainder of speckle in the measure */
-        s->noise = l->state->quantum > 0.02 * dim ? SP_NOISE_POISSON : SP_NOISE_NONE;
+    if (s->noise == SP_NOISE_AUTO) {
+        s->noise = noisy ? SP_NOISE_POISSON : SP_NOISE_NONE;
     } else if (s->noise == SP_NOISE_POISSON && l->state->quantum <= 0.0) {
         l->state->quantum = 1.0;
     }
+    l->noise = s->noise == SP_NOISE_POISSON || noisy ? l->state->quantum : 0.0;
     if (s->noise == SP_NOISE_NONE) {
         l->state->quantum = 0.0;
     }
@@ -276,7 +277,7 @@ sp_status sp_loop_read(sp_loop *l)
                             l->s_max * 1.0001, false, &l->patterns));
     SP_TRY(sp_crews_read(l));
     SP_TRY(sp_loop_check_interrupt(l, "reading: nothing was written"));
-    choose_noise(l);
+    sp_loop_choose_noise(l);
     SP_TRY(sp_crews_scale(l));
     l->fingerprint = fingerprint(l);
     l->state->pixels_used = l->patterns.pixels;

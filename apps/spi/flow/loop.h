@@ -46,6 +46,7 @@ struct sp_loop {
     sp_crews crews;
     sp_gpu *gpu;          /* NULL: processors do everything */
     uint64_t fingerprint; /* of the images, < 2^53 */
+    double noise;         /* variance / mean of the values, also where the user wants it ignored; 0: none is seen */
     double values;        /* [byte] that the images take */
     sp_polar *polar;      /* NULL: the dense route */
     sp_match_settings matching;
@@ -124,6 +125,10 @@ sp_status sp_loop_check_interrupt(const sp_loop *l, const char *where);
 /* Reads the images twice: for their mean, noise and size; then into the bins chosen from these.
  * Fails with SP_ERR_INPUT, SP_ERR_USAGE, SP_ERR_MEMORY, SP_ERR_INTERRUPT. */
 sp_status sp_loop_read(sp_loop *l);
+
+/* Is there photon noise, and how much is one photon, in what images are matched with (the state's quantum) and in what
+ * their scores are judged by (l->noise)? From what was measured, and the profile. */
+void sp_loop_choose_noise(sp_loop *l);
 
 /* Are orientations refined? The Euclidean baseline has none, as published. */
 bool sp_loop_climbs(const sp_reconstruct_settings *s);

@@ -421,7 +421,7 @@ static sp_status put_agreements(const sp_half_sets *h, sp_h5 *file)
         value[TURN][k] = a->turn;
         value[CHANCE][k] = a->chance;
         value[LIKENESS][k] = a->likeness;
-        agree[k] = a->agree;
+        agree[k] = a->verdict == SP_HALVES_AGREE;
     }
     SP_TRY(put_each(file, "half_sets/resolution", "m", count, value[RESOLUTION]));
     SP_TRY(put_each(file, "half_sets/fsc_resolution", "m", count, value[FSC]));

@@ -57,6 +57,7 @@ typedef struct sp_reconstruct_settings {
     sp_noise_kind noise;        /* auto: measured from neighbouring pixels */
     sp_slices_kind slices;      /* not part of what defines the result, nor kept with it */
     sp_device_kind device;      /* likewise, but for the last bits */
+    bool autocorrelations;      /* of the final densities are in the outcome, as half sets need them; likewise */
 } sp_reconstruct_settings;
 
 /* Defaults: everything automatic; see `spica reconstruct --help`. */
@@ -99,21 +100,28 @@ typedef struct sp_trial {
     bool contradicted; /* by its own amplitudes, or the images */
 } sp_trial;
 
+/* What half sets say of a conformation. The first that holds is told. */
+typedef enum sp_half_verdict {
+    SP_HALVES_TOO_FEW,     /* images in it to tell */
+    SP_HALVES_ONE_SIDED,   /* most images see one side */
+    SP_HALVES_APART,       /* the map of all images is another one: `whole` is far below `correlation` */
+    SP_HALVES_UNEXPLAINED, /* the images score much less than photon noise allows: see SP_EXPLAINED */
+    SP_HALVES_DISAGREE,    /* `turn` is not well below `chance` */
+    SP_HALVES_AGREE,       /* none of these: a resolution may be claimed, where there is one */
+} sp_half_verdict;
+
 /* One conformation of all images, and what its partners in the two halves have in common. */
 typedef struct sp_half_agreement {
-    ptrdiff_t images[2];   /* of each half, that it and the whole sort here; one conformation: those with signal */
-    double correlation;    /* of the maps, one laid on the other */
-    double whole;          /* correlation of the map of all images with them: the lower one */
-    double turn;           /* [rad] median of those images between their half and the whole, half turn folded */
-    double chance;         /* [rad] the same with every image taken for another; both NAN: too few images to tell */
-    const char *group;     /* modulo which turns are told */
-    double likeness;       /* of the sides from which they see the particle: see phases/orientation_score.h */
-    bool one_sided;        /* most of them see one side */
-    bool unexplained;      /* the images score much less than photon noise allows: see SP_EXPLAINED */
-    bool apart;            /* the map of all images is another one: `whole` is far below `correlation` */
-    bool agree;            /* turn is well below chance, and none of these three: else no resolution may be claimed */
-    double resolution;     /* [m] the coarser one of the next two: what may be claimed. 0: nothing */
-    double fsc_resolution; /* [m] where `shape` crosses 0.143, or the last shell; 0: nowhere above */
+    ptrdiff_t images[2]; /* of each half, that it and the whole sort here; one conformation: those with signal */
+    double correlation;  /* of the maps, one laid on the other */
+    double whole;        /* correlation of the map of all images with them: the lower one */
+    double turn;         /* [rad] median of those images between their half and the whole, half turn folded */
+    double chance;       /* [rad] the same with every image taken for another; both NAN: too few images */
+    const char *group;   /* modulo which turns are told */
+    double likeness;     /* of the sides from which they see the particle: see phases/orientation_score.h */
+    sp_half_verdict verdict;
+    double resolution;          /* [m] the coarser one of the next two: what may be claimed. 0: nothing */
+    double fsc_resolution;      /* [m] where `shape` crosses 0.143, or the last shell; 0: nowhere above */
     double cc_half_resolution;  /* [m] where `cc_half` does, likewise */
     double half_bit_resolution; /* [m] where `fsc` crosses the half-bit curve, likewise */
 } sp_half_agreement;
@@ -157,7 +165,7 @@ typedef struct sp_reconstruction {
     ptrdiff_t edge;                   /* of the density [voxel] */
     double voxel;                     /* [m] */
     float *density;                   /* [settings.conformations][edge^3] FFT order, sharp to settings.resolution */
-    float *autocorrelation;           /* likewise: what the final density was phased from */
+    float *autocorrelation;           /* likewise: what it was phased from in the end; NULL: not asked for */
     double speckle;       /* [rad] angular size of a speckle at the edge: what orientations can be told apart by */
     double grid_spacing;  /* [rad] typical distance to the nearest orientation of the search grid */
     sp_quat *orientation; /* [images] */

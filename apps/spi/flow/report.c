@@ -63,7 +63,7 @@ static double photons(const sp_reconstruction *state)
 /* May a resolution be claimed of this conformation? */
 static bool supported(const sp_half_agreement *a)
 {
-    return a->agree && a->resolution > 0.0;
+    return a->verdict == SP_HALVES_AGREE && a->resolution > 0.0;
 }
 
 /* Of the conformations that half sets support the one with the least detail; NULL: none, or not measured. */
@@ -282,38 +282,47 @@ static void warn_of_half_sets(const sp_half_sets *h, int k, sp_text *text)
     if (h->conformations > 1) {
         snprintf(which, sizeof which, " of conformation %d", k + 1);
     }
-    if (isnan(a->turn)) {
+    switch (a->verdict) {
+    case SP_HALVES_TOO_FEW:
         sp_text_append(text,
                        "nothing was resolved%s: half sets put %td and %td images into it, too few; do not interpret "
                        "the map\n",
                        which, a->images[0], a->images[1]);
-    } else if (a->one_sided) {
+        break;
+    case SP_HALVES_ONE_SIDED:
         sp_text_append(text,
                        "nothing was resolved%s: most images see the map from one side (likeness of their directions "
                        "%.2f, 0.33 is from all sides), as noise does; do not interpret the map\n",
                        which, a->likeness);
-    } else if (a->apart) {
+        break;
+    case SP_HALVES_APART:
         sp_text_append(
             text,
             "nothing was resolved%s: all images together make another map (correlation %.2f) than each half of "
             "them (%.2f with one another), so one of these is wrong; try another --seed\n",
             which, a->whole, a->correlation);
-    } else if (a->unexplained) {
+        break;
+    case SP_HALVES_UNEXPLAINED:
         sp_text_append(
             text,
             "nothing was resolved%s: the model explains little of what the images show beyond photon noise; do "
             "not interpret the map\n",
             which);
-    } else if (!a->agree) {
+        break;
+    case SP_HALVES_DISAGREE:
         sp_text_append(text,
                        "nothing was resolved%s: half sets turn the images by %.0f degrees against the whole, images "
                        "taken for one another lie %.0f apart; do not interpret the map\n",
                        which, a->turn / DEGREE, a->chance / DEGREE);
-    } else if (!supported(a)) {
-        sp_text_append(text,
-                       "nothing was resolved%s: the maps of the half sets have no shape in common; do not interpret "
-                       "the map\n",
-                       which);
+        break;
+    case SP_HALVES_AGREE:
+        if (!supported(a)) {
+            sp_text_append(text,
+                           "nothing was resolved%s: the maps of the half sets have no shape in common; do not "
+                           "interpret the map\n",
+                           which);
+        }
+        break;
     }
 }
 
@@ -421,31 +430,46 @@ static void page_prtf(const sp_reconstruction *state, sp_text *text)
         reached / ANGSTROM, crossed ? "" : " or finer");
 }
 
-/* What may be claimed of a conformation. */
-static void page_agreement(const char *label, const sp_half_agreement *a, sp_text *text)
+/* A conformation whose halves agree. */
+static void page_claim(const char *label, const sp_half_agreement *a, sp_text *text)
 {
     char half_bit[NAME_LENGTH] = "none";
 
+    if (!supported(a)) {
+        row(text, label, "NONE: half sets have no shape in common");
+        return;
+    }
     if (a->half_bit_resolution > 0.0) {
         snprintf(half_bit, sizeof half_bit, "%.1f", a->half_bit_resolution / ANGSTROM);
     }
-    if (isnan(a->turn)) {
+    row(text, label,
+        "%.1f Angstrom by half sets (%s), %s by the half-bit curve; the maps of the halves correlate by %.3f",
+        a->resolution / ANGSTROM, a->resolution > a->fsc_resolution ? "CC 1/2 0.143" : "FSC 0.143", half_bit,
+        a->correlation);
+}
+
+/* What may be claimed of a conformation. */
+static void page_agreement(const char *label, const sp_half_agreement *a, sp_text *text)
+{
+    switch (a->verdict) {
+    case SP_HALVES_TOO_FEW:
         row(text, label, "NONE: half sets have too few images of it, %td and %td", a->images[0], a->images[1]);
-    } else if (a->one_sided) {
+        break;
+    case SP_HALVES_ONE_SIDED:
         row(text, label, "NONE: most images see the map from one side, as noise does");
-    } else if (a->apart) {
+        break;
+    case SP_HALVES_APART:
         row(text, label, "NONE: all images together make another map than each half of them");
-    } else if (a->unexplained) {
+        break;
+    case SP_HALVES_UNEXPLAINED:
         row(text, label, "NONE: the images score much less than photon noise allows");
-    } else if (!a->agree) {
+        break;
+    case SP_HALVES_DISAGREE:
         row(text, label, "NONE: half sets of the images do not agree on how the images lie");
-    } else if (!supported(a)) {
-        row(text, label, "NONE: half sets have no shape in common");
-    } else {
-        row(text, label,
-            "%.1f Angstrom by half sets (%s), %s by the half-bit curve; the maps of the halves correlate by %.3f",
-            a->resolution / ANGSTROM, a->resolution > a->fsc_resolution ? "CC 1/2 0.143" : "FSC 0.143", half_bit,
-            a->correlation);
+        break;
+    case SP_HALVES_AGREE:
+        page_claim(label, a, text);
+        break;
     }
 }
 
@@ -982,7 +1006,7 @@ static void json_agreement(const sp_half_sets *h, int k, sp_json *json)
 {
     const sp_half_agreement *a = &h->of[k];
 
-    sp_json_flag(json, "agree", a->agree);
+    sp_json_flag(json, "agree", a->verdict == SP_HALVES_AGREE);
     sp_json_integer(json, "images_1", a->images[0]);
     sp_json_integer(json, "images_2", a->images[1]);
     sp_json_real(json, "correlation", a->correlation);

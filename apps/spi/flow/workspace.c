@@ -64,14 +64,15 @@ static sp_memory_plan plan_memory(const sp_run *run, const sp_reconstruct_settin
 {
     const double cube = (double)d->edge * (double)d->edge * (double)d->edge, images = (double)d->images;
     const int threads = sp_run_threads(run), ranks = sp_run_ranks(run), starts = s->starts * FINAL_STARTS;
-    const int own = (starts + ranks - 1) / ranks; /* the densities of all come to one process in the end */
+    const double volumes = s->autocorrelations ? 6.0 : 5.0; /* [edge^3] that the loop itself has */
+    const int own = (starts + ranks - 1) / ranks;           /* the densities of all come to one process in the end */
     const sp_match_settings match = match_settings(s, s->resolution > 0.0 ? 1.0 / s->resolution : INFINITY);
     const ptrdiff_t share = sp_crews_share(run, d->images);
     const double block = threads * (double)sp_crews_reading_bytes(d->images, d->detector);
     const double model =
         (s->conformations > 0 ? s->conformations : 1) *
         (sp_slicer_bytes(d->edge) + (double)sp_merger_bytes(d->edge) + (double)sp_merge_lanes_bytes(d->edge, d->bins) +
-         (double)sp_phaser_bytes(d->edge, own, threads) + (6.0 + starts - own) * 4.0 * cube);
+         (double)sp_phaser_bytes(d->edge, own, threads) + (volumes + starts - own) * 4.0 * cube);
     const double search = sp_matcher_bytes(&match, share, d->bins, threads);
     const ptrdiff_t each = sp_crews_block(d->images);
     const double matchers = (double)(share / each) * each_matcher(match, each, d->bins, threads);
@@ -310,7 +311,9 @@ sp_status sp_loop_set_conformations(sp_loop *l, int conformations)
     SP_TRY(SP_ARRAY(l->last_model, all));
     SP_TRY(SP_ARRAY(l->density, all));
     SP_TRY(SP_ARRAY(l->state->density, all));
-    SP_TRY(SP_ARRAY(l->state->autocorrelation, all));
+    if (l->state->settings.autocorrelations) {
+        SP_TRY(SP_ARRAY(l->state->autocorrelation, all));
+    }
     SP_TRY(SP_ARRAY(l->state->prtf, conformations * (n / 2 + 1)));
 done:
     return status;

@@ -371,8 +371,8 @@ static void remove_shell_means(const sp_matcher *self, float *x)
     }
 }
 
-/* What photon noise and everything together scatter about the shell means, whitened, of an image with means taken off.
- *   k  in  [pixels] photons before that */
+/* What photon noise scatters, whitened, in an image whose quantum is 1.
+ *   k  in  [pixels] photons, background taken off */
 static double photon_scatter(const sp_matcher *self, const float *k)
 {
     const float per_photon = (float)(1.0 / self->tables.unit);
@@ -381,7 +381,7 @@ static double photon_scatter(const sp_matcher *self, const float *k)
     for (ptrdiff_t p = 0; p < self->pixels; p++) {
         sum += (double)self->tables.whitening[p] * (k[p] + per_photon * self->patterns->background[p]);
     }
-    return self->patterns->quantum * (double)per_photon * sum;
+    return (double)per_photon * sum;
 }
 
 /* One image: score, scale, and its scatter, [sp_match_scatter_count()]. */
@@ -441,9 +441,9 @@ ptrdiff_t sp_match_scatter_count(ptrdiff_t shells)
     return 2 * (shells + 1);
 }
 
-double sp_match_best_score(const double *scatter, ptrdiff_t shells)
+double sp_match_best_score(const double *scatter, ptrdiff_t shells, double quantum)
 {
-    const double noise = scatter[2 * shells], all = scatter[2 * shells + 1];
+    const double noise = quantum * scatter[2 * shells], all = scatter[2 * shells + 1];
 
     return all > noise ? sqrt(1.0 - noise / all) : 0.0;
 }

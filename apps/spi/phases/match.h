@@ -135,6 +135,7 @@ void sp_matcher_assess_part(sp_matcher *matcher, const sp_quat *orientation, sp_
                             float *scale, double *scatter);
 double sp_match_dispersion(double *scatter, ptrdiff_t shells);
 /* The score that these images would have, all together, with a perfect model: what photon noise leaves of 1 (eq. 8a).
- * Of images in which there is nothing but noise: 0, or a small number. */
-double sp_match_best_score(const double *scatter, ptrdiff_t shells);
+ * Of images in which there is nothing but noise: 0, or a small number.
+ *   quantum  noise variance / mean of the images, whether they are matched with it or not */
+double sp_match_best_score(const double *scatter, ptrdiff_t shells, double quantum);
 void sp_match_relate_scales(float *scale, ptrdiff_t images); /* to their mean over the images with signal */

@@ -445,7 +445,7 @@ static __device__ __forceinline__ pixel_pair pair_at(const assess_job *job, ptrd
 }
 
 /* Fluence of image blockIdx.x that fits best (algorithm.md, eq. 8), 0 for one that has none; and what its photon noise
- * scatters. The same in all threads. */
+ * would scatter with a quantum of 1. The same in all threads. */
 static __device__ float fit_scale(const assess_job *job, double *noise)
 {
     const bool has_signal = job->scale[blockIdx.x] > 0.0f; /* read before the barriers, written behind them */
@@ -461,7 +461,7 @@ static __device__ float fit_scale(const assess_job *job, double *noise)
     }
     total = sum_block(total);
     expected = sum_block(expected);
-    *noise = (double)job->by.noise * sum_block(photons);
+    *noise = (double)job->by.unit_noise * sum_block(photons);
     return expected > 0.0 && has_signal ? (float)(total / expected) : 0.0f;
 }
 

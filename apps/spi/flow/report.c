@@ -870,6 +870,9 @@ static void page_time(const sp_reconstruction *state, sp_text *text)
         sp_text_append(text, "  %-10s  %10.2f  %8.2f\n", sp_phase_names[i], state->wall[i], state->cpu[i]);
     }
     sp_text_append(text, "  %-10s  %10.2f  %8.2f\n", "all", total(state->wall), total(state->cpu));
+    if (state->device[0] != '\0') {
+        sp_text_append(text, "\n  GPU         %s\n", state->device);
+    }
     sp_text_append(text, "\n  peak memory");
     for (ptrdiff_t i = 0; i < state->processes; i++) {
         sp_text_append(text, "%s %.0f", i > 0 ? "," : "", state->peak_memory[i] / 1e6);
@@ -1178,6 +1181,7 @@ void sp_report_json(const sp_report_source *source, const sp_reconstruction *sta
     sp_json_object(&json, "time");
     json_times(state->wall, state->cpu, &json);
     sp_json_end(&json);
+    sp_json_text(&json, "device", state->device);
     sp_json_integer(&json, "peak_memory", (int64_t)largest(state->peak_memory, state->processes));
     sp_json_reals(&json, "peak_memory_by_process", state->peak_memory, state->processes);
     sp_json_end(&json);

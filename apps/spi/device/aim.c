@@ -3,7 +3,7 @@
 
 #include "num/nufft_layout.h"
 
-enum { AT_ONCE = 1024 }; /* orientations */
+enum { AT_ONCE = 4096 }; /* orientations */
 
 sp_status sp_device_aim(const sp_device *device, const sp_nufft *plan, double scale, const sp_quat *q, ptrdiff_t count,
                         float *map)
@@ -14,6 +14,7 @@ sp_status sp_device_aim(const sp_device *device, const sp_nufft *plan, double sc
     for (ptrdiff_t first = 0; first < count; first += AT_ONCE) {
         const ptrdiff_t some = count - first < AT_ONCE ? count - first : AT_ONCE;
 
+#pragma omp parallel for schedule(static)
         for (ptrdiff_t i = 0; i < some; i++) {
             const sp_mat3 rotation = sp_quat_to_matrix(q[first + i]);
 

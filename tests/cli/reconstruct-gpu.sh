@@ -46,3 +46,17 @@ done
 # several conformations, and images in shares
 ./spica $run --generations 1 --conformations 2 --match poisson --device cuda -o shares 2>err || { cat err; fail "fails"; }
 [ -s shares/density-2.mrc ] || fail "one conformation is missing"
+
+# a GPU for each of several processes
+command -v mpirun >/dev/null || { echo "left out: several processes, without mpirun"; exit 0; }
+export OMP_WAIT_POLICY=passive OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+cp -r gpu-14 ranks
+mpirun --oversubscribe --bind-to none -n 2 ./spica reconstruct --engine starpu --resume ranks --generations 16 --device cuda \
+    2>err || {
+    grep -q "built without StarPU" err && exit 0
+    cat err
+    fail "two processes fail"
+}
+grep -q 'GPU: emulated' err || { cat err; fail "two processes use no GPU"; }
+./spica reconstruct --resume gpu-14 --generations 16 --device cuda 2>err
+alike gpu-14/density.mrc ranks/density.mrc

@@ -2,6 +2,7 @@
 #include "device/device.h"
 
 #include <dlfcn.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -49,11 +50,12 @@ done:
     return status;
 }
 
-sp_status sp_device_open(const char *plugin, int number, sp_device **device)
+static sp_status open_device(const char *plugin, bool shared, int number, sp_device **device)
 {
     sp_status status = SP_OK;
     sp_device *self = NULL;
     sp_text own = {0};
+    int gpus = 1;
 
     if (!plugin) {
         SP_TRY(find_plugin(&own));
@@ -61,6 +63,10 @@ sp_status sp_device_open(const char *plugin, int number, sp_device **device)
     }
     SP_TRY(SP_ARRAY(self, 1));
     SP_TRY(load_table(plugin, &self->kernels));
+    if (shared) {
+        SP_TRY(self->kernels->count(&gpus));
+        number %= gpus;
+    }
     SP_TRY(self->kernels->open(self, number));
     *device = self;
     self = NULL;
@@ -68,6 +74,16 @@ done:
     sp_array_free(self);
     sp_text_clear(&own);
     return status;
+}
+
+sp_status sp_device_open(const char *plugin, int number, sp_device **device)
+{
+    return open_device(plugin, false, number, device);
+}
+
+sp_status sp_device_open_shared(const char *plugin, int process, sp_device **device)
+{
+    return open_device(plugin, true, process, device);
 }
 
 void sp_device_close(sp_device *device)

@@ -53,6 +53,9 @@ struct sp_device_kernels {
     const char *version; /* of the program that the plugin belongs to, */
     size_t bytes;        /* and of this struct there */
 
+    /* How many GPUs there are: those that CUDA_VISIBLE_DEVICES shows. Fails with SP_ERR_USAGE if none can be used. */
+    sp_status (*count)(int *gpus);
+
     /* For sp_device_open() and sp_device_close(): fills state and facts. Fails with SP_ERR_USAGE, SP_ERR_MEMORY,
      * SP_ERR_NUMERIC. */
     sp_status (*open)(sp_device *device, int number);
@@ -114,6 +117,10 @@ struct sp_device_kernels {
  * SP_ERR_MEMORY, SP_ERR_NUMERIC. */
 sp_status sp_device_open(const char *plugin, int number, sp_device **device);
 void sp_device_close(sp_device *device); /* NULL is fine */
+
+/* The same for one of several processes, 0 based, that share the GPUs of a machine: each opens the next one, and after
+ * the last one the first again. */
+sp_status sp_device_open_shared(const char *plugin, int process, sp_device **device);
 
 /* The table in the plugin. */
 #define SP_DEVICE_TABLE sp_device_plugin

@@ -7,7 +7,10 @@
 #include "device/solve.h"
 #include "num/nufft.h"
 
-enum { AIMED = 4096 }; /* images that are spread at a time, at most */
+enum {
+    AIMED = 4096,      /* images that are spread at a time, at most */
+    FETCHED = 1 << 20, /* numbers that come to the host at a time */
+};
 
 struct sp_device_merger {
     const sp_device *device;
@@ -80,6 +83,25 @@ sp_status sp_device_merger_add(sp_device_merger *self, const sp_quat *q, ptrdiff
                                            second + n * count, most, self->pair));
     }
 done:
+    return status;
+}
+
+sp_status sp_device_merger_fetch(sp_device_merger *self, float *pair)
+{
+    sp_status status = SP_OK;
+    double *some = NULL;
+
+    SP_TRY(SP_ARRAY(some, FETCHED));
+    for (ptrdiff_t first = 0; first < self->doubles; first += FETCHED) {
+        const ptrdiff_t count = self->doubles - first < FETCHED ? self->doubles - first : FETCHED;
+
+        SP_TRY(self->device->kernels->download(self->device, self->pair + first, (size_t)count * sizeof *some, some));
+        for (ptrdiff_t i = 0; i < count; i++) {
+            pair[first + i] = (float)some[i];
+        }
+    }
+done:
+    sp_array_free(some);
     return status;
 }
 

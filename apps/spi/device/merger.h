@@ -27,6 +27,9 @@ sp_status sp_device_merger_begin(sp_device_merger *self);
 sp_status sp_device_merger_add(sp_device_merger *self, const sp_quat *q, ptrdiff_t images, const float *s,
                                ptrdiff_t count, const float *first, const float *second, const double most[2]);
 
+/* The pair as sp_merger_spread() makes it, to add up with others. Waits.   pair  out  host  [sp_merger_pair_count()] */
+sp_status sp_device_merger_fetch(sp_device_merger *self, float *pair);
+
 /* As sp_merger_solve(). Waits.   autocorrelation  out  device  [edge][edge][edge] */
 sp_status sp_device_merger_solve(sp_device_merger *self, double outermost, double lambda, int iterations,
                                  float *autocorrelation, sp_merge_result *result);

@@ -168,8 +168,9 @@ static void plan_windows(sp_device_stack *self, double memory)
     const double room = OF_IMAGES * memory, each = (double)floats(self->stride);
     const ptrdiff_t all = (ptrdiff_t)fmax(floor(room / each), 1.0);
 
-    self->window = all >= self->images ? self->images : all < STREAMED_WINDOWS ? 1 : all / STREAMED_WINDOWS;
-    self->windows = (self->images + self->window - 1) / self->window;
+    self->window = all >= self->images ? self->images : all / STREAMED_WINDOWS;
+    self->window = self->window > 1 ? self->window : 1;
+    self->windows = self->images > self->window ? (self->images + self->window - 1) / self->window : 1;
     self->staging = self->windows > 1 ? self->window : smaller(self->window, STAGED / (ptrdiff_t)each + 1);
 }
 

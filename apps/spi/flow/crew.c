@@ -8,6 +8,8 @@
 #include "base/interrupt.h"
 #include "base/memory.h"
 #include "base/progress.h"
+#include "flow/crew_gpu.h"
+#include "flow/crew_order.h"
 #include "flow/loop.h"
 #include "num/sums.h"
 
@@ -15,7 +17,6 @@ enum {
     MOST_IN_BLOCK = 256, /* images */
     LEAST_BLOCKS = 4,
     READ_BYTES = 64 << 20, /* of images that a worker reads at a time */
-    CLIMB_STEPS = 4,       /* of the refinement */
     NOISE_IMAGES = 200,    /* that the noise is measured from */
     TILES = 8,             /* made before images are compared with them */
 };
@@ -27,25 +28,6 @@ typedef struct looked {
     double quantum; /* of the first block */
     bool whole;
 } looked;
-
-/* What tasks are told; they change nothing of the loop. */
-typedef struct order {
-    const sp_loop *loop;
-    ptrdiff_t first;
-    const sp_quat *orientation;
-    const int32_t *label;
-    int conformation;
-    const sp_candidate *lists;       /* [images][keep] that a GPU has found, */
-    const double *fit;               /* [images] and how well images fit where it refined them to: at `orientation` */
-    const float *start;              /* [starts][edge^3] densities that it has found, */
-    const sp_phase_outcome *outcome; /* [starts] and how they ended */
-    sp_progress *progress;           /* NULL: not for so short a step */
-} order;
-
-static const order *order_of(const sp_task *t)
-{
-    return sp_task_values(t);
-}
 
 /* A crew's images whose conformation has not converged yet; none, where its block is not of the batch. */
 static sp_selection awake(const sp_loop *l, const sp_crew *crew)
@@ -99,11 +81,6 @@ static void free_crew(void *object)
     sp_array_free(crew);
 }
 
-static ptrdiff_t blocks_of(const sp_loop *l)
-{
-    return sp_space_blocks(l->crews.images);
-}
-
 static int sharing_of(const sp_run *run, sp_slices_kind kind)
 {
     return kind == SP_SLICES_REPLICATED ? 1 : kind == SP_SLICES_HYBRID ? sp_run_per_machine(run) : sp_run_ranks(run);
@@ -148,6 +125,8 @@ sp_status sp_crews_open(sp_loop *l)
     }
     SP_TRY(sp_space_new(c->run, ranks, 1, &each));
     SP_TRY(sp_region_new(each, "peak memory", sizeof(double), &c->peak));
+    SP_TRY(sp_region_new(each, "seat", sizeof(char), &c->seat));
+    sp_fill(c->run, c->seat, &(char){0});
     SP_TRY(SP_ARRAY(l->state->peak_memory, ranks));
     l->state->processes = ranks;
     SP_TRY(single(c->run, "mean", sp_image_file_map(l->file)->pixels, sizeof(double), &c->mean));
@@ -444,41 +423,16 @@ done:
 }
 static const sp_task_type equip_task = {.name = "equip", .run = equip, .privilege = {SP_READ_WRITE}};
 
-static void lend(sp_task *t)
-{
-    const sp_crew *crew = *sp_task_object(t, 0);
-    const sp_patterns **part = sp_task_out(t, 1);
-
-    *part = &crew->patterns;
-}
-static const sp_task_type lend_task = {.name = "lend", .run = lend, .privilege = {SP_READ, SP_WRITE}};
-
-/* The images of all crews to the GPU: there is one rank, and no crew moves. */
-static sp_status lend_images(sp_loop *l)
-{
-    sp_crews *c = &l->crews;
-    sp_region *lent = NULL;
-    const sp_patterns **part = NULL;
-    sp_status status = SP_OK;
-
-    SP_TRY(SP_ARRAY(part, blocks_of(l)));
-    SP_TRY(sp_region_new(c->blocks, "lent", sizeof *part, &lent));
-    sp_launch(c->run, .type = &lend_task, .points = {blocks_of(l)}, .argument = {sp_by_i(c->crew), sp_by_i(lent)});
-    SP_TRY(sp_run_gather(c->run, lent, part));
-    SP_TRY(sp_gpu_take_images(l, part, blocks_of(l)));
-done:
-    sp_region_free(lent);
-    sp_array_free(part);
-    return status;
-}
-
 sp_status sp_crews_equip(sp_loop *l)
 {
     const order o = {.loop = l};
     sp_status status = SP_OK;
 
     if (l->gpu) {
-        return lend_images(l);
+        SP_TRY(sp_crews_lend(l));
+    }
+    if (sp_gpu_does_all(l)) {
+        return SP_OK;
     }
     sp_launch(l->crews.run, .type = &equip_task, .points = {blocks_of(l)}, .argument = {sp_by_i(l->crews.crew)},
               SP_VALUES(o));
@@ -643,14 +597,6 @@ static ptrdiff_t blocks_at_once(const sp_loop *l)
     return most < (double)blocks_of_rank(l) ? (ptrdiff_t)most : blocks_of_rank(l);
 }
 
-/* First block of a rank: block b of B lives on rank b ranks / B. */
-static ptrdiff_t first_of_rank(const sp_loop *l, ptrdiff_t rank)
-{
-    const ptrdiff_t ranks = sp_run_ranks(l->crews.run);
-
-    return (rank * blocks_of(l) + ranks - 1) / ranks;
-}
-
 /* Some blocks of one rank. */
 typedef struct stretch {
     ptrdiff_t first, count;
@@ -737,32 +683,6 @@ done:
     return status;
 }
 
-static void take_lists(sp_task *t)
-{
-    const order *o = order_of(t);
-    const size_t list = (size_t)o->loop->keep * sizeof(sp_candidate);
-
-    memcpy(sp_task_out(t, 0), o->lists + sp_task_first(t, 0) * o->loop->keep, (size_t)sp_task_count(t, 0) * list);
-}
-static const sp_task_type take_lists_task = {.name = "search", .run = take_lists, .privilege = {SP_WRITE}};
-
-static sp_status search_on_gpu(sp_loop *l, int k)
-{
-    sp_crews *c = &l->crews;
-    sp_candidate *best = NULL;
-    order o = {.loop = l};
-    sp_status status = SP_OK;
-
-    SP_TRY(SP_ARRAY(best, l->state->images * l->keep));
-    SP_TRY(sp_gpu_search(l, k, best));
-    o.lists = best;
-    sp_launch(c->run, .type = &take_lists_task, .points = {blocks_of(l)}, .argument = {sp_by_i(c->best)}, SP_VALUES(o));
-    SP_TRY(sp_run_fence(c->run));
-done:
-    sp_array_free(best);
-    return status;
-}
-
 /* The grid's best orientations of each image in conformation k, as shortlists. */
 static sp_status search(sp_loop *l, int k)
 {
@@ -771,7 +691,7 @@ static sp_status search(sp_loop *l, int k)
     sp_status status = SP_OK;
 
     if (l->gpu) {
-        SP_TRY(search_on_gpu(l, k));
+        SP_TRY(sp_crews_search_on_gpu(l, k));
     } else if (l->polar) {
         SP_TRY(search_by_tiles(l, k));
     } else {
@@ -781,14 +701,6 @@ static sp_status search(sp_loop *l, int k)
     }
 done:
     return status;
-}
-
-/* What conformation k makes of an image, if it does better than those before; the first one always does. */
-static void challenge(sp_winner *winner, int k, sp_quat orientation, double fit)
-{
-    if (winner->label < 0 || fit > winner->fit) {
-        *winner = (sp_winner){.orientation = orientation, .fit = fit, .label = k};
-    }
 }
 
 static void take_best(sp_task *t)
@@ -835,51 +747,12 @@ static void refine(sp_task *t)
 static const sp_task_type refine_task = {
     .name = "refine", .run = refine, .threaded = true, .privilege = {SP_READ_WRITE, SP_READ, SP_READ, SP_READ_WRITE}};
 
-static void take_refined(sp_task *t)
-{
-    const order *o = order_of(t);
-    sp_winner *winner = sp_task_out(t, 0);
-
-    for (ptrdiff_t i = 0; i < sp_task_count(t, 0); i++) {
-        const ptrdiff_t n = sp_task_first(t, 0) + i;
-
-        challenge(&winner[i], o->conformation, o->orientation[n], o->fit[n]);
-    }
-}
-static const sp_task_type take_refined_task = {.name = "refine", .run = take_refined, .privilege = {SP_READ_WRITE}};
-
-static sp_status refine_on_gpu(sp_loop *l, int k)
-{
-    const ptrdiff_t images = l->state->images;
-    sp_crews *c = &l->crews;
-    sp_candidate *best = NULL;
-    sp_quat *found = NULL;
-    double *fit = NULL;
-    sp_status status = SP_OK;
-
-    SP_TRY(SP_ARRAY(best, images * l->keep));
-    SP_TRY(SP_ARRAY(found, images));
-    SP_TRY(SP_ARRAY(fit, images));
-    SP_TRY(sp_run_gather(c->run, c->best, best));
-    SP_TRY(sp_gpu_refine(l, k, best, KEEP, CLIMB_STEPS, found, fit));
-    const order o = {.loop = l, .conformation = k, .orientation = found, .fit = fit};
-
-    sp_launch(c->run, .type = &take_refined_task, .points = {blocks_of(l)}, .argument = {sp_by_i(c->winner)},
-              SP_VALUES(o));
-    SP_TRY(sp_run_fence(c->run));
-done:
-    sp_array_free(best);
-    sp_array_free(found);
-    sp_array_free(fit);
-    return status;
-}
-
 static sp_status refine_all(sp_loop *l, order o)
 {
     sp_crews *c = &l->crews;
 
     if (l->gpu) {
-        return refine_on_gpu(l, o.conformation);
+        return sp_crews_refine_on_gpu(l, o.conformation);
     }
     sp_launch(
         c->run, .type = &refine_task, .points = {blocks_of(l)},
@@ -1040,6 +913,16 @@ static void relate_scales(sp_loop *l, const int32_t *label)
     }
 }
 
+static void launch_assess(sp_loop *l, const order *o)
+{
+    sp_crews *c = &l->crews;
+
+    sp_launch(c->run, .type = &assess_task, .points = {blocks_of(l)},
+              .argument = {sp_by_i(c->crew), sp_at(c->of[o->conformation].grid, 0), sp_by_i(c->score),
+                           sp_by_i(c->scale), sp_into(sp_at(c->scatter, 0), &sp_sum_double)},
+              SP_VALUES(*o), .scratch_of_thread = matching_scratch(l));
+}
+
 sp_status sp_crews_assess(sp_loop *l, const sp_quat *orientation, const int32_t *label, double *dispersion)
 {
     const ptrdiff_t sums = sp_match_scatter_count(l->patterns.shells);
@@ -1052,29 +935,22 @@ sp_status sp_crews_assess(sp_loop *l, const sp_quat *orientation, const int32_t 
     SP_TRY(SP_ARRAY(one, sums));
     sp_fill(c->run, c->score, &(float){0.0f});
     sp_fill(c->run, c->scale, &(float){0.0f});
-    memset(l->score, 0, (size_t)l->state->images * sizeof *l->score);
-    memset(l->scale, 0, (size_t)l->state->images * sizeof *l->scale);
     for (o.conformation = 0; o.conformation < l->conformations; o.conformation++) {
         if (sp_loop_rests(l, o.conformation)) {
             continue;
         }
         if (l->gpu) {
-            SP_TRY(sp_gpu_assess(l, o.conformation, orientation, label, scatter));
-            continue;
+            SP_TRY(sp_crews_assess_on_gpu(l, &o));
+        } else {
+            launch_assess(l, &o);
         }
-        sp_launch(c->run, .type = &assess_task, .points = {blocks_of(l)},
-                  .argument = {sp_by_i(c->crew), sp_at(c->of[o.conformation].grid, 0), sp_by_i(c->score),
-                               sp_by_i(c->scale), sp_into(sp_at(c->scatter, 0), &sp_sum_double)},
-                  SP_VALUES(o), .scratch_of_thread = matching_scratch(l));
         SP_TRY(sp_run_get(c->run, c->scatter, 0, one));
         for (ptrdiff_t i = 0; i < sums; i++) {
             scatter[i] += one[i];
         }
     }
-    if (!l->gpu) {
-        SP_TRY(sp_run_gather(c->run, c->score, l->score));
-        SP_TRY(sp_run_gather(c->run, c->scale, l->scale));
-    }
+    SP_TRY(sp_run_gather(c->run, c->score, l->score));
+    SP_TRY(sp_run_gather(c->run, c->scale, l->scale));
     relate_scales(l, label);
     l->now.best_score = sp_match_best_score(scatter, l->patterns.shells, l->noise);
     *dispersion = sp_match_dispersion(scatter, l->patterns.shells);
@@ -1197,27 +1073,20 @@ static const int32_t *merged_labels(sp_loop *l)
     return l->merged;
 }
 
-/* What the images of a conformation come to, on the GPU. */
-static sp_status merge_on_gpu(sp_loop *l, const order *o, double *residual)
+static void launch_spread(sp_loop *l, order o)
 {
-    const sp_placement placement = placement_of(o, 0);
-    sp_merge_result result;
-    sp_status status = SP_OK;
+    sp_crews *c = &l->crews;
 
-    SP_TRY(sp_gpu_merge(l, o->conformation, &placement, o->label, &result));
-    residual[o->conformation] = result.residual;
-done:
-    return status;
+    sp_launch(c->run, .type = &spread_task, .points = {blocks_of(l)},
+              .argument = {sp_by_i(c->crew), sp_into(sp_at(c->of[o.conformation].pair, 0), &sp_sum_float)},
+              SP_VALUES(o), .scratch = (size_t)sp_merger_scratch_count(&l->patterns) * sizeof(float));
 }
 
-static void launch_merge(sp_loop *l, order o)
+static void launch_solve(sp_loop *l, order o)
 {
     sp_crews *c = &l->crews;
     const sp_conformation *f = &c->of[o.conformation];
 
-    sp_launch(c->run, .type = &spread_task, .points = {blocks_of(l)},
-              .argument = {sp_by_i(c->crew), sp_into(sp_at(f->pair, 0), &sp_sum_float)}, SP_VALUES(o),
-              .scratch = (size_t)sp_merger_scratch_count(&l->patterns) * sizeof(float));
     sp_launch(c->run, .type = &solve_task,
               .argument = {sp_at(f->pair, 0), sp_at(f->autocorrelation, 0), sp_at(f->residual, 0)}, SP_VALUES(o));
 }
@@ -1234,14 +1103,19 @@ sp_status sp_crews_merge(sp_loop *l, double *residual)
             continue;
         }
         if (l->gpu) {
-            SP_TRY(merge_on_gpu(l, &o, residual));
+            const sp_placement placement = placement_of(&o, 0);
+
+            SP_TRY(sp_crews_merge_on_gpu(l, &placement, &o, residual));
         } else {
-            launch_merge(l, o);
+            launch_spread(l, o);
+        }
+        if (!sp_gpu_does_all(l)) {
+            launch_solve(l, o);
         }
     }
     SP_TRY(measure_profiles(l, o));
     for (int k = 0; k < l->conformations; k++) {
-        if (!l->gpu && !sp_loop_rests(l, k)) {
+        if (!sp_gpu_does_all(l) && !sp_loop_rests(l, k)) {
             SP_TRY(sp_run_get(c->run, c->of[k].residual, 0, &residual[k]));
         }
     }
@@ -1329,57 +1203,6 @@ static void launch_phase(sp_loop *l, order o)
               SP_VALUES(o), .scratch = (size_t)starts * sizeof(sp_phase_outcome));
 }
 
-static void take_start(sp_task *t)
-{
-    const order *o = order_of(t);
-    const ptrdiff_t start = sp_task_point(t, 0), cube = sp_loop_cube(o->loop);
-    sp_phase_outcome *outcome = sp_task_out(t, 1);
-
-    memcpy(sp_task_out(t, 0), o->start + start * cube, (size_t)cube * sizeof *o->start);
-    *outcome = o->outcome[start];
-}
-static const sp_task_type take_start_task = {.name = "phase", .run = take_start, .privilege = {SP_WRITE, SP_WRITE}};
-
-/* All starts of a conformation from the GPU, for their mean. */
-static sp_status take_starts(sp_loop *l, int k)
-{
-    const ptrdiff_t starts = l->phasing.starts;
-    const sp_conformation *f = &l->crews.of[k];
-    sp_phase_outcome *outcome = NULL;
-    float *start = NULL;
-    sp_status status = SP_OK;
-
-    SP_TRY(SP_ARRAY(outcome, starts));
-    SP_TRY(SP_ARRAY(start, starts * sp_loop_cube(l)));
-    SP_TRY(sp_gpu_fetch_starts(l, outcome, start));
-    const order o = {.loop = l, .outcome = outcome, .start = start};
-
-    sp_launch(l->crews.run, .type = &take_start_task, .points = {starts},
-              .argument = {sp_by_i(f->start), sp_by_i(f->outcome)}, SP_VALUES(o));
-    SP_TRY(sp_run_fence(l->crews.run));
-done:
-    sp_array_free(outcome);
-    sp_array_free(start);
-    return status;
-}
-
-static sp_status phase_on_gpu(sp_loop *l, sp_phase_result *result)
-{
-    sp_status status = SP_OK;
-
-    for (int k = 0; k < l->conformations; k++) {
-        result[k] = (sp_phase_result){0};
-        if (!sp_loop_rests(l, k)) {
-            SP_TRY(sp_gpu_phase(l, k, &result[k]));
-        }
-        if (l->complete) {
-            SP_TRY(take_starts(l, k));
-        }
-    }
-done:
-    return status;
-}
-
 sp_status sp_crews_phase(sp_loop *l, sp_phase_result *result)
 {
     const ptrdiff_t cube = sp_loop_cube(l);
@@ -1387,11 +1210,13 @@ sp_status sp_crews_phase(sp_loop *l, sp_phase_result *result)
     sp_crews *c = &l->crews;
     sp_status status = SP_OK;
 
-    if (l->gpu) {
-        return phase_on_gpu(l, result);
-    }
     for (o.conformation = 0; o.conformation < l->conformations; o.conformation++) {
-        if (!sp_loop_rests(l, o.conformation)) {
+        if (sp_loop_rests(l, o.conformation)) {
+            continue;
+        }
+        if (sp_crews_phases_on_gpu(l)) {
+            SP_TRY(sp_crews_phase_on_gpu(l, o.conformation));
+        } else {
             launch_phase(l, o);
         }
     }
@@ -1433,12 +1258,6 @@ done:
 static const sp_task_type average_task = {
     .name = "average", .run = average, .threaded = true, .privilege = {SP_READ, SP_READ, SP_WRITE, SP_WRITE}};
 
-static sp_status fetch_autocorrelation(sp_loop *l, int k, float *autocorrelation)
-{
-    return l->gpu ? sp_gpu_fetch_autocorrelation(l, k, autocorrelation)
-                  : sp_run_get(l->crews.run, l->crews.of[k].autocorrelation, 0, autocorrelation);
-}
-
 sp_status sp_crews_average(sp_loop *l, int *entered)
 {
     const order o = {.loop = l};
@@ -1461,7 +1280,10 @@ sp_status sp_crews_average(sp_loop *l, int *entered)
     for (int k = 0; k < l->conformations; k++) {
         SP_TRY(sp_run_get(c->run, c->of[k].density, 0, l->state->density + k * cube));
         if (l->state->autocorrelation) {
-            SP_TRY(fetch_autocorrelation(l, k, l->state->autocorrelation + k * cube));
+            float *to = l->state->autocorrelation + k * cube;
+
+            SP_TRY(sp_gpu_does_all(l) ? sp_gpu_fetch_autocorrelation(l, k, to)
+                                      : sp_run_get(c->run, c->of[k].autocorrelation, 0, to));
         }
         SP_TRY(sp_run_get(c->run, region[k], 0, prtf));
         entered[k] = (int)prtf[0];
@@ -1495,19 +1317,6 @@ static void make_grid(sp_task *t)
 }
 static const sp_task_type grid_task = {.name = "grid", .run = make_grid, .threaded = true, .privilege = {SP_WRITE}};
 
-static sp_status load_model_on_gpu(sp_loop *l)
-{
-    sp_status status = SP_OK;
-
-    for (int k = 0; k < l->conformations; k++) {
-        if (!sp_loop_rests(l, k)) {
-            SP_TRY(sp_gpu_load_model(l, k));
-        }
-    }
-done:
-    return status;
-}
-
 sp_status sp_crews_load_model(sp_loop *l)
 {
     order o = {.loop = l};
@@ -1515,7 +1324,7 @@ sp_status sp_crews_load_model(sp_loop *l)
     sp_status status = SP_OK;
 
     if (l->gpu) {
-        return load_model_on_gpu(l);
+        return sp_crews_load_model_on_gpu(l);
     }
     for (o.conformation = 0; o.conformation < l->conformations; o.conformation++) {
         const sp_conformation *f = &c->of[o.conformation];
@@ -1577,7 +1386,7 @@ static sp_status make_conformation(sp_loop *l, sp_space *densities, sp_space *ea
     SP_TRY(sp_objects_new(each, "work space", free_work, &f->work));
     SP_TRY(single(run, "phased", 1, sizeof(sp_phase_result), &f->phased));
     SP_TRY(grouped(run, "grid", 1, sp_slicer_grid_count(l->slicer), 1, &f->grid));
-    if (!l->gpu) {
+    if (!sp_gpu_does_all(l)) {
         sp_launch(run, .type = &work_task, .points = {l->phasing.starts}, .argument = {sp_by_i(f->work)}, SP_VALUES(o));
     }
 done:
@@ -1601,7 +1410,7 @@ sp_status sp_crews_make_stage(sp_loop *l)
     }
     SP_TRY(sp_run_fence(c->run));
     if (l->gpu) {
-        SP_TRY(sp_gpu_make_stage(l));
+        SP_TRY(sp_run_agree(c->run, sp_gpu_make_stage(l)));
     }
 done:
     return status;
@@ -1611,7 +1420,7 @@ void sp_crews_close(sp_loop *l)
 {
     sp_crews *c = &l->crews;
     sp_region *const lasting[] = {c->crew, c->looked, c->mean,   c->sums, c->scale,   c->score, c->winner,
-                                  c->best, c->better, c->pooled, c->tile, c->scatter, c->peak};
+                                  c->best, c->better, c->pooled, c->tile, c->scatter, c->peak,  c->seat};
 
     sp_run_fence(c->run); /* tasks that nobody has waited for, after a failure: they use the loop */
     for (int k = 0; k < SP_CONFORMATIONS; k++) {

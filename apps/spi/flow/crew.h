@@ -63,6 +63,7 @@ typedef struct sp_crews {
     sp_conformation of[SP_CONFORMATIONS];
     sp_region *tile; /* features of directions, of each group of ranks that share them */
     sp_region *peak; /* by rank: the most memory that it has had */
+    sp_region *seat; /* by rank: nothing but a place for tasks that run there */
 } sp_crews;
 
 typedef struct sp_loop sp_loop;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "flow/gpu.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,6 +20,8 @@ enum { SPREAD = 1 << 22 }; /* points that are sorted at a time: as many as keep 
 struct sp_gpu {
     sp_device *device;
     sp_device_stack *stack;
+    ptrdiff_t first, images; /* of this rank */
+    int keep;
 
     /* of the present stage */
     sp_device_slicer *slicer;
@@ -30,37 +33,37 @@ struct sp_gpu {
     float *volume;             /* device [cube] */
     float *amplitude;          /* device [edge][edge][edge/2+1] */
     sp_phase_outcome *outcome; /* [starts] */
+    sp_phase_result phased;
+    float *start; /* [starts][cube]; NULL: not wanted yet */
+    float *pair;  /* [sp_merger_pair_count()]; NULL: not wanted yet */
 
-    /* images of one call */
-    int32_t *number;    /* [images] */
-    float *scale;       /* [images] */
-    sp_quat *q;         /* [images * most of them at once] */
-    float *share;       /* [images][keep] */
-    sp_candidate *best; /* [images][keep] */
-    double *fit;        /* [images] */
-    float *score;       /* [images] */
+    /* what was found, by image of this rank */
+    sp_candidate *lists; /* [images][keep] */
+    sp_found *found;
+    sp_assessed *assessed;
+    double *scatter; /* [sp_match_scatter_count()] */
+
+    /* the images of one call, one after the other */
+    int32_t *number; /* on the device */
+    float *scale;
+    sp_quat *q;
+    float *share;
+    sp_candidate *best; /* [..][keep] */
+    double *fit;
+    float *score;
 };
 
 /* ---- open and close ---- */
 
-/* Why a run cannot use a GPU; NULL: it can. */
-static const char *hindrance(const sp_loop *l)
-{
-    const sp_reconstruct_settings *s = &l->state->settings;
-
-    if (sp_run_ranks(l->crews.run) > 1) {
-        return "several processes do not share GPUs yet: use --engine local";
-    }
-    return s->match == SP_MATCH_EUCLIDEAN ? "--match euclidean runs on processors only" : NULL;
-}
-
+/* Ranks of one machine take its GPUs in turn. */
 static sp_status open_device(const sp_loop *l, sp_device **device)
 {
-    const char *why = hindrance(l);
+    const int rank = sp_run_rank(l->crews.run), each = sp_run_per_machine(l->crews.run);
     sp_status status = SP_OK;
 
-    SP_REQUIRE(!why, SP_ERR_USAGE, "--device cuda: %s", why);
-    SP_TRY(sp_device_open(NULL, 0, device));
+    SP_REQUIRE(l->state->settings.match != SP_MATCH_EUCLIDEAN, SP_ERR_USAGE,
+               "--device cuda: --match euclidean runs on processors only");
+    SP_TRY(sp_device_open_shared(NULL, each > 1 ? rank % each : rank, device));
 done:
     return status;
 }
@@ -75,7 +78,7 @@ sp_status sp_gpu_open(sp_loop *l)
         return SP_OK;
     }
     SP_TRY(SP_ARRAY(self, 1));
-    status = open_device(l, &self->device);
+    status = sp_run_agree(l->crews.run, open_device(l, &self->device));
     if (status == SP_ERR_USAGE && kind == SP_DEVICE_AUTO) {
         sp_log_info(l->log, "no GPU is used: %s", sp_error_text());
         status = SP_OK;
@@ -91,6 +94,11 @@ done:
     return status;
 }
 
+bool sp_gpu_does_all(const sp_loop *l)
+{
+    return l->gpu && sp_run_ranks(l->crews.run) == 1;
+}
+
 static void clear_stage(sp_gpu *self)
 {
     const sp_device_kernels *kernels = self->device->kernels;
@@ -102,11 +110,14 @@ static void clear_stage(sp_gpu *self)
     kernels->release(self->device, self->volume);
     kernels->release(self->device, self->amplitude);
     sp_array_free(self->outcome);
+    sp_array_free(self->start);
+    sp_array_free(self->pair);
     self->slicer = NULL;
     self->merger = NULL;
     self->phaser = NULL;
     self->autocorrelation = self->volume = self->amplitude = NULL;
     self->outcome = NULL;
+    self->start = self->pair = NULL;
 }
 
 void sp_gpu_close(sp_gpu *gpu)
@@ -119,6 +130,10 @@ void sp_gpu_close(sp_gpu *gpu)
         sp_device_stack_free(gpu->stack);
         sp_device_close(gpu->device);
     }
+    sp_array_free(gpu->lists);
+    sp_array_free(gpu->found);
+    sp_array_free(gpu->assessed);
+    sp_array_free(gpu->scatter);
     sp_array_free(gpu->number);
     sp_array_free(gpu->scale);
     sp_array_free(gpu->q);
@@ -129,34 +144,48 @@ void sp_gpu_close(sp_gpu *gpu)
     sp_array_free(gpu);
 }
 
-const char *sp_gpu_name(const sp_gpu *gpu)
-{
-    return gpu->device->facts.name;
-}
-
 /* ---- images and stages ---- */
 
 enum { MOST_CANDIDATES = KEEP + 1 }; /* of an image, that are refined */
 
-sp_status sp_gpu_take_images(sp_loop *l, const sp_patterns *const *part, ptrdiff_t parts)
+/* Room for what is found, and for the images of a call. */
+static sp_status make_arrays(sp_gpu *self, const sp_loop *l)
 {
-    const ptrdiff_t images = l->state->images;
-    const sp_device_stack_input input = {.layout = &l->patterns, .part = part, .parts = parts, .matching = l->matching};
-    const ptrdiff_t shares = sp_loop_divides(l) ? images * l->keep : images;
-    sp_gpu *self = l->gpu;
+    const ptrdiff_t images = self->images, shares = sp_loop_divides(l) ? images * l->keep : images;
+    const ptrdiff_t candidates = images * MOST_CANDIDATES;
     sp_status status = SP_OK;
 
-    SP_TRY(sp_device_stack_new(self->device, &input, &self->stack));
-    if (!sp_device_stack_is_resident(self->stack)) {
-        sp_log_info(l->log, "the images are more than the GPU's memory holds: they come in parts");
-    }
+    SP_TRY(SP_ARRAY(self->lists, images * l->keep));
+    SP_TRY(SP_ARRAY(self->found, images));
+    SP_TRY(SP_ARRAY(self->assessed, images));
+    SP_TRY(SP_ARRAY(self->scatter, sp_match_scatter_count(l->patterns.shells)));
     SP_TRY(SP_ARRAY(self->number, shares));
     SP_TRY(SP_ARRAY(self->scale, shares));
-    SP_TRY(SP_ARRAY(self->q, shares > images * MOST_CANDIDATES ? shares : images * MOST_CANDIDATES));
+    SP_TRY(SP_ARRAY(self->q, shares > candidates ? shares : candidates));
     SP_TRY(SP_ARRAY(self->share, shares));
     SP_TRY(SP_ARRAY(self->best, images * l->keep));
     SP_TRY(SP_ARRAY(self->fit, images));
     SP_TRY(SP_ARRAY(self->score, images));
+done:
+    return status;
+}
+
+sp_status sp_gpu_take_images(sp_loop *l, ptrdiff_t first, const sp_patterns *const *part, ptrdiff_t parts)
+{
+    const sp_device_stack_input input = {.layout = &l->patterns, .part = part, .parts = parts, .matching = l->matching};
+    sp_gpu *self = l->gpu;
+    sp_status status = SP_OK;
+
+    self->first = first;
+    self->keep = l->keep;
+    for (ptrdiff_t b = 0; b < parts; b++) {
+        self->images += part[b]->images;
+    }
+    SP_TRY(make_arrays(self, l));
+    SP_TRY(sp_device_stack_new(self->device, &input, &self->stack));
+    if (!sp_device_stack_is_resident(self->stack)) {
+        sp_log_info(l->log, "the images are more than the GPU's memory holds: they come in parts");
+    }
 done:
     return status;
 }
@@ -184,32 +213,47 @@ done:
 
 /* ---- merging ---- */
 
-/* Images of a label as they stand, one after the other; in shares, one share after the other. */
-static sp_device_choice choose_placed(const sp_loop *l, const sp_placement *placement, int k, const int32_t *label)
+/* Adds image n in this orientation to a choice. */
+static void add_placed(const sp_loop *l, ptrdiff_t n, sp_quat q, float share, sp_device_choice *choice)
 {
     sp_gpu *self = l->gpu;
+    const ptrdiff_t i = choice->images++;
+
+    self->number[i] = (int32_t)(n - self->first);
+    self->scale[i] = l->state->scale[n];
+    self->q[i] = q;
+    self->share[i] = share;
+}
+
+/* Adds the shares of image n that are put here. */
+static void add_shares(const sp_loop *l, ptrdiff_t n, const sp_placement *placement, sp_device_choice *choice)
+{
+    for (ptrdiff_t i = n * placement->each; i < (n + 1) * placement->each; i++) {
+        const ptrdiff_t point = placement->place[i] - placement->first;
+
+        if (placement->share[i] > 0.0f && point >= 0 && point < placement->points) {
+            add_placed(l, n, placement->orientation[point], placement->share[i], choice);
+        }
+    }
+}
+
+/* Images of a label as they stand, one after the other; in shares, of which their places tell the conformation. */
+static sp_device_choice choose_placed(const sp_loop *l, const sp_placement *placement, int k, const int32_t *label)
+{
+    const sp_gpu *self = l->gpu;
     sp_device_choice choice = {.image = self->number, .scale = self->scale};
 
-    for (ptrdiff_t n = 0; n < l->state->images; n++) {
-        for (int i = 0; i < (placement->each > 0 ? placement->each : 1); i++) {
-            const ptrdiff_t at = n * placement->each + i;
-            const ptrdiff_t point = placement->each > 0 ? placement->place[at] - placement->first : n;
-            const bool here = placement->each > 0 ? label[n] != HELD_OUT && placement->share[at] > 0.0f && point >= 0 &&
-                                                        point < placement->points
-                                                  : label[n] == k;
-
-            if (here) {
-                self->number[choice.images] = (int32_t)n;
-                self->scale[choice.images] = l->state->scale[n];
-                self->q[choice.images] = placement->orientation[point];
-                self->share[choice.images++] = placement->each > 0 ? placement->share[at] : 1.0f;
-            }
+    for (ptrdiff_t n = self->first; n < self->first + self->images; n++) {
+        if (placement->each > 0 && label[n] != HELD_OUT) {
+            add_shares(l, n, placement, &choice);
+        } else if (placement->each == 0 && label[n] == k) {
+            add_placed(l, n, placement->orientation[n], 1.0f, &choice);
         }
     }
     return choice;
 }
 
-sp_status sp_gpu_merge(sp_loop *l, int k, const sp_placement *placement, const int32_t *label, sp_merge_result *result)
+static sp_status spread(sp_loop *l, int k, const sp_placement *placement, const int32_t *label)
 {
     sp_gpu *self = l->gpu;
     const sp_device_choice choice = choose_placed(l, placement, k, label);
@@ -217,10 +261,41 @@ sp_status sp_gpu_merge(sp_loop *l, int k, const sp_placement *placement, const i
 
     SP_TRY(sp_device_merger_begin(self->merger));
     SP_TRY(sp_device_stack_spread(self->stack, &choice, self->q, self->share, l->reach, self->merger));
-    SP_TRY(sp_device_merger_solve(self->merger, sp_merger_outermost(&l->patterns, l->reach), LAMBDA, CG_ITERATIONS,
-                                  self->autocorrelation + k * self->cube, result));
 done:
     return status;
+}
+
+sp_status sp_gpu_merge(sp_loop *l, int k, const sp_placement *placement, const int32_t *label, double *residual)
+{
+    sp_gpu *self = l->gpu;
+    sp_merge_result result;
+    sp_status status = SP_OK;
+
+    SP_TRY(spread(l, k, placement, label));
+    SP_TRY(sp_device_merger_solve(self->merger, sp_merger_outermost(&l->patterns, l->reach), LAMBDA, CG_ITERATIONS,
+                                  self->autocorrelation + k * self->cube, &result));
+    *residual = result.residual;
+done:
+    return status;
+}
+
+sp_status sp_gpu_spread(sp_loop *l, int k, const sp_placement *placement, const int32_t *label)
+{
+    sp_gpu *self = l->gpu;
+    sp_status status = SP_OK;
+
+    if (!self->pair) {
+        SP_TRY(SP_ARRAY(self->pair, sp_merger_pair_count(l->merger[0])));
+    }
+    SP_TRY(spread(l, k, placement, label));
+    SP_TRY(sp_device_merger_fetch(self->merger, self->pair));
+done:
+    return status;
+}
+
+const float *sp_gpu_pair(const sp_gpu *gpu)
+{
+    return gpu->pair;
 }
 
 sp_status sp_gpu_fetch_autocorrelation(sp_loop *l, int k, float *autocorrelation)
@@ -233,45 +308,62 @@ sp_status sp_gpu_fetch_autocorrelation(sp_loop *l, int k, float *autocorrelation
 
 /* ---- phasing ---- */
 
-sp_status sp_gpu_phase(sp_loop *l, int k, sp_phase_result *result)
+sp_status sp_gpu_phase(sp_loop *l, int k, const float *autocorrelation)
 {
     sp_gpu *self = l->gpu;
     const sp_device *device = self->device;
     const sp_device_phase_kernels *phase = device->kernels->phase;
+    const size_t bytes = (size_t)self->cube * sizeof *autocorrelation;
+    float *merged = self->autocorrelation + k * self->cube;
     sp_status status = SP_OK;
 
-    SP_TRY(phase->amplitudes(device, self->phaser, self->autocorrelation + k * self->cube, sp_loop_hidden_centre(l),
-                             l->reach, self->amplitude));
+    if (autocorrelation) {
+        SP_TRY(device->kernels->upload(device, autocorrelation, bytes, merged));
+    }
+    SP_TRY(phase->amplitudes(device, self->phaser, merged, sp_loop_hidden_centre(l), l->reach, self->amplitude));
     SP_TRY(phase->begin(device, self->phaser, self->amplitude, &l->phasing, 0));
     for (int i = 0; i < l->phasing.cycles && !sp_interrupted(); i++) {
         SP_TRY(phase->cycle(device, self->phaser, i));
     }
     SP_TRY(phase->finish(device, self->phaser, self->outcome));
-    *result = sp_phase_choose(self->outcome, self->starts);
-    SP_TRY(device->kernels->download(device, phase->density(self->phaser, result->winner),
-                                     (size_t)self->cube * sizeof(float), l->density + k * self->cube));
+    self->phased = sp_phase_choose(self->outcome, self->starts);
+    SP_TRY(device->kernels->download(device, phase->density(self->phaser, self->phased.winner), bytes,
+                                     l->density + k * self->cube));
 done:
     return status;
 }
 
-sp_status sp_gpu_fetch_starts(sp_loop *l, sp_phase_outcome *outcome, float *density)
+const sp_phase_result *sp_gpu_phased(const sp_gpu *gpu)
+{
+    return &gpu->phased;
+}
+
+sp_status sp_gpu_fetch_starts(sp_loop *l)
 {
     sp_gpu *self = l->gpu;
     const sp_device *device = self->device;
     sp_status status = SP_OK;
 
-    memcpy(outcome, self->outcome, (size_t)self->starts * sizeof *outcome);
+    if (!self->start) {
+        SP_TRY(SP_ARRAY(self->start, self->starts * self->cube));
+    }
     for (int i = 0; i < self->starts; i++) {
         SP_TRY(device->kernels->download(device, device->kernels->phase->density(self->phaser, i),
-                                         (size_t)self->cube * sizeof(float), density + i * self->cube));
+                                         (size_t)self->cube * sizeof(float), self->start + i * self->cube));
     }
 done:
     return status;
 }
 
+const float *sp_gpu_start(const sp_gpu *gpu, int start, sp_phase_outcome *outcome)
+{
+    *outcome = gpu->outcome[start];
+    return gpu->start + start * gpu->cube;
+}
+
 /* ---- the model ---- */
 
-sp_status sp_gpu_load_model(sp_loop *l, int k)
+sp_status sp_gpu_make_model(sp_loop *l, int k)
 {
     sp_gpu *self = l->gpu;
     const sp_device *device = self->device;
@@ -289,9 +381,20 @@ sp_status sp_gpu_load_model(sp_loop *l, int k)
     sp_loop_make_filter(l, k, shells, filter);
     SP_TRY(phase->autocorrelate(device, self->phaser, self->volume, filter, NULL, model));
     SP_TRY(device->kernels->download(device, model, bytes, l->model + k * self->cube));
-    SP_TRY(sp_device_slicer_load(self->slicer, k, model));
 done:
     sp_array_free(shells);
+    return status;
+}
+
+sp_status sp_gpu_load_model(sp_loop *l, int k)
+{
+    sp_gpu *self = l->gpu;
+    sp_status status = SP_OK;
+
+    SP_TRY(self->device->kernels->upload(self->device, l->model + k * self->cube, (size_t)self->cube * sizeof(float),
+                                         self->volume));
+    SP_TRY(sp_device_slicer_load(self->slicer, k, self->volume));
+done:
     return status;
 }
 
@@ -305,82 +408,113 @@ static sp_device_view view_of(const sp_loop *l, int k)
                             .dispersion = sp_match_dispersion_of(l->matching.kind, l->dispersion)};
 }
 
-/* Images of a label, or all, that are not idle.   label  [images] NULL: all, by the state's labels */
-static sp_device_choice choose(const sp_loop *l, int k, const int32_t *label)
+static void add_image(const sp_loop *l, ptrdiff_t n, sp_device_choice *choice)
 {
     sp_gpu *self = l->gpu;
+
+    self->number[choice->images] = (int32_t)(n - self->first);
+    self->scale[choice->images++] = l->state->scale[n];
+}
+
+/* Images of this rank that are not idle. */
+static sp_device_choice choose_awake(const sp_loop *l)
+{
+    const sp_gpu *self = l->gpu;
     sp_device_choice choice = {.image = self->number, .scale = self->scale};
 
-    for (ptrdiff_t n = 0; n < l->state->images; n++) {
-        if (label ? !sp_loop_is_idle(l, n, NULL) && label[n] == k : !sp_loop_is_idle(l, n, l->state->label)) {
-            self->number[choice.images] = (int32_t)n;
-            self->scale[choice.images++] = l->state->scale[n];
+    for (ptrdiff_t n = self->first; n < self->first + self->images; n++) {
+        if (!sp_loop_is_idle(l, n, l->state->label)) {
+            add_image(l, n, &choice);
         }
     }
     return choice;
 }
 
-sp_status sp_gpu_search(sp_loop *l, int k, sp_candidate *best)
+sp_status sp_gpu_search(sp_loop *l, int k)
 {
     sp_gpu *self = l->gpu;
     const sp_device_view view = view_of(l, k);
-    const sp_device_choice choice = choose(l, k, NULL);
-    const size_t list = (size_t)l->keep * sizeof *best;
+    const sp_device_choice choice = choose_awake(l);
     sp_status status = SP_OK;
 
-    sp_shortlists_clear(&(sp_shortlists){.keep = l->keep, .best = best}, l->state->images);
+    sp_shortlists_clear(&(sp_shortlists){.keep = l->keep, .best = self->lists}, self->images);
     SP_TRY(sp_device_stack_search(self->stack, &view, &l->grid, &choice, l->keep, self->best));
     for (ptrdiff_t i = 0; i < choice.images; i++) {
-        memcpy(best + choice.image[i] * l->keep, self->best + i * l->keep, list);
+        memcpy(self->lists + choice.image[i] * l->keep, self->best + i * l->keep,
+               (size_t)l->keep * sizeof *self->lists);
     }
 done:
     return status;
 }
 
-sp_status sp_gpu_refine(sp_loop *l, int k, const sp_candidate *best, int kept, int steps, sp_quat *found, double *fit)
+const sp_candidate *sp_gpu_lists(const sp_gpu *gpu, ptrdiff_t n)
+{
+    return gpu->lists + (n - gpu->first) * gpu->keep;
+}
+
+sp_status sp_gpu_refine(sp_loop *l, int k, int steps)
 {
     sp_gpu *self = l->gpu;
     const sp_device_view view = view_of(l, k);
-    const sp_device_choice choice = choose(l, k, NULL);
-    const int count = kept + 1;
+    const sp_device_choice choice = choose_awake(l);
     sp_status status = SP_OK;
     sp_quat *q = NULL; /* found of each image chosen */
 
-    SP_TRY(SP_ARRAY(q, choice.images + 1));
+    SP_TRY(SP_ARRAY(q, choice.images));
     for (ptrdiff_t i = 0; i < choice.images; i++) {
-        const ptrdiff_t n = choice.image[i];
+        const sp_candidate *list = self->lists + choice.image[i] * l->keep;
 
-        for (int c = 0; c < kept; c++) {
-            self->q[i * count + c] = l->grid.q[best[n * l->keep + c].index];
+        for (int c = 0; c < KEEP; c++) {
+            self->q[i * MOST_CANDIDATES + c] = l->grid.q[list[c].index];
         }
-        self->q[i * count + kept] = l->state->orientation[n];
+        self->q[i * MOST_CANDIDATES + KEEP] = l->state->orientation[self->first + choice.image[i]];
     }
-    SP_TRY(sp_device_stack_refine(self->stack, &view, &choice, self->q, count, steps, sp_loop_speckle(l) / 3.0, q,
-                                  self->fit));
+    SP_TRY(sp_device_stack_refine(self->stack, &view, &choice, self->q, MOST_CANDIDATES, steps,
+                                  sp_loop_speckle(l) / 3.0, q, self->fit));
+    for (ptrdiff_t n = 0; n < self->images; n++) {
+        self->found[n] = (sp_found){.fit = -INFINITY};
+    }
     for (ptrdiff_t i = 0; i < choice.images; i++) {
-        found[choice.image[i]] = q[i];
-        fit[choice.image[i]] = self->fit[i];
+        self->found[choice.image[i]] = (sp_found){.orientation = q[i], .fit = self->fit[i]};
     }
 done:
     sp_array_free(q);
     return status;
 }
 
-sp_status sp_gpu_assess(sp_loop *l, int k, const sp_quat *orientation, const int32_t *label, double *scatter)
+const sp_found *sp_gpu_found(const sp_gpu *gpu, ptrdiff_t n)
+{
+    return &gpu->found[n - gpu->first];
+}
+
+sp_status sp_gpu_assess(sp_loop *l, int k, const sp_quat *orientation, const int32_t *label)
 {
     sp_gpu *self = l->gpu;
     const sp_device_view view = view_of(l, k);
-    const sp_device_choice choice = choose(l, k, label);
+    sp_device_choice choice = {.image = self->number, .scale = self->scale};
     sp_status status = SP_OK;
 
-    for (ptrdiff_t i = 0; i < choice.images; i++) {
-        self->q[i] = orientation[choice.image[i]];
+    for (ptrdiff_t n = self->first; n < self->first + self->images; n++) {
+        if (sp_loop_is_assessed(l, n, k, label)) {
+            self->q[choice.images] = orientation[n];
+            add_image(l, n, &choice);
+        }
     }
-    SP_TRY(sp_device_stack_assess(self->stack, &view, &choice, self->q, self->score, self->scale, scatter));
+    memset(self->scatter, 0, (size_t)sp_match_scatter_count(l->patterns.shells) * sizeof *self->scatter);
+    SP_TRY(sp_device_stack_assess(self->stack, &view, &choice, self->q, self->score, self->scale, self->scatter));
     for (ptrdiff_t i = 0; i < choice.images; i++) {
-        l->score[choice.image[i]] = self->score[i];
-        l->scale[choice.image[i]] = self->scale[i];
+        self->assessed[choice.image[i]] = (sp_assessed){.score = self->score[i], .scale = self->scale[i]};
     }
 done:
     return status;
+}
+
+const sp_assessed *sp_gpu_assessed(const sp_gpu *gpu, ptrdiff_t n)
+{
+    return &gpu->assessed[n - gpu->first];
+}
+
+const double *sp_gpu_scatter(const sp_gpu *gpu)
+{
+    return gpu->scatter;
 }

@@ -5,7 +5,8 @@
  *   intake.c       images into patterns, and every setting that the user left open
  *   workspace.c    memory, and the random orientations of an attempt
  *   crew.c         the steps of a generation as tasks on blocks of images
- *   gpu.c          those that a GPU does
+ *   crew_gpu.c     those that GPUs do, one of each rank
+ *   gpu.c          the GPU of this rank
  *   conformations.c  how the images are shared out between conformations
  *   generation.c   merge, phase, match, assess, accept or refuse
  *   attempts.c     whether another attempt follows, with as many conformations or with more; the best of them
@@ -205,6 +206,12 @@ static inline bool sp_loop_rests(const sp_loop *l, int32_t k)
 static inline bool sp_loop_is_idle(const sp_loop *l, ptrdiff_t n, const int32_t *label)
 {
     return (label && sp_loop_rests(l, label[n])) || n / l->crews.per_block % l->batches != l->batch;
+}
+
+/* Is image n among those that are assessed now, with conformation k?   label  in  [images] */
+static inline bool sp_loop_is_assessed(const sp_loop *l, ptrdiff_t n, int32_t k, const int32_t *label)
+{
+    return !sp_loop_is_idle(l, n, NULL) && label[n] == k;
 }
 
 /* Is image n among those that the model is made of? */

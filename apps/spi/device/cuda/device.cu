@@ -91,15 +91,24 @@ static void close_device(sp_device *device)
     device->state = NULL;
 }
 
+static sp_status count_devices(int *gpus)
+{
+    sp_status status = SP_OK;
+    const cudaError_t error = cudaGetDeviceCount(gpus);
+
+    (void)cudaGetLastError(); /* told below */
+    SP_REQUIRE(error == cudaSuccess && *gpus > 0, SP_ERR_USAGE,
+               "no GPU can be used (%s): see whether nvidia-smi lists one, or do without", cudaGetErrorString(error));
+done:
+    return status;
+}
+
 static sp_status open_device(sp_device *device, int number)
 {
     sp_status status = SP_OK;
     int count = 0;
-    const cudaError_t error = cudaGetDeviceCount(&count);
 
-    (void)cudaGetLastError(); /* told below */
-    SP_REQUIRE(error == cudaSuccess && count > 0, SP_ERR_USAGE,
-               "no GPU can be used (%s): see whether nvidia-smi lists one, or do without", cudaGetErrorString(error));
+    SP_TRY(count_devices(&count));
     SP_REQUIRE(number >= 0 && number < count, SP_ERR_USAGE, "there is no GPU number %d: the last one is %d", number,
                count - 1);
     SP_TRY(SP_ARRAY(device->state, 1));
@@ -270,6 +279,7 @@ done:
 extern "C" __attribute__((visibility("default"))) const sp_device_kernels SP_DEVICE_TABLE = {
     .version = SPICA_VERSION,
     .bytes = sizeof(sp_device_kernels),
+    .count = count_devices,
     .open = open_device,
     .close = close_device,
     .get = get,

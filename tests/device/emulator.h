@@ -237,6 +237,13 @@ struct __nv_bfloat16 {
 __nv_bfloat16 __float2bfloat16_rn(float x);
 float __bfloat162float(__nv_bfloat16 x);
 
+struct __half {
+    uint16_t bits;
+};
+
+__half __float2half_rn(float x);
+float __half2float(__half x);
+
 /* ---- the runtime ---- */
 
 enum cudaError_t {
@@ -346,7 +353,7 @@ cufftResult cufftExecC2R(cufftHandle plan, cufftComplex *in, cufftReal *out);
 cufftResult cufftExecC2C(cufftHandle plan, cufftComplex *in, cufftComplex *out, int direction);
 cufftResult cufftDestroy(cufftHandle plan);
 
-/* ---- cuBLAS: products of float or bfloat16 matrices into float ones ---- */
+/* ---- cuBLAS: products of float, half or bfloat16 matrices into float ones ---- */
 
 typedef struct cublasContext *cublasHandle_t;
 
@@ -359,7 +366,7 @@ enum cublasComputeType_t {
     CUBLAS_COMPUTE_32F_FAST_TF32 = 77
 };
 enum cublasGemmAlgo_t { CUBLAS_GEMM_DEFAULT = -1 };
-enum cudaDataType { CUDA_R_32F = 0, CUDA_R_16BF = 14 };
+enum cudaDataType { CUDA_R_32F = 0, CUDA_R_16F = 2, CUDA_R_16BF = 14 };
 
 cublasStatus_t cublasCreate(cublasHandle_t *handle);
 cublasStatus_t cublasDestroy(cublasHandle_t handle);

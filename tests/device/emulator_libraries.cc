@@ -289,6 +289,34 @@ float __bfloat162float(__nv_bfloat16 x)
     return value;
 }
 
+/* 5 bits of exponent, 10 of mantissa, to the nearest, ties to even; numbers below 2^-14 have fewer. */
+__half __float2half_rn(float x)
+{
+    const uint16_t sign = signbit(x) ? 0x8000 : 0;
+    const double size = fabs((double)x);
+
+    if (isnan(x)) {
+        return {0x7fff};
+    }
+    if (size >= 65520.0) {
+        return {(uint16_t)(sign | 0x7c00)};
+    }
+    const int exponent = size >= 0x1p-14 ? ilogb(size) : -14;
+    const int steps = (int)nearbyint(ldexp(size, 10 - exponent)); /* from 1024 on there is a leading bit */
+
+    return {(uint16_t)(sign | ((exponent + 14) * 1024 + steps))};
+}
+
+float __half2float(__half x)
+{
+    const int exponent = x.bits >> 10 & 0x1f, mantissa = x.bits & 0x3ff;
+    const double size = exponent == 0    ? ldexp(mantissa, -24)
+                        : exponent == 31 ? (mantissa ? (double)NAN : (double)INFINITY)
+                                         : ldexp(1024 + mantissa, exponent - 25);
+
+    return (float)(x.bits & 0x8000 ? -size : size);
+}
+
 /* 10 bits of mantissa. NVIDIA leaves the rounding open; the worst is to drop the others. */
 static float to_tf32(float x)
 {
@@ -316,6 +344,9 @@ static float factor(const matrix &m, long long batch, int row, int column, preci
 
     if (m.type == CUDA_R_16BF) {
         return __bfloat162float(((const __nv_bfloat16 *)m.data)[at]);
+    }
+    if (m.type == CUDA_R_16F) {
+        return __half2float(((const __half *)m.data)[at]);
     }
     const float value = ((const float *)m.data)[at];
     return how == TF32 ? to_tf32(value) : how == BF16 ? __bfloat162float(__float2bfloat16_rn(value)) : value;

@@ -37,6 +37,9 @@ typedef struct probe_kernels {
     /* The numbers in reverse order, through as much dynamic shared memory as they take; most: 58,112. */
     sp_status (*reverse)(float *data, int count);
 
+    /* Rounded to half precision and back. */
+    sp_status (*round_half)(const float *in, int count, float *out);
+
     /* By atomics: how often each of 16 values occurs, the largest number, and the sum in double. */
     sp_status (*tally)(const int *in, int count, int occurs[16], int *largest, double *sum);
 

@@ -310,6 +310,26 @@ static float trespass(void)
     return cudaMalloc((void **)&memory, sizeof *memory) == cudaSuccess ? *memory : 0.0f;
 }
 
+static __global__ void round_half_kernel(const float *in, float *out)
+{
+    out[blockIdx.x] = __half2float(__float2half_rn(in[blockIdx.x]));
+}
+
+static sp_status round_half(const float *in, int count, float *out)
+{
+    sp_status status = SP_OK;
+    float *from = NULL, *to = NULL;
+
+    SP_TRY(copy_of(in, sizeof *in * (size_t)count, (void **)&from));
+    SP_TRY_CUDA(cudaMalloc((void **)&to, sizeof *to * (size_t)count));
+    SP_LAUNCH(round_half_kernel, count, 1, 0, NULL, from, to);
+    SP_TRY(fetch(to, sizeof *to * (size_t)count, out));
+done:
+    cudaFree(from);
+    cudaFree(to);
+    return status;
+}
+
 extern "C" __attribute__((visibility("default"))) const probe_kernels probe_table = {
 #ifdef SP_CUDA_EMULATED
     .emulated = true,
@@ -321,6 +341,7 @@ extern "C" __attribute__((visibility("default"))) const probe_kernels probe_tabl
     .turn = turn,
     .add_up = add_up,
     .reverse = reverse,
+    .round_half = round_half,
     .tally = tally,
     .transform = transform,
     .multiply = multiply,

@@ -226,6 +226,22 @@ static void products_are_as_exact_as_their_precision(void **state)
     }
 }
 
+static void halves_round_to_the_nearest(void **state)
+{
+    (void)state;
+    static const float in[] = {0.0f,     1.0f,      -2.5f,    0x1.002p0f, 0x1.006p0f, 0x1.0021p0f, 65504.0f,
+                               65519.0f, -65520.0f, 0x1p-14f, 0x1p-24f,   0x1p-25f,   0x3p-25f,    0x1.ffep-15f};
+    static const float want[] = {0.0f,     1.0f,      -2.5f,    1.0f,     0x1.008p0f, 0x1.004p0f, 65504.0f,
+                                 65504.0f, -INFINITY, 0x1p-14f, 0x1p-24f, 0.0f,       0x1p-23f,   0x1p-14f};
+    enum { COUNT = sizeof in / sizeof *in };
+    float out[COUNT];
+
+    assert_int_equal(probe()->round_half(in, COUNT, out), SP_OK);
+    for (int i = 0; i < COUNT; i++) {
+        assert_true(out[i] == want[i]);
+    }
+}
+
 static void a_launch_that_cannot_be_fails_by_the_name_of_its_kernel(void **state)
 {
     (void)state;
@@ -287,6 +303,7 @@ int main(void)
         cmocka_unit_test(atomics_lose_nothing),
         cmocka_unit_test(transforms_equal_the_direct_sum_and_come_back),
         cmocka_unit_test(products_are_as_exact_as_their_precision),
+        cmocka_unit_test(halves_round_to_the_nearest),
         cmocka_unit_test(a_launch_that_cannot_be_fails_by_the_name_of_its_kernel),
         cmocka_unit_test(mistakes_that_a_gpu_may_forgive_end_the_emulator),
     };

@@ -10,6 +10,7 @@
 #include "base/interrupt.h"
 #include "base/memory.h"
 #include "phases/polar_kernels.h"
+#include "phases/polar_layout.h"
 #include "phases/shortlist.h"
 
 enum {
@@ -412,6 +413,25 @@ void sp_polar_free(sp_polar *polar)
     sp_array_free(polar->place);
     sp_array_free(polar->scratch);
     sp_array_free(polar);
+}
+
+sp_polar_layout sp_polar_layout_of(const sp_polar *polar)
+{
+    return (sp_polar_layout){.most_pixels = polar->input.stride,
+                             .most_rings = polar->rings,
+                             .ring_orders = polar->ring_orders,
+                             .sample_start = polar->sample_start,
+                             .base = polar->base,
+                             .gain = polar->gain,
+                             .inner = polar->inner,
+                             .weight = polar->weight,
+                             .phase = polar->phase,
+                             .share = polar->share,
+                             .pixels = polar->pixels,
+                             .rings = polar->used,
+                             .s = {polar->s[0], polar->s[1], polar->s[2]},
+                             .dispersion = polar->dispersion,
+                             .grid = polar->grid};
 }
 
 /* ---- images ---- */

@@ -3,12 +3,12 @@
  * that holds the image's list, one candidate in a lane: few products enter it, so it runs as fast as memory. */
 #include "device/match.h"
 
+#include "device/cuda/lists.h"
 #include "device/cuda/plugin.h"
 #include "phases/likelihood_terms.h"
 
 enum { THREADS = 256, WARPS = THREADS / SP_WARP };
 static const ptrdiff_t MOST_ROWS = INT32_MAX; /* cuBLAS counts in int, CUDA its blocks in as many */
-static const unsigned ALL = 0xffffffffu;      /* lanes of a warp */
 
 static ptrdiff_t pieces(ptrdiff_t count, ptrdiff_t size)
 {
@@ -19,7 +19,7 @@ static ptrdiff_t pieces(ptrdiff_t count, ptrdiff_t size)
 static __device__ __forceinline__ double sum_warp(double x)
 {
     for (int apart = SP_WARP / 2; apart > 0; apart /= 2) {
-        x += __shfl_xor_sync(ALL, x, apart);
+        x += __shfl_xor_sync(SP_ALL_LANES, x, apart);
     }
     return x;
 }
@@ -185,49 +185,6 @@ done:
 
 /* ---- who is best ---- */
 
-/* A warp's list: lane i holds the i-th best of `keep`. */
-typedef struct held_list {
-    sp_candidate own;
-    float threshold; /* only scores above this enter */
-    int keep;
-} held_list;
-
-static __device__ __forceinline__ float last_score(const held_list *list)
-{
-    return __shfl_sync(ALL, list->own.score, list->keep - 1);
-}
-
-/* sp_shortlist_insert() by a warp; the same candidate in all lanes. */
-static __device__ __forceinline__ void insert(sp_candidate candidate, held_list *list)
-{
-    const int lane = (int)threadIdx.x % SP_WARP;
-    const int place = __popc(__ballot_sync(ALL, lane < list->keep && !(candidate.score > list->own.score)));
-    const int32_t index = __shfl_up_sync(ALL, list->own.index, 1);
-    const float score = __shfl_up_sync(ALL, list->own.score, 1);
-
-    if (lane > place) {
-        list->own.index = index;
-        list->own.score = score;
-    } else if (lane == place) {
-        list->own = candidate;
-    }
-    list->threshold = last_score(list);
-}
-
-/* The scores that the lanes hold, index first + lane, in the order of the lanes. */
-static __device__ __forceinline__ void insert_lanes(float score, int32_t first, held_list *list)
-{
-    unsigned waiting = __ballot_sync(ALL, score > list->threshold);
-
-    while (waiting) {
-        const int source = __ffs((int)waiting) - 1;
-        const sp_candidate candidate = {first + source, __shfl_sync(ALL, score, source)};
-
-        insert(candidate, list);
-        waiting = waiting & (waiting - 1) & __ballot_sync(ALL, score > list->threshold);
-    }
-}
-
 typedef struct choice {
     const float *product, *scale, *bias;
     ptrdiff_t images, orientations;
@@ -246,21 +203,15 @@ static __global__ void __launch_bounds__(THREADS) choose_kernel(const choice job
     }
     const float *product = job.product + image * job.orientations, scale = job.scale[image];
     sp_candidate *best = job.best + image * job.keep;
-    held_list list = {{0, -INFINITY}, 0.0f, job.keep};
+    sp_cuda_list list = sp_cuda_list_load(best, job.keep);
 
-    if (lane < job.keep) {
-        list.own = best[lane];
-    }
-    list.threshold = last_score(&list);
     for (ptrdiff_t o = 0; o < job.orientations; o += SP_WARP) {
         const ptrdiff_t at = o + lane;
         const float score = at < job.orientations ? product[at] + scale * __ldg(job.bias + at) : -INFINITY;
 
-        insert_lanes(score, job.first + (int32_t)o, &list);
+        sp_cuda_list_insert_lanes(score, job.first + (int32_t)o, &list);
     }
-    if (lane < job.keep) {
-        best[lane] = list.own;
-    }
+    sp_cuda_list_store(&list, best);
 }
 
 /* product[n][o] = sum_p packed[n][p] feature[o][p]; cuBLAS sees columns where these are rows. */

@@ -20,6 +20,7 @@ typedef struct scene {
     float *autocorrelation;
     sp_match_settings matching;
     sp_matcher *matcher;
+    sp_polar *polar; /* NULL: the dense route */
     sp_device *gpu;
     sp_device_slicer *cutter;
     int32_t every[IMAGES]; /* 0, 1, ... */
@@ -62,7 +63,16 @@ static void expose(scene *s, const blobs *particle)
     s->patterns = bench_expose(&s->detector, particle, IMAGES, s->truth, scale);
 }
 
-static scene *make_scene(uint64_t seed)
+static void take_polar_route(scene *s)
+{
+    s->matching.route = SP_MATCH_POLAR;
+    s->matching.diameter = 11.0 * VOXEL;
+    const sp_polar_input input = sp_match_polar_input(&s->patterns, &s->matching);
+
+    assert_int_equal(sp_polar_new(&input, &s->polar), SP_OK);
+}
+
+static scene *make_scene(uint64_t seed, sp_match_route route)
 {
     const blobs particle = blobs_random(seed, 3.5, 0.8);
     scene *s = NULL;
@@ -82,6 +92,9 @@ static scene *make_scene(uint64_t seed)
     make_parts(s);
     s->matching = (sp_match_settings){
         .route = SP_MATCH_DENSE, .dispersion = DISPERSION, .floor = FLOOR, .s_max = 0.9 * SIDE / 2 * STEP};
+    if (route == SP_MATCH_POLAR) {
+        take_polar_route(s);
+    }
     assert_int_equal(sp_matcher_new(&s->patterns, s->slicer, &s->matching, &s->matcher), SP_OK);
     return s;
 }
@@ -90,6 +103,7 @@ static void clear_scene(scene *s)
 {
     bench_clear(&s->detector);
     sp_matcher_free(s->matcher);
+    sp_polar_free(s->polar);
     sp_patterns_clear(&s->patterns);
     for (int b = 0; b < PARTS; b++) {
         sp_patterns_clear(&s->part[b]);
@@ -105,8 +119,13 @@ static void clear_scene(scene *s)
 /*   memory  0, or so little that the images come in parts */
 static sp_device_stack *make_stack(const scene *s, size_t memory)
 {
-    const sp_device_stack_input input = {
-        .layout = &s->patterns, .part = s->parts, .parts = PARTS, .matching = s->matching, .memory = memory};
+    const sp_device_stack_input input = {.layout = &s->patterns,
+                                         .part = s->parts,
+                                         .parts = PARTS,
+                                         .matching = s->matching,
+                                         .polar = s->polar,
+                                         .keep = KEEP,
+                                         .memory = memory};
     sp_device_stack *stack = NULL;
 
     assert_int_equal(sp_device_stack_new(s->gpu, &input, &stack), SP_OK);
@@ -127,6 +146,13 @@ static sp_device_view view_of(const scene *s, double s_max)
         .slicer = s->cutter, .model = 1, .pixels = sp_match_pixels(&s->patterns, s_max), .dispersion = DISPERSION};
 }
 
+static void begin_search(const scene *s, const sp_device_view *view, const sp_rotation_grid *grid)
+{
+    if (s->polar) {
+        sp_polar_begin(s->polar, view->pixels, view->dispersion, grid, sp_slicer_reach(s->slicer));
+    }
+}
+
 static sp_device_choice all_of(const scene *s)
 {
     return (sp_device_choice){.image = s->every, .scale = s->patterns.scale, .images = IMAGES};
@@ -145,16 +171,16 @@ static lists search(const scene *s, size_t memory, double s_max, const sp_rotati
     sp_device_stack *stack = make_stack(s, memory);
     lists l;
 
-    assert_int_equal(sp_device_stack_search(stack, &view, grid, &choice, KEEP, l.best[0]), SP_OK);
+    begin_search(s, &view, grid);
+    assert_int_equal(sp_device_stack_search(stack, &view, grid, &choice, l.best[0]), SP_OK);
     sp_device_stack_free(stack);
     return l;
 }
 
 /* Differences of scores count beside how far the best and a middling orientation are apart: here a few hundred. */
-static void the_search_finds_what_a_processor_finds(void **state)
+static void check_search(sp_match_route route)
 {
-    (void)state;
-    scene *s = make_scene(fresh_seed());
+    scene *s = make_scene(fresh_seed(), route);
     sp_rotation_grid grid = make_grid(ORIENTATIONS);
 
     for (int limited = 0; limited < 2; limited++) {
@@ -177,13 +203,25 @@ static void the_search_finds_what_a_processor_finds(void **state)
     clear_scene(s);
 }
 
+static void the_dense_search_finds_what_a_processor_finds(void **state)
+{
+    (void)state;
+    check_search(SP_MATCH_DENSE);
+}
+
+static void the_polar_search_finds_what_a_processor_finds(void **state)
+{
+    (void)state;
+    check_search(SP_MATCH_POLAR);
+}
+
 /* ---- refinement ---- */
 
 static void refinement_climbs_where_a_processor_climbs(void **state)
 {
     (void)state;
     enum { COUNT = 2, STEPS = 4 };
-    scene *s = make_scene(fresh_seed());
+    scene *s = make_scene(fresh_seed(), SP_MATCH_DENSE);
     const sp_device_view view = view_of(s, s->matching.s_max);
     const sp_device_choice choice = all_of(s);
     sp_quat *from = random_orientations(IMAGES * COUNT, 77), found[IMAGES], wanted[IMAGES];
@@ -214,7 +252,7 @@ static void refinement_climbs_where_a_processor_climbs(void **state)
 static void assessment_measures_what_a_processor_measures(void **state)
 {
     (void)state;
-    scene *s = make_scene(fresh_seed());
+    scene *s = make_scene(fresh_seed(), SP_MATCH_DENSE);
     const ptrdiff_t sums = sp_match_scatter_count(s->patterns.shells);
     const sp_device_choice choice = all_of(s);
     float score[IMAGES], scale[IMAGES], wanted_score[IMAGES], wanted_scale[IMAGES];
@@ -297,7 +335,7 @@ static void merging_gives_what_a_processor_gives(void **state)
 {
     (void)state;
     enum { CUBE = EDGE * EDGE * EDGE };
-    scene *s = make_scene(fresh_seed());
+    scene *s = make_scene(fresh_seed(), SP_MATCH_DENSE);
     sp_merger *like = make_merger();
     const sp_device_choice choice = all_of(s);
     const double s_max = 0.8 * s->matching.s_max;
@@ -325,7 +363,7 @@ static void shares_add_up_however_the_images_come(void **state)
 {
     (void)state;
     enum { CUBE = EDGE * EDGE * EDGE };
-    scene *s = make_scene(fresh_seed());
+    scene *s = make_scene(fresh_seed(), SP_MATCH_DENSE);
     sp_merger *like = make_merger();
     const sp_device_choice choice = all_of(s);
     int32_t image[2 * IMAGES];
@@ -373,7 +411,8 @@ static void find(const scene *s, size_t memory, const sp_rotation_grid *grid, co
     memset(f, 0, sizeof *f);
     assert_true(sp_match_scatter_count(s->patterns.shells) <= 1000);
     for (int i = 0; i < 2; i++) { /* the second time, images may be there already */
-        assert_int_equal(sp_device_stack_search(stack, &view, grid, choice, KEEP, f->best[0]), SP_OK);
+        begin_search(s, &view, grid);
+        assert_int_equal(sp_device_stack_search(stack, &view, grid, choice, f->best[0]), SP_OK);
     }
     for (ptrdiff_t i = 0; i < choice->images; i++) {
         from[i] = grid->q[f->best[i][0].index];
@@ -385,10 +424,21 @@ static void find(const scene *s, size_t memory, const sp_rotation_grid *grid, co
     sp_device_stack_free(stack);
 }
 
-static void images_that_come_in_parts_are_the_same_images(void **state)
+/* Lists of the polar route depend a little on what else is compared at the same time: on what all have in common, which
+ * is rounded apart. The best ones of those that are the same are taken for equal. */
+static void level_lists(sp_match_route route, const sp_candidate want[KEEP], sp_candidate got[KEEP])
 {
-    (void)state;
-    scene *s = make_scene(fresh_seed());
+    for (int i = 0; i < KEEP && route == SP_MATCH_POLAR; i++) {
+        assert_true(fabsf(got[i].score - want[i].score) < 1e-4f * fabsf(want[i].score) + 1e-6f);
+    }
+    if (route == SP_MATCH_POLAR && got[0].index == want[0].index) {
+        memcpy(got, want, KEEP * sizeof *got);
+    }
+}
+
+static void check_parts(sp_match_route route)
+{
+    scene *s = make_scene(fresh_seed(), route);
     sp_rotation_grid grid = make_grid(ORIENTATIONS);
     const sp_device_choice choice = all_of(s);
     findings want, got;
@@ -400,18 +450,20 @@ static void images_that_come_in_parts_are_the_same_images(void **state)
             assert_true(fabs(got.scatter[i] - want.scatter[i]) <= 1e-12 * fabs(want.scatter[i]));
             got.scatter[i] = want.scatter[i];
         }
+        for (int n = 0; n < IMAGES; n++) {
+            level_lists(route, want.best[n], got.best[n]);
+        }
         assert_memory_equal(&got, &want, sizeof want);
     }
     sp_rotation_grid_clear(&grid);
     clear_scene(s);
 }
 
-static void some_of_the_images_are_found_as_all_of_them_are(void **state)
+static void check_some(sp_match_route route)
 {
-    (void)state;
     enum { SOME = 4 };
     static const int32_t some[SOME] = {1, 4, 5, 10};
-    scene *s = make_scene(fresh_seed());
+    scene *s = make_scene(fresh_seed(), route);
     sp_rotation_grid grid = make_grid(ORIENTATIONS);
     float scale[SOME];
     const sp_device_choice choice = all_of(s), few = {.image = some, .scale = scale, .images = SOME};
@@ -424,6 +476,7 @@ static void some_of_the_images_are_found_as_all_of_them_are(void **state)
     for (int streamed = 0; streamed < 2; streamed++) {
         find(s, streamed ? memory_for(s, 2) : 0, &grid, &few, &got);
         for (int i = 0; i < SOME; i++) {
+            level_lists(route, all.best[some[i]], got.best[i]);
             assert_memory_equal(got.best[i], all.best[some[i]], sizeof got.best[i]);
             assert_true(got.fit[i] == all.fit[some[i]]);
             assert_true(got.score[i] == all.score[some[i]] && got.scale[i] == all.scale[some[i]]);
@@ -434,10 +487,24 @@ static void some_of_the_images_are_found_as_all_of_them_are(void **state)
     clear_scene(s);
 }
 
+static void images_that_come_in_parts_are_the_same_images(void **state)
+{
+    (void)state;
+    check_parts(SP_MATCH_DENSE);
+    check_parts(SP_MATCH_POLAR);
+}
+
+static void some_of_the_images_are_found_as_all_of_them_are(void **state)
+{
+    (void)state;
+    check_some(SP_MATCH_DENSE);
+    check_some(SP_MATCH_POLAR);
+}
+
 static void a_reach_without_pixels_is_refused(void **state)
 {
     (void)state;
-    scene *s = make_scene(1);
+    scene *s = make_scene(1, SP_MATCH_DENSE);
     sp_device_stack_input input = {.layout = &s->patterns, .part = s->parts, .parts = PARTS, .matching = s->matching};
     sp_device_stack *stack = NULL;
 
@@ -450,7 +517,8 @@ static void a_reach_without_pixels_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_search_finds_what_a_processor_finds),
+        cmocka_unit_test(the_dense_search_finds_what_a_processor_finds),
+        cmocka_unit_test(the_polar_search_finds_what_a_processor_finds),
         cmocka_unit_test(refinement_climbs_where_a_processor_climbs),
         cmocka_unit_test(assessment_measures_what_a_processor_measures),
         cmocka_unit_test(merging_gives_what_a_processor_gives),

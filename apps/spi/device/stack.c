@@ -231,6 +231,9 @@ static sp_status make_images(sp_device_stack *self)
     }
     SP_TRY(kernels->get_host(self->device, floats(self->staging * self->stride), "images", (void **)&self->staged));
     SP_TRY(load_all(self));
+    if (self->input.polar) {
+        SP_TRY(sp_stack_make_polar(self, (double)memory));
+    }
 done:
     return status;
 }
@@ -280,6 +283,8 @@ void sp_device_stack_free(sp_device_stack *stack)
         stack->shell_start, stack->s,    stack->ramp,      stack->background_values, stack->k[0],
         stack->k[1],        stack->work, stack->scatter};
 
+    sp_device_polar_search_free(stack->polar);
+    sp_array_free(stack->held);
     stack->device->kernels->release_host(stack->device, stack->staged);
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
         stack->device->kernels->release(stack->device, arrays[i]);

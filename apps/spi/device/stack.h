@@ -15,8 +15,11 @@
 #include "num/rotation_grid.h"
 #include "phases/match.h"
 #include "phases/patterns.h"
+#include "phases/polar.h"
 
 typedef struct sp_device_stack sp_device_stack;
+
+enum { SP_DEVICE_STACK_KEPT = 32 };
 
 typedef struct sp_device_stack_input {
     const sp_patterns *layout; /* of all images; borrowed for life */
@@ -24,7 +27,9 @@ typedef struct sp_device_stack_input {
         *part; /* [parts] the images, in their order; borrowed for life, their counts do not change */
     ptrdiff_t parts;
     sp_match_settings matching; /* likelihoods only; `dispersion` is not looked at */
-    size_t memory;              /* [byte] of the device that may be used; 0: most of what is available */
+    const sp_polar *polar; /* searches take the polar route, by its tables; NULL: the dense one. Borrowed for life */
+    int keep;              /* orientations that searches keep of each image, 1 .. SP_DEVICE_STACK_KEPT */
+    size_t memory;         /* [byte] of the device that may be used; 0: most of what is available */
 } sp_device_stack_input;
 
 /* What images are compared with from now on. */
@@ -47,9 +52,10 @@ sp_status sp_device_stack_new(const sp_device *device, const sp_device_stack_inp
 void sp_device_stack_free(sp_device_stack *stack);              /* NULL is fine */
 bool sp_device_stack_is_resident(const sp_device_stack *stack); /* or do images come in parts? */
 
-/* sp_matcher_search(), dense.   best  out  [images][keep], keep at most SP_DEVICE_MATCH_KEPT */
+/* sp_matcher_search(). Of the polar route, after sp_polar_begin() with the same pixels, dispersion and grid.
+ *   best  out  [images][keep] */
 sp_status sp_device_stack_search(sp_device_stack *stack, const sp_device_view *view, const sp_rotation_grid *grid,
-                                 const sp_device_choice *choice, int keep, sp_candidate *best);
+                                 const sp_device_choice *choice, sp_candidate *best);
 
 /* sp_matcher_refine().
  *   candidates   in   [images][count]

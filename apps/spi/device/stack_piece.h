@@ -3,8 +3,10 @@
 /* device/stack_piece.h -- private to device/stack*: the images on a device, cut into pieces, and work space for them.
  *
  *   stack.c         memory, images, pieces
- *   stack_search.c, stack_refine.c, stack_assess.c, stack_spread.c    one phase each */
+ *   stack_search.c, stack_polar.c, stack_refine.c, stack_assess.c, stack_spread.c    one phase each; of the search,
+ *                                                                                    one route each */
 #include "device/counts.h"
+#include "device/polar_search.h"
 #include "device/stack.h"
 #include "phases/likelihood.h"
 
@@ -49,6 +51,13 @@ struct sp_device_stack {
     ptrdiff_t staging;          /* how many those are */
     ptrdiff_t there, coming;    /* window that is in k[0]; on its way to k[1]; -1: none */
     double *scatter;            /* [shells + 1][2] of an assessment */
+
+    /* the polar route */
+    sp_device_polar_search *polar; /* NULL: the dense one */
+    ptrdiff_t transforms;          /* images that there is room for in it */
+    int32_t *held;                 /* host [transforms] images that are in it, */
+    ptrdiff_t holding;             /* and how many of them; 0: it is not known */
+
     char *work;
     size_t work_bytes;
 };
@@ -79,6 +88,11 @@ sp_status sp_stack_place(sp_device_stack *self, ptrdiff_t pixels);
 
 /* On the device. */
 sp_likelihood_model sp_stack_model(const sp_device_stack *self, const sp_device_view *view);
+
+/* Everything for the polar route, and its search.   memory  [byte] of the device */
+sp_status sp_stack_make_polar(sp_device_stack *self, double memory);
+sp_status sp_stack_search_polar(sp_device_stack *self, const sp_device_view *view, const sp_device_choice *choice,
+                                sp_candidate *best);
 
 /* Some images of a choice that lie in the present window: those from number `first` of the choice on. */
 typedef struct sp_stack_piece {

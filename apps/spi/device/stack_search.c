@@ -137,18 +137,27 @@ done:
     return status;
 }
 
-sp_status sp_device_stack_search(sp_device_stack *stack, const sp_device_view *view, const sp_rotation_grid *grid,
-                                 const sp_device_choice *choice, int keep, sp_candidate *best)
+/* The dense route. */
+static sp_status search_dense(sp_device_stack *self, const sp_device_view *view, const sp_rotation_grid *grid,
+                              const sp_device_choice *choice, sp_candidate *best)
 {
     const ptrdiff_t whole = (grid->count + LEAST_TILE - 1) / LEAST_TILE * LEAST_TILE;
-    search job = {.view = view, .grid = grid, .model = sp_stack_model(stack, view), .keep = keep, .best = best};
+    search job = {
+        .view = view, .grid = grid, .model = sp_stack_model(self, view), .keep = self->input.keep, .best = best};
     sp_status status = SP_OK;
 
     job.row = sp_device_match_row(view->pixels);
-    job.tile = sp_stack_fitting(stack, OF_TILE, bytes_of_tile(view->pixels), LEAST_TILE, smaller(TILE, whole));
-    SP_TRY(sp_stack_place(stack, view->pixels));
-    SP_TRY(sp_stack_for_pieces(
-        stack, choice, sp_stack_fitting(stack, OF_PIECE, bytes_of_image(&job), 1, choice->images), search_piece, &job));
+    job.tile = sp_stack_fitting(self, OF_TILE, bytes_of_tile(view->pixels), LEAST_TILE, smaller(TILE, whole));
+    SP_TRY(sp_stack_place(self, view->pixels));
+    SP_TRY(sp_stack_for_pieces(self, choice, sp_stack_fitting(self, OF_PIECE, bytes_of_image(&job), 1, choice->images),
+                               search_piece, &job));
 done:
     return status;
+}
+
+sp_status sp_device_stack_search(sp_device_stack *stack, const sp_device_view *view, const sp_rotation_grid *grid,
+                                 const sp_device_choice *choice, sp_candidate *best)
+{
+    return stack->polar ? sp_stack_search_polar(stack, view, choice, best)
+                        : search_dense(stack, view, grid, choice, best);
 }

@@ -827,7 +827,7 @@ sp_status sp_crews_match(sp_loop *l)
     order o = {.loop = l};
     sp_status status = SP_OK;
 
-    if (l->polar && !l->gpu) {
+    if (l->polar) {
         sp_polar_begin(l->polar, sp_loop_pixels(l), sp_match_dispersion_of(l->matching.kind, l->dispersion), &l->grid,
                        sp_slicer_reach(l->slicer));
     }

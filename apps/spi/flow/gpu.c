@@ -172,7 +172,12 @@ done:
 
 sp_status sp_gpu_take_images(sp_loop *l, ptrdiff_t first, const sp_patterns *const *part, ptrdiff_t parts)
 {
-    const sp_device_stack_input input = {.layout = &l->patterns, .part = part, .parts = parts, .matching = l->matching};
+    const sp_device_stack_input input = {.layout = &l->patterns,
+                                         .part = part,
+                                         .parts = parts,
+                                         .matching = l->matching,
+                                         .polar = l->polar,
+                                         .keep = l->keep};
     sp_gpu *self = l->gpu;
     sp_status status = SP_OK;
 
@@ -438,7 +443,7 @@ sp_status sp_gpu_search(sp_loop *l, int k)
     sp_status status = SP_OK;
 
     sp_shortlists_clear(&(sp_shortlists){.keep = l->keep, .best = self->lists}, self->images);
-    SP_TRY(sp_device_stack_search(self->stack, &view, &l->grid, &choice, l->keep, self->best));
+    SP_TRY(sp_device_stack_search(self->stack, &view, &l->grid, &choice, self->best));
     for (ptrdiff_t i = 0; i < choice.images; i++) {
         memcpy(self->lists + choice.image[i] * l->keep, self->best + i * l->keep,
                (size_t)l->keep * sizeof *self->lists);

@@ -431,7 +431,7 @@ sp_status sp_crews_equip(sp_loop *l)
     if (l->gpu) {
         SP_TRY(sp_crews_lend(l));
     }
-    if (sp_gpu_does_all(l)) {
+    if (sp_rank_gpu_does_all(l)) {
         return SP_OK;
     }
     sp_launch(l->crews.run, .type = &equip_task, .points = {blocks_of(l)}, .argument = {sp_by_i(l->crews.crew)},
@@ -1109,13 +1109,13 @@ sp_status sp_crews_merge(sp_loop *l, double *residual)
         } else {
             launch_spread(l, o);
         }
-        if (!sp_gpu_does_all(l)) {
+        if (!sp_rank_gpu_does_all(l)) {
             launch_solve(l, o);
         }
     }
     SP_TRY(measure_profiles(l, o));
     for (int k = 0; k < l->conformations; k++) {
-        if (!sp_gpu_does_all(l) && !sp_loop_rests(l, k)) {
+        if (!sp_rank_gpu_does_all(l) && !sp_loop_rests(l, k)) {
             SP_TRY(sp_run_get(c->run, c->of[k].residual, 0, &residual[k]));
         }
     }
@@ -1282,8 +1282,8 @@ sp_status sp_crews_average(sp_loop *l, int *entered)
         if (l->state->autocorrelation) {
             float *to = l->state->autocorrelation + k * cube;
 
-            SP_TRY(sp_gpu_does_all(l) ? sp_gpu_fetch_autocorrelation(l, k, to)
-                                      : sp_run_get(c->run, c->of[k].autocorrelation, 0, to));
+            SP_TRY(sp_rank_gpu_does_all(l) ? sp_rank_gpu_fetch_autocorrelation(l, k, to)
+                                           : sp_run_get(c->run, c->of[k].autocorrelation, 0, to));
         }
         SP_TRY(sp_run_get(c->run, region[k], 0, prtf));
         entered[k] = (int)prtf[0];
@@ -1386,7 +1386,7 @@ static sp_status make_conformation(sp_loop *l, sp_space *densities, sp_space *ea
     SP_TRY(sp_objects_new(each, "work space", free_work, &f->work));
     SP_TRY(single(run, "phased", 1, sizeof(sp_phase_result), &f->phased));
     SP_TRY(grouped(run, "grid", 1, sp_slicer_grid_count(l->slicer), 1, &f->grid));
-    if (!sp_gpu_does_all(l)) {
+    if (!sp_rank_gpu_does_all(l)) {
         sp_launch(run, .type = &work_task, .points = {l->phasing.starts}, .argument = {sp_by_i(f->work)}, SP_VALUES(o));
     }
 done:
@@ -1410,7 +1410,7 @@ sp_status sp_crews_make_stage(sp_loop *l)
     }
     SP_TRY(sp_run_fence(c->run));
     if (l->gpu) {
-        SP_TRY(sp_run_agree(c->run, sp_gpu_make_stage(l)));
+        SP_TRY(sp_run_agree(c->run, sp_rank_gpu_make_stage(l)));
     }
 done:
     return status;

@@ -29,7 +29,7 @@ sp_status sp_crews_lend(sp_loop *l)
     SP_TRY(sp_region_new(c->blocks, "lent", sizeof *part, &lent));
     sp_launch(c->run, .type = &lend_task, .points = {blocks_of(l)}, .argument = {sp_by_i(c->crew), sp_by_i(lent)});
     SP_TRY(sp_run_gather(c->run, lent, part));
-    SP_TRY(sp_run_agree(c->run, sp_gpu_take_images(l, first * c->per_block, part + first, end - first)));
+    SP_TRY(sp_run_agree(c->run, sp_rank_gpu_take_images(l, first * c->per_block, part + first, end - first)));
 done:
     sp_region_free(lent);
     sp_array_free(part);
@@ -42,7 +42,7 @@ static void take_lists(sp_task *t)
 {
     const sp_loop *l = order_of(t)->loop;
 
-    memcpy(sp_task_out(t, 0), sp_gpu_lists(l->gpu, sp_task_first(t, 0)),
+    memcpy(sp_task_out(t, 0), sp_rank_gpu_lists(l->gpu, sp_task_first(t, 0)),
            (size_t)(sp_task_count(t, 0) * l->keep) * sizeof(sp_candidate));
 }
 static const sp_task_type take_lists_task = {.name = "search", .run = take_lists, .privilege = {SP_WRITE}};
@@ -53,7 +53,7 @@ sp_status sp_crews_search_on_gpu(sp_loop *l, int k)
     sp_crews *c = &l->crews;
     sp_status status = SP_OK;
 
-    SP_TRY(sp_run_agree(c->run, sp_gpu_search(l, k)));
+    SP_TRY(sp_run_agree(c->run, sp_rank_gpu_search(l, k)));
     sp_launch(c->run, .type = &take_lists_task, .points = {blocks_of(l)}, .argument = {sp_by_i(c->best)}, SP_VALUES(o));
     SP_TRY(sp_run_fence(c->run)); /* before the next search */
 done:
@@ -66,7 +66,7 @@ static void take_found(sp_task *t)
     sp_winner *winner = sp_task_out(t, 0);
 
     for (ptrdiff_t i = 0; i < sp_task_count(t, 0); i++) {
-        const sp_found found = *sp_gpu_found(o->loop->gpu, sp_task_first(t, 0) + i);
+        const sp_found found = *sp_rank_gpu_found(o->loop->gpu, sp_task_first(t, 0) + i);
 
         challenge(&winner[i], o->conformation, found.orientation, found.fit);
     }
@@ -79,7 +79,7 @@ sp_status sp_crews_refine_on_gpu(sp_loop *l, int k)
     sp_crews *c = &l->crews;
     sp_status status = SP_OK;
 
-    SP_TRY(sp_run_agree(c->run, sp_gpu_refine(l, k, CLIMB_STEPS)));
+    SP_TRY(sp_run_agree(c->run, sp_rank_gpu_refine(l, k, CLIMB_STEPS)));
     sp_launch(c->run, .type = &take_found_task, .points = {blocks_of(l)}, .argument = {sp_by_i(c->winner)},
               SP_VALUES(o));
     SP_TRY(sp_run_fence(c->run));
@@ -97,7 +97,7 @@ static void take_scores(sp_task *t)
         const ptrdiff_t n = sp_task_first(t, 0) + i;
 
         if (sp_loop_is_assessed(o->loop, n, o->conformation, o->label)) {
-            const sp_assessed assessed = *sp_gpu_assessed(o->loop->gpu, n);
+            const sp_assessed assessed = *sp_rank_gpu_assessed(o->loop->gpu, n);
 
             score[i] = assessed.score;
             scale[i] = assessed.scale;
@@ -109,7 +109,7 @@ static const sp_task_type take_scores_task = {
 
 static void take_scatter(sp_task *t)
 {
-    const double *from = sp_gpu_scatter(order_of(t)->loop->gpu);
+    const double *from = sp_rank_gpu_scatter(order_of(t)->loop->gpu);
     double *scatter = sp_task_out(t, 1);
 
     for (ptrdiff_t i = 0; i < sp_task_count(t, 1); i++) {
@@ -124,7 +124,7 @@ sp_status sp_crews_assess_on_gpu(sp_loop *l, const order *o)
     sp_crews *c = &l->crews;
     sp_status status = SP_OK;
 
-    SP_TRY(sp_run_agree(c->run, sp_gpu_assess(l, o->conformation, o->orientation, o->label)));
+    SP_TRY(sp_run_agree(c->run, sp_rank_gpu_assess(l, o->conformation, o->orientation, o->label)));
     sp_launch(c->run, .type = &take_scores_task, .points = {blocks_of(l)},
               .argument = {sp_by_i(c->score), sp_by_i(c->scale)}, SP_VALUES(*o));
     sp_launch(c->run, .type = &take_scatter_task, .points = {sp_run_ranks(c->run)},
@@ -138,7 +138,7 @@ done:
 
 static void take_pair(sp_task *t)
 {
-    const float *from = sp_gpu_pair(order_of(t)->loop->gpu);
+    const float *from = sp_rank_gpu_pair(order_of(t)->loop->gpu);
 
     memcpy(sp_task_out(t, 1), from, (size_t)sp_task_count(t, 1) * sizeof *from);
 }
@@ -149,10 +149,10 @@ sp_status sp_crews_merge_on_gpu(sp_loop *l, const sp_placement *placement, const
     sp_crews *c = &l->crews;
     sp_status status = SP_OK;
 
-    if (sp_gpu_does_all(l)) {
-        return sp_gpu_merge(l, o->conformation, placement, o->label, &residual[o->conformation]);
+    if (sp_rank_gpu_does_all(l)) {
+        return sp_rank_gpu_merge(l, o->conformation, placement, o->label, &residual[o->conformation]);
     }
-    SP_TRY(sp_run_agree(c->run, sp_gpu_spread(l, o->conformation, placement, o->label)));
+    SP_TRY(sp_run_agree(c->run, sp_rank_gpu_spread(l, o->conformation, placement, o->label)));
     sp_launch(c->run, .type = &take_pair_task, .points = {sp_run_ranks(c->run)},
               .argument = {sp_by_i(c->seat), sp_into(sp_at(c->of[o->conformation].pair, 0), &sp_sum_float)},
               SP_VALUES(*o));
@@ -165,7 +165,7 @@ done:
 
 bool sp_crews_phases_on_gpu(const sp_loop *l)
 {
-    return l->gpu && (sp_gpu_does_all(l) || !l->complete);
+    return l->gpu && (sp_rank_gpu_does_all(l) || !l->complete);
 }
 
 /* On rank 0, which has phased. */
@@ -177,7 +177,7 @@ static void take_phased(sp_task *t)
     sp_phase_result *result = sp_task_out(t, 1);
 
     memcpy(sp_task_out(t, 0), l->density + o->conformation * cube, (size_t)cube * sizeof *l->density);
-    *result = *sp_gpu_phased(l->gpu);
+    *result = *sp_rank_gpu_phased(l->gpu);
 }
 static const sp_task_type take_phased_task = {.name = "choose", .run = take_phased, .privilege = {SP_WRITE, SP_WRITE}};
 
@@ -187,7 +187,7 @@ static void take_start(sp_task *t)
     const ptrdiff_t start = sp_task_point(t, 0), cube = sp_loop_cube(l);
     sp_phase_outcome *outcome = sp_task_out(t, 1);
 
-    memcpy(sp_task_out(t, 0), sp_gpu_start(l->gpu, (int)start, outcome), (size_t)cube * sizeof(float));
+    memcpy(sp_task_out(t, 0), sp_rank_gpu_start(l->gpu, (int)start, outcome), (size_t)cube * sizeof(float));
 }
 static const sp_task_type take_start_task = {.name = "phase", .run = take_start, .privilege = {SP_WRITE, SP_WRITE}};
 
@@ -198,7 +198,7 @@ static sp_status take_starts(sp_loop *l, int k)
     const sp_conformation *f = &l->crews.of[k];
     sp_status status = SP_OK;
 
-    SP_TRY(sp_gpu_fetch_starts(l));
+    SP_TRY(sp_rank_gpu_fetch_starts(l));
     sp_launch(l->crews.run, .type = &take_start_task, .points = {l->phasing.starts},
               .argument = {sp_by_i(f->start), sp_by_i(f->outcome)}, SP_VALUES(o));
     SP_TRY(sp_run_fence(l->crews.run));
@@ -214,11 +214,11 @@ sp_status sp_crews_phase_on_gpu(sp_loop *l, int k)
     sp_status status = SP_OK;
     float *merged = NULL; /* of several ranks, by tasks */
 
-    if (!sp_gpu_does_all(l)) {
+    if (!sp_rank_gpu_does_all(l)) {
         SP_TRY(SP_ARRAY(merged, sp_loop_cube(l)));
         SP_TRY(sp_run_get(c->run, f->autocorrelation, 0, merged));
     }
-    status = sp_run_rank(c->run) == 0 ? sp_gpu_phase(l, k, merged) : SP_OK;
+    status = sp_run_rank(c->run) == 0 ? sp_rank_gpu_phase(l, k, merged) : SP_OK;
     SP_TRY(sp_run_agree(c->run, status));
     sp_launch(c->run, .type = &take_phased_task, .argument = {sp_at(f->density, 0), sp_at(f->phased, 0)}, SP_VALUES(o));
     SP_TRY(sp_run_fence(c->run));
@@ -247,11 +247,11 @@ static sp_status load_model(sp_loop *l, int k)
     sp_crews *c = &l->crews;
     sp_status status = SP_OK;
 
-    status = sp_run_rank(c->run) == 0 ? sp_gpu_make_model(l, k) : SP_OK;
+    status = sp_run_rank(c->run) == 0 ? sp_rank_gpu_make_model(l, k) : SP_OK;
     SP_TRY(sp_run_agree(c->run, status));
     sp_launch(c->run, .type = &take_model_task, .argument = {sp_at(c->of[k].model, 0)}, SP_VALUES(o));
     SP_TRY(sp_run_get(c->run, c->of[k].model, 0, l->model + k * sp_loop_cube(l)));
-    SP_TRY(sp_run_agree(c->run, sp_gpu_load_model(l, k)));
+    SP_TRY(sp_run_agree(c->run, sp_rank_gpu_load_model(l, k)));
 done:
     return status;
 }

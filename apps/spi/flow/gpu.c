@@ -17,7 +17,7 @@
 
 enum { SPREAD = 1 << 22 }; /* points that are sorted at a time: as many as keep a GPU busy */
 
-struct sp_gpu {
+struct sp_rank_gpu {
     sp_device *device;
     sp_device_stack *stack;
     ptrdiff_t first, images; /* of this rank */
@@ -68,11 +68,11 @@ done:
     return status;
 }
 
-sp_status sp_gpu_open(sp_loop *l)
+sp_status sp_rank_gpu_open(sp_loop *l)
 {
     const sp_device_kind kind = l->state->settings.device;
     sp_status status = SP_OK;
-    sp_gpu *self = NULL;
+    sp_rank_gpu *self = NULL;
 
     if (kind == SP_DEVICE_CPU) {
         return SP_OK;
@@ -90,16 +90,16 @@ sp_status sp_gpu_open(sp_loop *l)
     l->gpu = self;
     self = NULL;
 done:
-    sp_gpu_close(self);
+    sp_rank_gpu_close(self);
     return status;
 }
 
-bool sp_gpu_does_all(const sp_loop *l)
+bool sp_rank_gpu_does_all(const sp_loop *l)
 {
     return l->gpu && sp_run_ranks(l->crews.run) == 1;
 }
 
-static void clear_stage(sp_gpu *self)
+static void clear_stage(sp_rank_gpu *self)
 {
     const sp_device_kernels *kernels = self->device->kernels;
 
@@ -120,7 +120,7 @@ static void clear_stage(sp_gpu *self)
     self->start = self->pair = NULL;
 }
 
-void sp_gpu_close(sp_gpu *gpu)
+void sp_rank_gpu_close(sp_rank_gpu *gpu)
 {
     if (!gpu) {
         return;
@@ -149,7 +149,7 @@ void sp_gpu_close(sp_gpu *gpu)
 enum { MOST_CANDIDATES = KEEP + 1 }; /* of an image, that are refined */
 
 /* Room for what is found, and for the images of a call. */
-static sp_status make_arrays(sp_gpu *self, const sp_loop *l)
+static sp_status make_arrays(sp_rank_gpu *self, const sp_loop *l)
 {
     const ptrdiff_t images = self->images, shares = sp_loop_divides(l) ? images * l->keep : images;
     const ptrdiff_t candidates = images * MOST_CANDIDATES;
@@ -170,7 +170,7 @@ done:
     return status;
 }
 
-sp_status sp_gpu_take_images(sp_loop *l, ptrdiff_t first, const sp_patterns *const *part, ptrdiff_t parts)
+sp_status sp_rank_gpu_take_images(sp_loop *l, ptrdiff_t first, const sp_patterns *const *part, ptrdiff_t parts)
 {
     const sp_device_stack_input input = {.layout = &l->patterns,
                                          .part = part,
@@ -178,7 +178,7 @@ sp_status sp_gpu_take_images(sp_loop *l, ptrdiff_t first, const sp_patterns *con
                                          .matching = l->matching,
                                          .polar = l->polar,
                                          .keep = l->keep};
-    sp_gpu *self = l->gpu;
+    sp_rank_gpu *self = l->gpu;
     sp_status status = SP_OK;
 
     self->first = first;
@@ -195,9 +195,9 @@ done:
     return status;
 }
 
-sp_status sp_gpu_make_stage(sp_loop *l)
+sp_status sp_rank_gpu_make_stage(sp_loop *l)
 {
-    sp_gpu *self = l->gpu;
+    sp_rank_gpu *self = l->gpu;
     const sp_device *device = self->device;
     const ptrdiff_t edge = l->state->edge;
     sp_status status = SP_OK;
@@ -221,7 +221,7 @@ done:
 /* Adds image n in this orientation to a choice. */
 static void add_placed(const sp_loop *l, ptrdiff_t n, sp_quat q, float share, sp_device_choice *choice)
 {
-    sp_gpu *self = l->gpu;
+    sp_rank_gpu *self = l->gpu;
     const ptrdiff_t i = choice->images++;
 
     self->number[i] = (int32_t)(n - self->first);
@@ -245,7 +245,7 @@ static void add_shares(const sp_loop *l, ptrdiff_t n, const sp_placement *placem
 /* Images of a label as they stand, one after the other; in shares, of which their places tell the conformation. */
 static sp_device_choice choose_placed(const sp_loop *l, const sp_placement *placement, int k, const int32_t *label)
 {
-    const sp_gpu *self = l->gpu;
+    const sp_rank_gpu *self = l->gpu;
     sp_device_choice choice = {.image = self->number, .scale = self->scale};
 
     for (ptrdiff_t n = self->first; n < self->first + self->images; n++) {
@@ -260,7 +260,7 @@ static sp_device_choice choose_placed(const sp_loop *l, const sp_placement *plac
 
 static sp_status spread(sp_loop *l, int k, const sp_placement *placement, const int32_t *label)
 {
-    sp_gpu *self = l->gpu;
+    sp_rank_gpu *self = l->gpu;
     const sp_device_choice choice = choose_placed(l, placement, k, label);
     sp_status status = SP_OK;
 
@@ -270,9 +270,9 @@ done:
     return status;
 }
 
-sp_status sp_gpu_merge(sp_loop *l, int k, const sp_placement *placement, const int32_t *label, double *residual)
+sp_status sp_rank_gpu_merge(sp_loop *l, int k, const sp_placement *placement, const int32_t *label, double *residual)
 {
-    sp_gpu *self = l->gpu;
+    sp_rank_gpu *self = l->gpu;
     sp_merge_result result;
     sp_status status = SP_OK;
 
@@ -284,9 +284,9 @@ done:
     return status;
 }
 
-sp_status sp_gpu_spread(sp_loop *l, int k, const sp_placement *placement, const int32_t *label)
+sp_status sp_rank_gpu_spread(sp_loop *l, int k, const sp_placement *placement, const int32_t *label)
 {
-    sp_gpu *self = l->gpu;
+    sp_rank_gpu *self = l->gpu;
     sp_status status = SP_OK;
 
     if (!self->pair) {
@@ -298,14 +298,14 @@ done:
     return status;
 }
 
-const float *sp_gpu_pair(const sp_gpu *gpu)
+const float *sp_rank_gpu_pair(const sp_rank_gpu *gpu)
 {
     return gpu->pair;
 }
 
-sp_status sp_gpu_fetch_autocorrelation(sp_loop *l, int k, float *autocorrelation)
+sp_status sp_rank_gpu_fetch_autocorrelation(sp_loop *l, int k, float *autocorrelation)
 {
-    const sp_gpu *self = l->gpu;
+    const sp_rank_gpu *self = l->gpu;
 
     return self->device->kernels->download(self->device, self->autocorrelation + k * self->cube,
                                            (size_t)self->cube * sizeof *autocorrelation, autocorrelation);
@@ -313,9 +313,9 @@ sp_status sp_gpu_fetch_autocorrelation(sp_loop *l, int k, float *autocorrelation
 
 /* ---- phasing ---- */
 
-sp_status sp_gpu_phase(sp_loop *l, int k, const float *autocorrelation)
+sp_status sp_rank_gpu_phase(sp_loop *l, int k, const float *autocorrelation)
 {
-    sp_gpu *self = l->gpu;
+    sp_rank_gpu *self = l->gpu;
     const sp_device *device = self->device;
     const sp_device_phase_kernels *phase = device->kernels->phase;
     const size_t bytes = (size_t)self->cube * sizeof *autocorrelation;
@@ -338,14 +338,14 @@ done:
     return status;
 }
 
-const sp_phase_result *sp_gpu_phased(const sp_gpu *gpu)
+const sp_phase_result *sp_rank_gpu_phased(const sp_rank_gpu *gpu)
 {
     return &gpu->phased;
 }
 
-sp_status sp_gpu_fetch_starts(sp_loop *l)
+sp_status sp_rank_gpu_fetch_starts(sp_loop *l)
 {
-    sp_gpu *self = l->gpu;
+    sp_rank_gpu *self = l->gpu;
     const sp_device *device = self->device;
     sp_status status = SP_OK;
 
@@ -360,7 +360,7 @@ done:
     return status;
 }
 
-const float *sp_gpu_start(const sp_gpu *gpu, int start, sp_phase_outcome *outcome)
+const float *sp_rank_gpu_start(const sp_rank_gpu *gpu, int start, sp_phase_outcome *outcome)
 {
     *outcome = gpu->outcome[start];
     return gpu->start + start * gpu->cube;
@@ -368,9 +368,9 @@ const float *sp_gpu_start(const sp_gpu *gpu, int start, sp_phase_outcome *outcom
 
 /* ---- the model ---- */
 
-sp_status sp_gpu_make_model(sp_loop *l, int k)
+sp_status sp_rank_gpu_make_model(sp_loop *l, int k)
 {
-    sp_gpu *self = l->gpu;
+    sp_rank_gpu *self = l->gpu;
     const sp_device *device = self->device;
     const sp_device_phase_kernels *phase = device->kernels->phase;
     const size_t bytes = (size_t)self->cube * sizeof(float);
@@ -391,9 +391,9 @@ done:
     return status;
 }
 
-sp_status sp_gpu_load_model(sp_loop *l, int k)
+sp_status sp_rank_gpu_load_model(sp_loop *l, int k)
 {
-    sp_gpu *self = l->gpu;
+    sp_rank_gpu *self = l->gpu;
     sp_status status = SP_OK;
 
     SP_TRY(self->device->kernels->upload(self->device, l->model + k * self->cube, (size_t)self->cube * sizeof(float),
@@ -415,7 +415,7 @@ static sp_device_view view_of(const sp_loop *l, int k)
 
 static void add_image(const sp_loop *l, ptrdiff_t n, sp_device_choice *choice)
 {
-    sp_gpu *self = l->gpu;
+    sp_rank_gpu *self = l->gpu;
 
     self->number[choice->images] = (int32_t)(n - self->first);
     self->scale[choice->images++] = l->state->scale[n];
@@ -424,7 +424,7 @@ static void add_image(const sp_loop *l, ptrdiff_t n, sp_device_choice *choice)
 /* Images of this rank that are not idle. */
 static sp_device_choice choose_awake(const sp_loop *l)
 {
-    const sp_gpu *self = l->gpu;
+    const sp_rank_gpu *self = l->gpu;
     sp_device_choice choice = {.image = self->number, .scale = self->scale};
 
     for (ptrdiff_t n = self->first; n < self->first + self->images; n++) {
@@ -435,9 +435,9 @@ static sp_device_choice choose_awake(const sp_loop *l)
     return choice;
 }
 
-sp_status sp_gpu_search(sp_loop *l, int k)
+sp_status sp_rank_gpu_search(sp_loop *l, int k)
 {
-    sp_gpu *self = l->gpu;
+    sp_rank_gpu *self = l->gpu;
     const sp_device_view view = view_of(l, k);
     const sp_device_choice choice = choose_awake(l);
     sp_status status = SP_OK;
@@ -452,14 +452,14 @@ done:
     return status;
 }
 
-const sp_candidate *sp_gpu_lists(const sp_gpu *gpu, ptrdiff_t n)
+const sp_candidate *sp_rank_gpu_lists(const sp_rank_gpu *gpu, ptrdiff_t n)
 {
     return gpu->lists + (n - gpu->first) * gpu->keep;
 }
 
-sp_status sp_gpu_refine(sp_loop *l, int k, int steps)
+sp_status sp_rank_gpu_refine(sp_loop *l, int k, int steps)
 {
-    sp_gpu *self = l->gpu;
+    sp_rank_gpu *self = l->gpu;
     const sp_device_view view = view_of(l, k);
     const sp_device_choice choice = choose_awake(l);
     sp_status status = SP_OK;
@@ -487,14 +487,14 @@ done:
     return status;
 }
 
-const sp_found *sp_gpu_found(const sp_gpu *gpu, ptrdiff_t n)
+const sp_found *sp_rank_gpu_found(const sp_rank_gpu *gpu, ptrdiff_t n)
 {
     return &gpu->found[n - gpu->first];
 }
 
-sp_status sp_gpu_assess(sp_loop *l, int k, const sp_quat *orientation, const int32_t *label)
+sp_status sp_rank_gpu_assess(sp_loop *l, int k, const sp_quat *orientation, const int32_t *label)
 {
-    sp_gpu *self = l->gpu;
+    sp_rank_gpu *self = l->gpu;
     const sp_device_view view = view_of(l, k);
     sp_device_choice choice = {.image = self->number, .scale = self->scale};
     sp_status status = SP_OK;
@@ -514,12 +514,12 @@ done:
     return status;
 }
 
-const sp_assessed *sp_gpu_assessed(const sp_gpu *gpu, ptrdiff_t n)
+const sp_assessed *sp_rank_gpu_assessed(const sp_rank_gpu *gpu, ptrdiff_t n)
 {
     return &gpu->assessed[n - gpu->first];
 }
 
-const double *sp_gpu_scatter(const sp_gpu *gpu)
+const double *sp_rank_gpu_scatter(const sp_rank_gpu *gpu)
 {
     return gpu->scatter;
 }

@@ -45,7 +45,7 @@ struct sp_loop {
     float *correction;    /* [pixels of the detector] solid angle times polarisation */
     sp_patterns patterns; /* their layout and profile: the images are with the crews */
     sp_crews crews;
-    sp_gpu *gpu;          /* NULL: processors do everything */
+    sp_rank_gpu *gpu;     /* NULL: processors do everything */
     uint64_t fingerprint; /* of the images, < 2^53 */
     double noise;         /* variance / mean of the values, also where the user wants it ignored; 0: none is seen */
     double values;        /* [byte] that the images take */

@@ -355,7 +355,7 @@ sp_status sp_reconstruct(sp_run *run, sp_image_file *file, const sp_reconstruct_
     l.wall = sp_clock_wall();
     l.cpu = sp_clock_cpu();
     SP_TRY(SP_ARRAY(l.scale, l.state->images));
-    SP_TRY(sp_gpu_open(&l));
+    SP_TRY(sp_rank_gpu_open(&l));
     SP_TRY(sp_crews_open(&l));
     SP_TRY(sp_loop_read(&l));
     sp_loop_lap(&l, SP_PHASE_READ);

@@ -363,7 +363,7 @@ done:
 void sp_loop_clear(sp_loop *l)
 {
     sp_crews_close(l);
-    sp_gpu_close(l->gpu);
+    sp_rank_gpu_close(l->gpu);
     sp_array_free(l->correction);
     sp_patterns_clear(&l->patterns);
     free_model(l);

@@ -6,7 +6,7 @@
 
 #include "base/memory.h"
 #include "base/rng.h"
-#include "device/gpu.h"
+#include "device/gpu_counts.h"
 #include "num/cg.h"
 #include "num/fft.h"
 #include "num/nufft.h"
@@ -285,6 +285,111 @@ static void an_odd_edge_is_refused_by_name(void **state)
     sp_device_close(gpu);
 }
 
+/* ---- what images add ---- */
+
+enum { COUNTED = 5, CHOSEN = 4, PIXELS = 333 };
+
+static const float UNIT = 2.5f;
+static const int32_t CHOICE[CHOSEN] = {3, 0, 3, 1};
+
+/* Random images and tables of their bins. */
+typedef struct exposures {
+    float k[COUNTED * PIXELS], ramp[PIXELS], exposure[PIXELS], background[PIXELS], share[CHOSEN], scale[CHOSEN];
+} exposures;
+
+static void fill_uniform(sp_rng *rng, float *x, ptrdiff_t count)
+{
+    for (ptrdiff_t i = 0; i < count; i++) {
+        x[i] = (float)sp_rng_uniform(rng);
+    }
+}
+
+static exposures make_exposures(uint64_t seed)
+{
+    sp_rng rng = sp_rng_stream(seed, 3, 0);
+    exposures e;
+
+    fill_uniform(&rng, e.ramp, PIXELS);
+    fill_uniform(&rng, e.exposure, PIXELS);
+    fill_uniform(&rng, e.background, PIXELS);
+    fill_uniform(&rng, e.share, CHOSEN);
+    fill_uniform(&rng, e.scale, CHOSEN);
+    for (int i = 0; i < COUNTED * PIXELS; i++) {
+        e.k[i] = (float)sp_rng_poisson(&rng, 2.0);
+    }
+    e.share[2] = 0.0f;
+    return e;
+}
+
+/*   choice  NULL: the first so many      first, second  out  [CHOSEN][PIXELS] */
+static void weigh_on_gpu(const exposures *e, const int32_t *choice, bool shares, float *first, float *second)
+{
+    enum { LINE = sizeof e->ramp, SHORT = sizeof e->scale };
+    sp_device *gpu = gpu_open();
+    const sp_device_counts chosen = gpu_counts(gpu, e->k, COUNTED, PIXELS, choice, CHOSEN);
+    float *ramp = gpu_array(gpu, e->ramp, LINE), *exposure = gpu_array(gpu, e->exposure, LINE);
+    float *background = gpu_array(gpu, e->background, LINE), *scale = gpu_array(gpu, e->scale, SHORT);
+    float *share = shares ? gpu_array(gpu, e->share, SHORT) : NULL;
+    float *to[2] = {gpu_array(gpu, NULL, CHOSEN * LINE), gpu_array(gpu, NULL, CHOSEN * LINE)};
+    const sp_device_weighting by = {
+        .pixels = PIXELS, .ramp = ramp, .exposure = exposure, .background = background, .unit = UNIT};
+
+    assert_int_equal(gpu->kernels->solve->weigh(gpu, &by, &chosen, share, scale, to[0], to[1]), SP_OK);
+    gpu_take(gpu, to[0], CHOSEN * LINE, first);
+    gpu_take(gpu, to[1], CHOSEN * LINE, second);
+    float *const rest[] = {ramp, exposure, background, scale, share};
+
+    for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) {
+        gpu->kernels->release(gpu, rest[i]);
+    }
+    free_gpu_counts(gpu, &chosen);
+    sp_device_close(gpu);
+}
+
+/* As merge.c has it, in double precision. */
+static void check_weighed(const exposures *e, const int32_t *choice, bool shares, const float *first,
+                          const float *second)
+{
+    for (int i = 0; i < CHOSEN; i++) {
+        const float *k = e->k + (ptrdiff_t)(choice ? choice[i] : i) * PIXELS;
+
+        for (int p = 0; p < PIXELS; p++) {
+            const double ramp = (shares ? (double)e->share[i] : 1.0) * (double)e->ramp[p];
+            const double value = (double)UNIT * (double)k[p], background = (double)e->background[p];
+            const double weight = ramp * (double)e->scale[i] * (double)e->exposure[p];
+
+            assert_true(fabs((double)first[i * PIXELS + p] - ramp * (value - background)) <=
+                        3e-7 * ramp * (value + background));
+            assert_true(fabs((double)second[i * PIXELS + p] - weight) <= 3e-7 * weight);
+        }
+    }
+}
+
+static void images_are_weighed_as_by_the_plain_loops(void **state)
+{
+    (void)state;
+    static float first[CHOSEN * PIXELS], second[CHOSEN * PIXELS];
+    const exposures e = make_exposures(fresh_seed());
+
+    for (int i = 0; i < 4; i++) {
+        const int32_t *choice = i & 1 ? CHOICE : NULL;
+
+        weigh_on_gpu(&e, choice, i & 2, first, second);
+        check_weighed(&e, choice, i & 2, first, second);
+    }
+}
+
+static void no_images_weigh_nothing(void **state)
+{
+    (void)state;
+    sp_device *gpu = gpu_open();
+
+    assert_int_equal(gpu->kernels->solve->weigh(gpu, &(sp_device_weighting){.pixels = PIXELS}, &(sp_device_counts){0},
+                                                NULL, NULL, NULL, NULL),
+                     SP_OK);
+    sp_device_close(gpu);
+}
+
 /* ---- the whole of merging, after the images have been spread ---- */
 
 enum { SLICES = 40, POINTS = 80 };
@@ -382,6 +487,8 @@ int main(void)
         cmocka_unit_test(all_systems_are_solved),
         cmocka_unit_test(a_solution_is_where_the_next_call_begins_and_stays_the_same),
         cmocka_unit_test(an_odd_edge_is_refused_by_name),
+        cmocka_unit_test(images_are_weighed_as_by_the_plain_loops),
+        cmocka_unit_test(no_images_weigh_nothing),
         cmocka_unit_test(merged_autocorrelations_are_those_of_the_processor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,10 +21,10 @@
  * use: refinement compares the best orientations in single precision. Counts up to 256 are exact; brighter ones move
  * all scores of an image alike, by up to 0.05 %.
  *
- * Models (phases/likelihood.h) hold arrays of the device here. Photon counts k are as sp_dense_input has them,
- * values divided by the unit. */
+ * Models (phases/likelihood.h) hold arrays of the device here. */
 #include <stdint.h>
 
+#include "device/counts.h"
 #include "device/device.h"
 #include "phases/likelihood.h"
 #include "phases/shortlist.h"
@@ -50,14 +50,6 @@ typedef struct sp_device_match_tile {
     ptrdiff_t orientations;
     int32_t first; /* index of the first one */
 } sp_device_match_tile;
-
-/* Photons of images, and which of them are meant: arrays of the device. */
-typedef struct sp_device_counts {
-    const float *k;       /* [..][row] photons */
-    ptrdiff_t row;        /* floats from one image to the next; no fewer than the pixels that are compared */
-    const int32_t *image; /* [images] row of each; NULL: the first so many */
-    ptrdiff_t images;
-} sp_device_counts;
 
 /* What images are assessed by; all arrays of the device. */
 typedef struct sp_device_assessment {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
-/* device/solve.h -- the linear systems of merging (phases/merge.h) on a GPU: conjugate gradients on a Toeplitz operator
+/* device/solve.h -- what stands before and behind the sums of merging (phases/merge.h) on a GPU: what images add to
+ * them, and the linear systems that they make, solved by conjugate gradients on a Toeplitz operator
  *
  *     A x = S T x + lambda x,   x = 0 outside the support S,   T the convolution with a kernel, without wrapping
  *
@@ -10,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "device/counts.h"
 #include "device/device.h"
 
 #ifdef __cplusplus
@@ -26,8 +28,27 @@ typedef struct sp_device_solution {
     bool converged;
 } sp_device_solution;
 
+/* What bins of all images are weighted by, as sp_merger_spread() has it. Arrays of the device. */
+typedef struct sp_device_weighting {
+    ptrdiff_t pixels;
+    const float *ramp;       /* [pixels] weight of a bin beside scale and exposure */
+    const float *exposure;   /* [pixels] */
+    const float *background; /* [pixels] values */
+    float unit;              /* value of a photon */
+} sp_device_weighting;
+
 /* Systems are in the order [lambdas][problems]. */
 struct sp_device_solve_kernels {
+    /* What images add to the two sums that spread_pair (device/nufft.h) spreads: values, and weights.
+     *   first_ip  = share_i (unit k_ip - background_p) ramp_p
+     *   second_ip = share_i scale_i exposure_p ramp_p
+     *   share          in  device [images] of the image in this orientation; NULL: 1. An image without signal, scale 0,
+     *                      must have none
+     *   scale          in  device [images]
+     *   first, second  out device [images][pixels] */
+    sp_status (*weigh)(const sp_device *device, const sp_device_weighting *by, const sp_device_counts *counts,
+                       const float *share, const float *scale, float *first, float *second);
+
     /*   edge     n, even
      *   support  in  host [n][n][n] 1: x may be other than 0; on no plane of coordinate -n/2
      *   solver   receives it; untouched on error

@@ -45,25 +45,26 @@ static __device__ double sum_block(double x)
 /* ---- factors of the product ---- */
 
 static __global__ void __launch_bounds__(THREADS)
-    pack_kernel(const float *k, ptrdiff_t pixels, ptrdiff_t row, __nv_bfloat16 *packed)
+    pack_kernel(const sp_device_counts counts, ptrdiff_t pixels, ptrdiff_t row, __nv_bfloat16 *packed)
 {
     const ptrdiff_t image = blockIdx.x;
+    const float *k = sp_device_counts_of(&counts, image);
 
     for (ptrdiff_t p = threadIdx.x; p < row; p += THREADS) {
-        packed[image * row + p] = __float2bfloat16_rn(p < pixels ? k[image * pixels + p] : 0.0f);
+        packed[image * row + p] = __float2bfloat16_rn(p < pixels ? k[p] : 0.0f);
     }
 }
 
-static sp_status pack(const sp_device *device, const float *k, ptrdiff_t images, ptrdiff_t pixels, sp_bfloat16 *packed)
+static sp_status pack(const sp_device *device, const sp_device_counts *counts, ptrdiff_t pixels, sp_bfloat16 *packed)
 {
     sp_status status = SP_OK;
 
-    if (images == 0) {
+    if (counts->images == 0) {
         return SP_OK;
     }
     SP_TRY(sp_cuda_enter(device));
-    SP_LAUNCH(pack_kernel, (unsigned)images, THREADS, 0, device->state->stream, k, pixels, sp_device_match_row(pixels),
-              (__nv_bfloat16 *)packed);
+    SP_LAUNCH(pack_kernel, (unsigned)counts->images, THREADS, 0, device->state->stream, *counts, pixels,
+              sp_device_match_row(pixels), (__nv_bfloat16 *)packed);
 done:
     return status;
 }
@@ -311,18 +312,27 @@ enum {
 typedef struct likelihood_job {
     sp_likelihood_model model;
     ptrdiff_t pixels;
-    const float *k, *scale;
-    const int32_t *image;
-    const float *value, *turn;
+    sp_device_counts counts;
+    const float *scale, *value, *turn;
     sp_likelihood_sums *sums;
 } likelihood_job;
+
+/* The mean's derivatives at a pixel. Not those of a negative intensity, which counts as 0.
+ *   at, stride  of `turn`, where the pixel is and from one axis to the next      factor  share times expected counts */
+static __device__ __forceinline__ void turns_at(const float *turn, ptrdiff_t at, ptrdiff_t stride, float value,
+                                                float factor, float d[3])
+{
+    SP_UNROLL
+    for (int i = 0; i < 3; i++) {
+        d[i] = value > 0.0f ? turn[i * stride + at] * factor : 0.0f;
+    }
+}
 
 /* The sums of a thread, which takes every LIKELIHOOD_THREADS-th pixel of candidate blockIdx.x. */
 static __device__ __forceinline__ sp_likelihood_sums sum_pixels(bool turns, const likelihood_job *job)
 {
-    const ptrdiff_t pixels = job->pixels, candidate = blockIdx.x, image = job->image[candidate];
-    const float *k = job->k + image * pixels, *value = job->value + candidate * pixels;
-    const float *turn = turns ? job->turn + 3 * candidate * pixels : NULL, scale = job->scale[image];
+    const ptrdiff_t pixels = job->pixels, begin = blockIdx.x * pixels;
+    const float *k = sp_device_counts_of(&job->counts, blockIdx.x), scale = job->scale[blockIdx.x];
     sp_likelihood_sums sums = {};
 
     for (ptrdiff_t first = threadIdx.x; first < pixels; first += (ptrdiff_t)LIKELIHOOD_THREADS * LONGEST) {
@@ -331,12 +341,12 @@ static __device__ __forceinline__ sp_likelihood_sums sum_pixels(bool turns, cons
         sp_likelihood_terms terms = {};
 
         for (ptrdiff_t p = first; p < end; p += LIKELIHOOD_THREADS) {
-            const float factor = job->model.share * __ldg(job->model.expected + p);
-            const float m = sp_likelihood_mean(value[p], __ldg(job->model.base + p), factor);
+            const float factor = job->model.share * __ldg(job->model.expected + p), value = job->value[begin + p];
+            const float m = sp_likelihood_mean(fmaxf(value, 0.0f), __ldg(job->model.base + p), factor);
             float d[3];
 
-            for (int i = 0; i < 3; i++) {
-                d[i] = turns ? turn[i * pixels + p] * factor : 0.0f;
+            if (turns) {
+                turns_at(job->turn, begin + p, job->counts.images * pixels, value, factor, d);
             }
             sp_likelihood_add_pixel(k[p], m, job->model.dispersion, scale, turns ? d : NULL, &terms);
         }
@@ -385,21 +395,22 @@ static __global__ void __launch_bounds__(LIKELIHOOD_THREADS) likelihood_turns_ke
     write_sums(true, &job, &sums);
 }
 
-static sp_status likelihood(const sp_device *device, const sp_likelihood_model *model, ptrdiff_t pixels, const float *k,
-                            const float *scale, const int32_t *image, const float *value, const float *turn,
-                            ptrdiff_t candidates, sp_likelihood_sums *sums)
+static sp_status likelihood(const sp_device *device, const sp_likelihood_model *model, ptrdiff_t pixels,
+                            const sp_device_counts *counts, const float *scale, const float *value, const float *turn,
+                            sp_likelihood_sums *sums)
 {
     sp_status status = SP_OK;
-    const likelihood_job job = {*model, pixels, k, scale, image, value, turn, sums};
+    const likelihood_job job = {*model, pixels, *counts, scale, value, turn, sums};
+    const unsigned candidates = (unsigned)counts->images;
 
     if (candidates == 0) {
         return SP_OK;
     }
     SP_TRY(sp_cuda_enter(device));
     if (turn) {
-        SP_LAUNCH(likelihood_turns_kernel, (unsigned)candidates, LIKELIHOOD_THREADS, 0, device->state->stream, job);
+        SP_LAUNCH(likelihood_turns_kernel, candidates, LIKELIHOOD_THREADS, 0, device->state->stream, job);
     } else {
-        SP_LAUNCH(likelihood_kernel, (unsigned)candidates, LIKELIHOOD_THREADS, 0, device->state->stream, job);
+        SP_LAUNCH(likelihood_kernel, candidates, LIKELIHOOD_THREADS, 0, device->state->stream, job);
     }
 done:
     return status;
@@ -409,39 +420,48 @@ done:
 
 typedef struct assess_job {
     sp_device_assessment by;
-    const float *k, *value;
+    sp_device_counts counts;
+    const float *value;
     float *scale, *score;
     double *residue;
 } assess_job;
 
-/* Image and pattern at a pixel [photons]. */
+/* Sums of image blockIdx.x that are added up over the images: [shells + 1][2]. */
+static __device__ __forceinline__ double *residue_of(const assess_job *job)
+{
+    return job->residue + 2 * (job->by.shells + 1) * blockIdx.x;
+}
+
+/* Image, less the background, and pattern at a pixel [photons]. */
 typedef struct pixel_pair {
     float k, m;
 } pixel_pair;
 
 static __device__ __forceinline__ pixel_pair pair_at(const assess_job *job, ptrdiff_t p)
 {
-    const ptrdiff_t at = blockIdx.x * job->by.pixels + p;
+    const float k = sp_device_counts_of(&job->counts, blockIdx.x)[p];
 
-    return {job->k[at] - job->by.background[p], job->value[at] * job->by.expected[p]};
+    return {k - job->by.background[p], job->value[blockIdx.x * job->by.pixels + p] * job->by.expected[p]};
 }
 
-/* Fluence of image blockIdx.x that fits best (algorithm.md, eq. 8); 0 for one that has none. The same in all threads.
- */
-static __device__ float fit_scale(const assess_job *job)
+/* Fluence of image blockIdx.x that fits best (algorithm.md, eq. 8), 0 for one that has none; and what its photon noise
+ * scatters. The same in all threads. */
+static __device__ float fit_scale(const assess_job *job, double *noise)
 {
     const bool has_signal = job->scale[blockIdx.x] > 0.0f; /* read before the barriers, written behind them */
-    double total = 0.0, expected = 0.0;
+    double total = 0.0, expected = 0.0, photons = 0.0;
 
     for (ptrdiff_t p = threadIdx.x; p < job->by.pixels; p += THREADS) {
         const pixel_pair at = pair_at(job, p);
-        const double weight = (double)job->by.whitening[p] * (double)at.m;
+        const double whitening = (double)job->by.whitening[p], weight = whitening * (double)at.m;
 
         total += weight * (double)at.k;
         expected += weight * (double)at.m;
+        photons += whitening * ((double)at.k + (double)job->by.background[p]);
     }
     total = sum_block(total);
     expected = sum_block(expected);
+    *noise = (double)job->by.noise * sum_block(photons);
     return expected > 0.0 && has_signal ? (float)(total / expected) : 0.0f;
 }
 
@@ -473,7 +493,7 @@ static __device__ void assess_shell(const assess_job *job, ptrdiff_t shell, doub
 {
     const ptrdiff_t first = job->by.shell_start[shell], end = job->by.shell_start[shell + 1];
     const pixel_pair mean = shell_means(job, first, end);
-    double *residue = job->residue + 2 * (blockIdx.x * job->by.shells + shell);
+    double *residue = residue_of(job) + 2 * shell;
     double square = 0.0, scatter = 0.0;
 
     for (ptrdiff_t p = first + threadIdx.x % SP_WARP; p < end; p += SP_WARP) {
@@ -501,7 +521,8 @@ static __device__ void assess_shell(const assess_job *job, ptrdiff_t shell, doub
 static __global__ void __launch_bounds__(THREADS) assess_kernel(const assess_job job)
 {
     correlation sum = {};
-    const float scale = fit_scale(&job);
+    double noise, *residue = residue_of(&job) + 2 * job.by.shells; /* the last row */
+    const float scale = fit_scale(&job, &noise);
 
     if (threadIdx.x == 0) {
         job.scale[blockIdx.x] = scale;
@@ -516,6 +537,8 @@ static __global__ void __launch_bounds__(THREADS) assess_kernel(const assess_job
         const double norm = sum.mm * sum.kk;
 
         job.score[blockIdx.x] = norm > 0.0 ? (float)(sum.km / sqrt(norm)) : 0.0f;
+        residue[0] = noise;
+        residue[1] = sum.kk;
     }
 }
 
@@ -534,19 +557,20 @@ static __global__ void __launch_bounds__(SP_WARP)
     }
 }
 
-static sp_status assess(const sp_device *device, const sp_device_assessment *by, const float *k, const float *value,
-                        ptrdiff_t images, float *scale, float *score, double *residue, double *scatter)
+static sp_status assess(const sp_device *device, const sp_device_assessment *by, const sp_device_counts *counts,
+                        const float *value, float *scale, float *score, double *residue, double *scatter)
 {
     sp_status status = SP_OK;
-    const assess_job job = {*by, k, value, scale, score, residue};
+    const assess_job job = {*by, *counts, value, scale, score, residue};
+    const ptrdiff_t images = counts->images, width = 2 * (by->shells + 1);
 
-    if (images == 0 || by->shells == 0) {
+    if (images == 0) {
         return SP_OK;
     }
     SP_TRY(sp_cuda_enter(device));
     SP_LAUNCH(assess_kernel, (unsigned)images, THREADS, 0, device->state->stream, job);
-    SP_LAUNCH(add_residues_kernel, (unsigned)pieces(2 * by->shells, SP_WARP), SP_WARP, 0, device->state->stream,
-              residue, images, 2 * by->shells, scatter);
+    SP_LAUNCH(add_residues_kernel, (unsigned)pieces(width, SP_WARP), SP_WARP, 0, device->state->stream, residue, images,
+              width, scatter);
 done:
     return status;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Conjugate gradients of merging. Traffic of an iteration, in bytes for each voxel of edge n: the two transforms of
- * edge 2 n read and write 8 floats a voxel on either side and in between, 128 at least and 380 as three passes each;
- * the product with the kernel 80; the vectors 44 where the support is, and 3 for the support. To get there, the
- * direction lives in the padded array that is transformed, whose other voxels stay 0, and A times the direction in the
- * one that is transformed back: neither is ever copied. */
+/* What images add to merging's sums, and conjugate gradients on these. Traffic of an iteration of the latter, in bytes
+ * for each voxel of edge n: the two transforms of edge 2 n read and write 8 floats a voxel on either side and in
+ * between, 128 at least and 380 as three passes each; the product with the kernel 80; the vectors 44 where the support
+ * is, and 3 for the support. To get there, the direction lives in the padded array that is transformed, whose other
+ * voxels stay 0, and A times the direction in the one that is transformed back: neither is ever copied. */
 #include <limits.h>
 #include <math.h>
 
@@ -38,6 +38,45 @@ struct sp_device_solver {
     unsigned parts;
     cufftHandle forward, backward;
 };
+
+/* ---- images ---- */
+
+typedef struct weighing {
+    sp_device_weighting by;
+    sp_device_counts counts;
+    const float *share, *scale;
+    float *first, *second;
+} weighing;
+
+/* Of one image. */
+static __global__ void __launch_bounds__(FLAT_THREADS) weigh_kernel(const weighing job)
+{
+    const ptrdiff_t image = blockIdx.x, row = image * job.by.pixels;
+    const float *k = sp_device_counts_of(&job.counts, image);
+    const float share = job.share ? job.share[image] : 1.0f, scale = share * job.scale[image];
+
+    for (ptrdiff_t p = threadIdx.x; p < job.by.pixels; p += FLAT_THREADS) {
+        const float ramp = __ldg(job.by.ramp + p);
+
+        job.first[row + p] = share * ramp * (job.by.unit * k[p] - __ldg(job.by.background + p));
+        job.second[row + p] = scale * ramp * __ldg(job.by.exposure + p);
+    }
+}
+
+static sp_status weigh(const sp_device *device, const sp_device_weighting *by, const sp_device_counts *counts,
+                       const float *share, const float *scale, float *first, float *second)
+{
+    sp_status status = SP_OK;
+    const weighing job = {*by, *counts, share, scale, first, second};
+
+    if (counts->images == 0) {
+        return SP_OK;
+    }
+    SP_TRY(sp_cuda_enter(device));
+    SP_LAUNCH(weigh_kernel, (unsigned)counts->images, FLAT_THREADS, 0, device->state->stream, job);
+done:
+    return status;
+}
 
 /* ---- voxels ---- */
 
@@ -523,4 +562,4 @@ done:
 }
 
 extern "C" const sp_device_solve_kernels sp_cuda_solve = {
-    .make = make, .release = release, .prepare = prepare, .apply = apply, .solve = solve};
+    .weigh = weigh, .make = make, .release = release, .prepare = prepare, .apply = apply, .solve = solve};

@@ -20,12 +20,13 @@ typedef struct sp_bench_settings {
     ptrdiff_t parts;
     bool scaling; /* beside these, whole reconstructions, which take minutes */
     bool quick;   /* smaller problems, fewer rounds: a look, not a measurement */
+    bool gpu;     /* the parts of a GPU instead of those of the processor */
 } sp_bench_settings;
 
 typedef struct sp_bench sp_bench;
 
-/* Names of the parts, for help and refusals: "peak nufft fft ..." */
-const char *sp_bench_part_names(void);
+/* Names of the parts, of the processor or of a GPU, for refusals: "peak, nufft, fft, ..." */
+const char *sp_bench_part_names(bool gpu);
 
 /* Takes note of the settings; borrows their names, and the log, for life. Free with sp_bench_free().
  * Fails with SP_ERR_USAGE (no such part), SP_ERR_MEMORY. */

@@ -54,3 +54,23 @@ void sp_finufft_run(sp_finufft *finufft, float complex *value, float complex *vo
 
 /* Has any of these calls failed? */
 int sp_finufft_failed(const sp_finufft *finufft);
+
+/* ---- cuFINUFFT: single precision, on the GPU that is open; its defaults but for the tolerance ----
+ *
+ * No header of it is needed to build spica, and none of its options are set, whose layout differs between its versions:
+ * the calls are those of version 2. The environment variable SPICA_CUFINUFFT names the library. */
+typedef struct sp_cufinufft sp_cufinufft;
+
+/*   type, n  as of sp_finufft_plan
+ * Free with sp_cufinufft_free(). Fails with SP_ERR_MEMORY, SP_ERR_NUMERIC (it refuses). */
+sp_status sp_cufinufft_new(int type, ptrdiff_t n, double tolerance, sp_cufinufft **cufinufft);
+void sp_cufinufft_free(sp_cufinufft *cufinufft); /* NULL is fine */
+
+/* As those of FINUFFT, but all arrays are the device's, and modes are in rising order, -n/2 first, on each axis. They
+ * may return before the work is done. */
+void sp_cufinufft_points(sp_cufinufft *cufinufft, ptrdiff_t count, const float *const angle[3]);
+void sp_cufinufft_run(sp_cufinufft *cufinufft, float complex *value, float complex *volume);
+
+/* Returns when all work on the GPU is done, its own and everyone's. Has any of these calls failed? */
+void sp_cufinufft_wait(sp_cufinufft *cufinufft);
+int sp_cufinufft_failed(const sp_cufinufft *cufinufft);

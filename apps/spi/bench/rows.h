@@ -6,6 +6,7 @@
 
 #include "base/progress.h"
 #include "bench/bench.h"
+#include "bench/gpu.h"
 #include "bench/machine.h"
 #include "bench/race.h"
 
@@ -29,6 +30,7 @@ typedef struct sp_row {
     const char *unit;     /* of the rate */
     double share;         /* of the limit, 0 .. 1; 0: none known */
     const char *limit;    /* which: "FMA peak" */
+    double floor;         /* [s] of a call on a GPU, see bench/gpu.h; 0: none known */
     double error;         /* relative, root mean square; NAN: not measured */
     double local;         /* error within shells of |k|, in the median one; NAN: not measured */
     double bytes;         /* [byte] most memory at once; 0: not measured */
@@ -43,6 +45,7 @@ struct sp_bench {
     sp_progress *progress; /* of the part that runs */
     sp_race_rules rules;
     sp_machine machine;
+    sp_gpu gpu;    /* where the parts of a GPU are wanted */
     bool complete; /* ran to its end */
     bool speaks;   /* else another rank does */
     ptrdiff_t rows;

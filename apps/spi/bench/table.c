@@ -52,6 +52,16 @@ static void append_ratio(sp_text *text, const sp_row_ratio *ratio)
     sp_text_append(text, "\n");
 }
 
+static void append_floor(sp_text *text, const sp_row *row)
+{
+    char floor[CELL];
+
+    if (row->floor > 0.0) {
+        format_seconds(row->floor, floor);
+        sp_text_append(text, "%12s %.2f x the floor of %s\n", "", row->seconds.median / row->floor, floor);
+    }
+}
+
 static void append_row(sp_text *text, const sp_row *row)
 {
     char time[CELL], rate[CELL] = "", share[CELL] = "", error[CELL] = "", spread[CELL] = "";
@@ -71,6 +81,7 @@ static void append_row(sp_text *text, const sp_row *row)
     }
     sp_text_append(text, "%-7s %-57s %-7s %3d %9s %7s %14s  %-20s %8s\n", row->part, row->name,
                    row->kernels ? row->kernels : "", row->threads, time, spread, rate, share, error);
+    append_floor(text, row);
     if (row->note[0]) {
         sp_text_append(text, "%12s %s", "", row->note);
         append_local(text, row->local);
@@ -78,6 +89,15 @@ static void append_row(sp_text *text, const sp_row *row)
     }
     for (int i = 0; i < row->ratios; i++) {
         append_ratio(text, &row->ratio[i]);
+    }
+}
+
+static void append_gpu(sp_text *text, const sp_gpu *gpu)
+{
+    if (gpu->name[0]) {
+        sp_text_append(text, "GPU       %s: copies %.0f GB/s, %.1f TFLOP/s fp32, %.0f TFLOP/s bf16 products\n",
+                       gpu->name, 1e-9 * gpu->rate[SP_GPU_COPY], 1e-12 * gpu->rate[SP_GPU_MULTIPLY_ADD],
+                       1e-12 * gpu->rate[SP_GPU_PRODUCT]);
     }
 }
 
@@ -89,6 +109,7 @@ void sp_bench_table(const sp_bench *bench, sp_text *text)
                    machine->threads, sp_isa_name(machine->isa), machine->compiler);
     sp_text_append(text, "one core  %.2f GHz, %.0f GFLOP/s fp32; all threads %.0f GFLOP/s\n", 1e-9 * machine->clock,
                    1e-9 * machine->peak[0], 1e-9 * machine->peak[1]);
+    append_gpu(text, &bench->gpu);
     sp_text_append(text, "medians; spread: half the distance of the quartiles; error: relative, root mean square, "
                          "local: within shells of |k|\n\n");
     sp_text_append(text, "%-7s %-57s %-7s %3s %9s %7s %14s  %-20s %8s\n", "part", "what", "kernels", "thr", "time",
@@ -137,6 +158,7 @@ static void write_row(sp_json *json, const sp_row *row)
     sp_json_text(json, "unit", row->unit);
     sp_json_real(json, "share_of_limit", row->share > 0.0 ? row->share : NAN);
     sp_json_text(json, "limit", row->limit);
+    sp_json_real(json, "floor_seconds", row->floor > 0.0 ? row->floor : NAN);
     sp_json_real(json, "error", row->error);
     sp_json_real(json, "local_error", row->local);
     sp_json_real(json, "peak_bytes", row->bytes > 0.0 ? row->bytes : NAN);
@@ -146,6 +168,16 @@ static void write_row(sp_json *json, const sp_row *row)
         write_ratio(json, &row->ratio[i]);
     }
     sp_json_end(json);
+    sp_json_end(json);
+}
+
+static void write_gpu(sp_json *json, const sp_gpu *gpu)
+{
+    sp_json_object(json, "gpu");
+    sp_json_text(json, "name", gpu->name);
+    sp_json_real(json, "copy_bytes_per_second", gpu->rate[SP_GPU_COPY]);
+    sp_json_real(json, "flops_fp32", gpu->rate[SP_GPU_MULTIPLY_ADD]);
+    sp_json_real(json, "flops_bf16_product", gpu->rate[SP_GPU_PRODUCT]);
     sp_json_end(json);
 }
 
@@ -168,6 +200,9 @@ void sp_bench_json(const sp_bench *bench, sp_text *text)
     sp_json_real(&json, "peak_flops_one_thread", machine->peak[0]);
     sp_json_real(&json, "peak_flops_all_threads", machine->peak[1]);
     sp_json_end(&json);
+    if (bench->gpu.name[0]) {
+        write_gpu(&json, &bench->gpu);
+    }
     sp_json_array(&json, "rows");
     for (ptrdiff_t i = 0; i < bench->rows; i++) {
         write_row(&json, &bench->row[i]);

@@ -3,6 +3,8 @@
 #include "bench/bench.h"
 #include "cli/commands.h"
 
+enum { DEVICE_CPU, DEVICE_CUDA }; /* as the choices of --device */
+
 static sp_status print(const sp_bench *bench, bool as_json)
 {
     sp_status status = SP_OK;
@@ -22,7 +24,8 @@ done:
 static sp_status run(const sp_arguments *args, sp_log *log)
 {
     sp_bench_settings settings = {.scaling = sp_arguments_flag(args, "scaling"),
-                                  .quick = sp_arguments_flag(args, "quick")};
+                                  .quick = sp_arguments_flag(args, "quick"),
+                                  .gpu = sp_arguments_choice(args, "device") == DEVICE_CUDA};
     sp_bench *bench = NULL;
     sp_status status = SP_OK;
 
@@ -40,6 +43,11 @@ done:
 }
 
 static const sp_option options[] = {
+    {.name = "device",
+     .type = SP_OPTION_CHOICE,
+     .choices = "cpu|cuda",
+     .fallback = "cpu",
+     .help = "what is measured: the processor, or the kernels on a GPU of NVIDIA, beside the time they need at least"},
     {.name = "quick", .type = SP_OPTION_FLAG, .help = "smaller problems and fewer rounds: a look, in some 20 s"},
     {.name = "scaling",
      .type = SP_OPTION_FLAG,
@@ -51,8 +59,8 @@ static const sp_option options[] = {
 
 static const sp_positional positionals[] = {
     {.name = "part",
-     .help = "what to measure: peak, nufft, fft, steps, match, phases, run, gpu, scaling; nothing named: all but the "
-             "last two",
+     .help = "what to measure: peak, nufft, fft, steps, match, phases, run, scaling; of a GPU: limits, nufft, match, "
+             "merge, phase, sizes; nothing named: all but the last one",
      .many = true},
     {0},
 };
@@ -62,7 +70,8 @@ const sp_command sp_command_bench = {
     .summary = "measure the kernels on this machine, next to other libraries",
     .options = options,
     .positionals = positionals,
-    .examples = "spica bench --quick\nspica bench nufft fft --threads 1\nspica bench --json > bench.json\n"
+    .examples = "spica bench --quick\nspica bench nufft fft --threads 1\nspica bench --device cuda --threads 2\nspica "
+                "bench --json > bench.json\n"
                 "mpirun -n 2 spica bench run\n",
     .run = run,
 };

@@ -28,6 +28,7 @@ extern "C" {
 typedef struct sp_device sp_device;
 typedef struct sp_device_state sp_device_state; /* the plugin's own */
 typedef struct sp_device_kernels sp_device_kernels;
+typedef struct sp_device_limits_kernels sp_device_limits_kernels; /* device/limits.h */
 typedef struct sp_device_nufft_kernels sp_device_nufft_kernels;   /* device/nufft.h */
 typedef struct sp_device_match_kernels sp_device_match_kernels;   /* device/match.h */
 typedef struct sp_device_polar_kernels sp_device_polar_kernels;   /* device/polar.h */
@@ -104,6 +105,7 @@ struct sp_device_kernels {
     const sp_device_solve_kernels *solve;
     const sp_device_shells_kernels *shells;
     const sp_device_phase_kernels *phase;
+    const sp_device_limits_kernels *limits;
 };
 
 /* SP_TRY(SP_DEVICE_ARRAY(device, name, count)): `count` elements of the type that pointer `name` points to, on the

@@ -301,4 +301,5 @@ extern "C" __attribute__((visibility("default"))) const sp_device_kernels SP_DEV
     .solve = &sp_cuda_solve,
     .shells = &sp_cuda_shells,
     .phase = &sp_cuda_phase,
+    .limits = &sp_cuda_limits,
 };

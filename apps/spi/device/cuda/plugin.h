@@ -31,3 +31,4 @@ extern "C" const sp_device_polar_kernels sp_cuda_polar;
 extern "C" const sp_device_solve_kernels sp_cuda_solve;
 extern "C" const sp_device_shells_kernels sp_cuda_shells;
 extern "C" const sp_device_phase_kernels sp_cuda_phase;
+extern "C" const sp_device_limits_kernels sp_cuda_limits;

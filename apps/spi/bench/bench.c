@@ -34,6 +34,7 @@ static const part parts[] = {
     {.name = "match", .run = sp_bench_gpu_match, .gpu = true},
     {.name = "merge", .run = sp_bench_gpu_merge, .gpu = true},
     {.name = "phase", .run = sp_bench_gpu_phase, .gpu = true},
+    {.name = "generation", .run = sp_bench_gpu_generation, .gpu = true},
     {.name = "sizes", .run = sp_bench_gpu_sizes, .gpu = true, .asked_only = true},
 };
 enum { PARTS = sizeof parts / sizeof parts[0] };

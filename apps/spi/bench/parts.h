@@ -22,4 +22,5 @@ sp_status sp_bench_gpu_nufft(sp_bench *bench);  /* type 2 and type 1 on slices *
 sp_status sp_bench_gpu_match(sp_bench *bench);  /* the dense search, refinement and assessment */
 sp_status sp_bench_gpu_merge(sp_bench *bench);  /* images into pairs, pairs into autocorrelations */
 sp_status sp_bench_gpu_phase(sp_bench *bench);  /* many starts side by side; shell sums */
+sp_status sp_bench_gpu_generation(sp_bench *bench); /* all steps of a generation, as the loop makes them */
 sp_status sp_bench_gpu_sizes(sp_bench *bench);  /* searches of a million orientations, and of 500,000 images */

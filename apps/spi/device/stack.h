@@ -65,6 +65,9 @@ sp_status sp_device_stack_refine(sp_device_stack *stack, const sp_device_view *v
                                  const sp_quat *candidates, int count, int steps, double delta, sp_quat *orientation,
                                  double *fit);
 
+/* How many orientations the last refinement looked at, without and with derivatives, for all its images together. */
+const ptrdiff_t *sp_device_stack_looks(const sp_device_stack *stack);
+
 /* sp_matcher_assess_part().
  *   orientation  in       [images]
  *   score        out      [images]

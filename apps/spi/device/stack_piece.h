@@ -51,6 +51,7 @@ struct sp_device_stack {
     ptrdiff_t staging;          /* how many those are */
     ptrdiff_t there, coming;    /* window that is in k[0]; on its way to k[1]; -1: none */
     double *scatter;            /* [shells + 1][2] of an assessment */
+    ptrdiff_t looks[2];         /* of the last refinement */
 
     /* the polar route */
     sp_device_polar_search *polar; /* NULL: the dense one */

@@ -101,6 +101,7 @@ static sp_status refine_piece(sp_device_stack *self, sp_stack_piece *p, void *co
     }
     for (bool lead = false; (looks = gather_looks(self, job, p)) > 0 && !sp_interrupted(); lead = !lead) {
         SP_TRY(look(self, job, looks, lead));
+        self->looks[lead] += looks;
         scatter_looks(job, p);
     }
     for (ptrdiff_t i = 0; i < p->count; i++) {
@@ -137,6 +138,7 @@ sp_status sp_device_stack_refine(sp_device_stack *stack, const sp_device_view *v
                       .fit = fit};
     sp_status status = SP_OK;
 
+    stack->looks[0] = stack->looks[1] = 0;
     SP_TRY(SP_ARRAY(job.climb, most));
     SP_TRY(SP_ARRAY(job.q, most * SP_CLIMB_MOST));
     SP_TRY(SP_ARRAY(job.image, most * SP_CLIMB_MOST));
@@ -147,4 +149,9 @@ sp_status sp_device_stack_refine(sp_device_stack *stack, const sp_device_view *v
 done:
     clear_refinement(&job);
     return status;
+}
+
+const ptrdiff_t *sp_device_stack_looks(const sp_device_stack *stack)
+{
+    return stack->looks;
 }

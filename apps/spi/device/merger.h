@@ -14,7 +14,7 @@ typedef struct sp_device_merger sp_device_merger;
  *   points  that are spread at a time, 1 .. 2^30
  * Free with sp_device_merger_free(). Fails with SP_ERR_USAGE, SP_ERR_MEMORY, SP_ERR_NUMERIC. */
 sp_status sp_device_merger_new(const sp_device *device, const sp_merger *like, ptrdiff_t points,
-                               sp_device_merger **self);
+                               sp_device_merger **result);
 void sp_device_merger_free(sp_device_merger *self); /* NULL is fine */
 
 /* An empty pair. */

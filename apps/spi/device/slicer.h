@@ -9,7 +9,7 @@ typedef struct sp_device_slicer sp_device_slicer;
 
 /* For models 0 .. models - 1 on the grid of a slicer, which is borrowed for life. Free with sp_device_slicer_free().
  * Fails with SP_ERR_MEMORY, SP_ERR_NUMERIC. */
-sp_status sp_device_slicer_new(const sp_device *device, const sp_slicer *slicer, int models, sp_device_slicer **self);
+sp_status sp_device_slicer_new(const sp_device *device, const sp_slicer *slicer, int models, sp_device_slicer **result);
 void sp_device_slicer_free(sp_device_slicer *self); /* NULL is fine */
 
 /* Takes a new model k.   autocorrelation  in  device  [edge][edge][edge] FFT order */

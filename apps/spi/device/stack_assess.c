@@ -60,9 +60,11 @@ sp_status sp_device_stack_assess(sp_device_stack *stack, const sp_device_view *v
                                  const sp_quat *orientation, float *score, float *scale, double *scatter)
 {
     const sp_patterns *layout = stack->input.layout;
-    assessment job = {.view = view, .orientation = orientation, .score = score, .scale = scale};
+    assessment job = {.view = view, .orientation = orientation};
     sp_status status = SP_OK;
 
+    job.score = score;
+    job.scale = scale;
     job.by = (sp_device_assessment){.pixels = view->pixels,
                                     .shells = layout->shell[view->pixels - 1] + 1,
                                     .shell_start = stack->shell_start,

@@ -134,10 +134,10 @@ sp_status sp_device_stack_refine(sp_device_stack *stack, const sp_device_view *v
                       .count = count,
                       .steps = steps,
                       .delta = delta,
-                      .orientation = orientation,
-                      .fit = fit};
+                      .orientation = orientation};
     sp_status status = SP_OK;
 
+    job.fit = fit;
     stack->looks[0] = stack->looks[1] = 0;
     SP_TRY(SP_ARRAY(job.climb, most));
     SP_TRY(SP_ARRAY(job.q, most * SP_CLIMB_MOST));

@@ -113,7 +113,7 @@ static void check_list(const float *score, ptrdiff_t count, int keep, const sp_c
     const double limit = tolerance * spread_of(score, count) + 1e-6 * fabs((double)best[0].score);
 
     for (int i = 0; i < keep; i++) {
-        assert_in_range(best[i].index, 0, count - 1);
+        assert_true(best[i].index >= 0 && best[i].index < count);
         assert_true(fabs((double)best[i].score - score[best[i].index]) < limit);
         assert_true(i == 0 || best[i].score <= best[i - 1].score);
     }
@@ -222,12 +222,12 @@ static void pixels_come_and_go(void **state)
     find(&f, all, 1.0, &grid, NULL, IMAGES, KEEP, best[GROWN]);
     sp_polar_begin(f.polar, all, 1.0, &other, sp_slicer_reach(s.slicer));
     assert_int_equal(sp_device_polar_search_begin(f.search), SP_OK);
-    assert_false(sp_device_polar_search_holds(f.search)); /* another number of angles */
+    assert_true(!sp_device_polar_search_holds(f.search)); /* another number of angles */
     find(&f, some, 1.0, &grid, NULL, IMAGES, KEEP, best[SHRUNK]);
     find(&fresh, all, 1.0, &grid, NULL, IMAGES, KEEP, whole);
     assert_memory_equal(best[GROWN], whole, sizeof whole);
     assert_memory_equal(best[FEW], best[SHRUNK], sizeof whole);
-    assert_memory_not_equal(best[FEW], whole, sizeof whole);
+    assert_true(memcmp(best[FEW], whole, sizeof whole) != 0);
     close_finder(&fresh);
     close_finder(&f);
     sp_rotation_grid_clear(&grid);
@@ -241,7 +241,7 @@ static void images_are_those_of_the_list(void **state)
     static const int32_t choice[] = {7, 0, 3};
     scene s = make_scene(fresh_seed(), 3000.0, false);
     sp_rotation_grid grid = make_grid(300);
-    finder f = open_finder(&s, KEEP, PLENTY);
+    finder f = open_finder(&s, KEEP, 0.0); /* a few at a time */
     sp_candidate all[IMAGES * KEEP], some[3 * KEEP], one[KEEP];
 
     find(&f, s.patterns.pixels, 1.0, &grid, NULL, IMAGES, KEEP, all);
@@ -249,7 +249,7 @@ static void images_are_those_of_the_list(void **state)
     find(&f, s.patterns.pixels, 1.0, &grid, NULL, 1, KEEP, one);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(some[i * KEEP].index, all[choice[i] * KEEP].index);
-        assert_float_equal(some[i * KEEP].score, all[choice[i] * KEEP].score, 1e-4f * fabsf(some[i * KEEP].score));
+        assert_true(fabsf(some[i * KEEP].score - all[choice[i] * KEEP].score) < 1e-4f * fabsf(some[i * KEEP].score));
     }
     assert_int_equal(one[0].index, all[0].index);
     close_finder(&f);

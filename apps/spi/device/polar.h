@@ -26,8 +26,8 @@
  * for many seeds); the polar route itself errs by up to 1 %. bfloat16, as fast, errs by 0.2 to 0.7 %: score and bias
  * are differences of larger numbers. Coefficients come from products in single precision, which cost little.
  *
- * Of an image stay row half numbers and a float for each ring: with rings and orders as phases/polar has them, 11
- * kB for a particle of 60 A seen to 8 A (5.5 GB for 500,000 images), 61 kB for 160 A (31 GB). */
+ * Of an image stay `row` numbers of half precision and a float for each ring. With the rings and orders of phases/polar
+ * that is 11 kB for a particle of 60 A seen to 8 A, 5.5 GB for 500,000 images; 61 kB and 31 GB for one of 160 A. */
 #include "device/counts.h"
 #include "device/device.h"
 #include "phases/shortlist.h"

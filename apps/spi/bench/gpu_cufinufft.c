@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "bench/gpu_cufinufft.h"
 
-#include <stdio.h>
+#include <math.h>
 
 #include "base/clock.h"
 #include "base/interrupt.h"
@@ -127,7 +127,7 @@ done:
 sp_status sp_gpu_compare_cufinufft(sp_bench *bench, sp_problem *problem, int type, double tolerance, sp_row *row)
 {
     rival r = {.problem = problem, .type = type, .arrays = {.device = bench->gpu.device}};
-    sp_row_ratio outcome;
+    sp_row_ratio outcome = {.error = NAN, .local = NAN};
     sp_race race;
     sp_status status = SP_OK;
 

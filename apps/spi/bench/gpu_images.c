@@ -13,7 +13,7 @@ enum { WIDTH = 4 };
 static const double SIGMA = 1.5, BRIGHTEST = 10.0; /* as phases/slice.c and phases/match.c have them */
 
 static const sp_gpu_extent full = {
-    .side = 128, .edge = 64, .simulated = 250, .images = 2500, .orientations = 10000, .tile = 2048};
+    .side = 128, .edge = 64, .simulated = 1000, .images = 2500, .orientations = 10000, .tile = 2048};
 static const sp_gpu_extent quick = {.side = 16, .edge = 2, .simulated = 6, .images = 8, .orientations = 60, .tile = 32};
 
 sp_gpu_extent sp_gpu_images_extent(const sp_bench *bench)

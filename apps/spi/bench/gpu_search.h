@@ -25,16 +25,16 @@ typedef struct sp_gpu_search {
 sp_status sp_gpu_search_init(const sp_device *device, const sp_gpu_extent *size, sp_gpu_search *search);
 void sp_gpu_search_clear(sp_gpu_search *search);
 
-/* For sp_gpu_work, on a sp_gpu_search: each kernel once, on all images or the first tile; */
-sp_status sp_gpu_search_pack(const sp_device *device, void *search);
-sp_status sp_gpu_search_average(const sp_device *device, void *search); /* of this many patterns: */
+/* For sp_gpu_work, whose context is a sp_gpu_search: each kernel once, on all images or the first tile; */
+sp_status sp_gpu_search_pack(const sp_device *device, void *context);
+sp_status sp_gpu_search_average(const sp_device *device, void *context); /* of this many patterns: */
 ptrdiff_t sp_gpu_search_averaged(const sp_gpu_search *search);
-sp_status sp_gpu_search_offsets(const sp_device *device, void *search);
-sp_status sp_gpu_search_features(const sp_device *device, void *search);
-sp_status sp_gpu_search_compare(const sp_device *device, void *search);
+sp_status sp_gpu_search_offsets(const sp_device *device, void *context);
+sp_status sp_gpu_search_features(const sp_device *device, void *context);
+sp_status sp_gpu_search_compare(const sp_device *device, void *context);
 /* lists as they are before the first tile; slices, features and comparison, tile after tile. */
-sp_status sp_gpu_search_empty(const sp_device *device, void *search);
-sp_status sp_gpu_search_run(const sp_device *device, void *search);
+sp_status sp_gpu_search_empty(const sp_device *device, void *context);
+sp_status sp_gpu_search_run(const sp_device *device, void *context);
 
 /* error = root mean square error of the scores of some images by how much they differ, of the worst image, against sums
  * in double precision. Uses the first tile's features, which must be there. Fails with SP_ERR_NUMERIC. */

@@ -10,7 +10,7 @@
 
 enum { WIDTH = 4 };
 
-static const double SIGMA = 1.5, BRIGHTEST = 10.0; /* as phases/slice.c and phases/match.c have them */
+static const double SIGMA = 1.5; /* as phases/slice.c has it */
 
 static const sp_gpu_extent full = {
     .side = 128, .edge = 64, .simulated = 1000, .images = 2500, .orientations = 10000, .tile = 2048};
@@ -25,23 +25,12 @@ sp_gpu_extent sp_gpu_images_extent(const sp_bench *bench)
 
 static sp_status fill_tables(sp_gpu_images *self)
 {
-    const sp_patterns *patterns = &self->patterns;
     sp_status status = SP_OK;
 
-    self->unit = fmax(patterns->quantum, patterns->profile[patterns->shells * 3 / 4] / BRIGHTEST);
-    SP_TRY(SP_ARRAY(self->base, self->pixels));
-    SP_TRY(SP_ARRAY(self->expected, self->pixels));
-    SP_TRY(SP_ARRAY(self->whitening, self->pixels));
+    SP_TRY(sp_match_tables_init(&self->patterns, SP_GPU_IMAGES_FLOOR, self->pixels, &self->tables));
     SP_TRY(SP_ARRAY(self->background, self->pixels));
     for (ptrdiff_t p = 0; p < self->pixels; p++) {
-        const ptrdiff_t shell = patterns->shell[p];
-        const double per_unit = (double)patterns->exposure[p] / self->unit, mean = patterns->profile[shell] * per_unit;
-        const double speckle = mean - patterns->smooth[shell] * per_unit;
-
-        self->base[p] = (float)sp_patterns_base(patterns, SP_GPU_IMAGES_FLOOR, patterns->radius[p]);
-        self->expected[p] = (float)per_unit;
-        self->whitening[p] = mean > 0.0 ? (float)(1.0 / (mean + speckle * speckle)) : 0.0f;
-        self->background[p] = (float)(patterns->background[p] / self->unit);
+        self->background[p] = (float)(self->patterns.background[p] / self->tables.unit);
     }
 done:
     return status;
@@ -93,7 +82,7 @@ static sp_status simulate(const sp_gpu_extent *size, sp_gpu_images *self)
         self->orientation[n] = sp_simulation_shot(&self->experiment.simulation, n).orientation;
     }
     for (ptrdiff_t i = 0; i < simulated * self->pixels; i++) {
-        self->k[i] = (float)(patterns->count[i] / self->unit);
+        self->k[i] = (float)(patterns->count[i] / self->tables.unit);
     }
 done:
     return status;
@@ -149,8 +138,8 @@ static sp_status load_model(sp_gpu_images *self)
     float *base = NULL, *expected = NULL;
     sp_status status = SP_OK;
 
-    SP_TRY(SP_GPU_ARRAY(&self->arrays, base, line, self->base));
-    SP_TRY(SP_GPU_ARRAY(&self->arrays, expected, line, self->expected));
+    SP_TRY(SP_GPU_ARRAY(&self->arrays, base, line, self->tables.base));
+    SP_TRY(SP_GPU_ARRAY(&self->arrays, expected, line, self->tables.expected));
     self->by = (sp_likelihood_model){
         .base = base, .expected = expected, .share = (float)(1.0 / (1.0 + SP_GPU_IMAGES_FLOOR)), .dispersion = 1.0f};
     SP_TRY(SP_GPU_ARRAY(&self->arrays, self->s, 3 * line, NULL));
@@ -205,9 +194,7 @@ void sp_gpu_images_clear(sp_gpu_images *self)
     sp_array_free(self->model);
     sp_array_free(self->orientation);
     sp_array_free(self->k);
-    sp_array_free(self->base);
-    sp_array_free(self->expected);
-    sp_array_free(self->whitening);
+    sp_match_tables_clear(&self->tables);
     sp_array_free(self->background);
     sp_patterns_clear(&self->patterns);
     sp_experiment_clear(&self->experiment);

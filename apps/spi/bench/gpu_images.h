@@ -9,6 +9,7 @@
 #include "device/match.h"
 #include "num/nufft.h"
 #include "num/nufft_kernels.h"
+#include "phases/match.h"
 #include "phases/slice.h"
 
 typedef struct sp_gpu_images {
@@ -21,18 +22,18 @@ typedef struct sp_gpu_images {
     double voxel;   /* [m] */
     float *model;   /* [edge^3] autocorrelation */
     sp_slicer *slicer;
-    double unit;                                     /* value of a photon */
-    float *base, *expected, *whitening, *background; /* [pixels] as phases/match.c has them */
-    float *k;                                        /* [patterns.images][pixels] photons */
-    sp_nufft *plan;                                  /* of slices, by the plain loops: the device's layout */
-    sp_nufft_stencil stencil;                        /* of that */
-    sp_gpu_arrays arrays;                            /* of the device: */
-    sp_device_counts counts;                         /* [images][pixels] */
-    sp_likelihood_model by;                          /* r = 1 */
-    float *scale;                                    /* [images] */
-    float *grid;                                     /* of slices, made of the model */
-    float *s;                                        /* [3][pixels] [1/m] */
-    float *map;                                      /* [images][3][3] of slices in the true orientations */
+    sp_match_tables tables;   /* of all pixels */
+    float *background;        /* [pixels] photons */
+    float *k;                 /* [patterns.images][pixels] photons */
+    sp_nufft *plan;           /* of slices, by the plain loops: the device's layout */
+    sp_nufft_stencil stencil; /* of that */
+    sp_gpu_arrays arrays;     /* of the device: */
+    sp_device_counts counts;  /* [images][pixels] */
+    sp_likelihood_model by;   /* r = 1 */
+    float *scale;             /* [images] */
+    float *grid;              /* of slices, made of the model */
+    float *s;                 /* [3][pixels] [1/m] */
+    float *map;               /* [images][3][3] of slices in the true orientations */
 } sp_gpu_images;
 
 static const double SP_GPU_IMAGES_FLOOR = 0.3; /* share of the shell mean in the model, as in bench/match.c */

@@ -89,8 +89,8 @@ static void sum_image(const job *j, const sp_likelihood_kernels *kernels, ptrdif
     const ptrdiff_t set = i->patterns.images * i->pixels, row = image * i->pixels;
     sp_likelihood_model by = i->by;
 
-    by.base = i->base;
-    by.expected = i->expected;
+    by.base = i->tables.base;
+    by.expected = i->tables.expected;
     for (ptrdiff_t first = 0; first < i->pixels; first += BLOCK) {
         const ptrdiff_t count = i->pixels - first < BLOCK ? i->pixels - first : BLOCK, at = row + first;
         const float *const turn[3] = {j->host_value + set + at, j->host_value + 2 * set + at,
@@ -164,7 +164,7 @@ static sp_status get_sums(job *j)
     SP_TRY(SP_GPU_ARRAY(arrays, j->scatter, sums, NULL));
     SP_TRY(SP_GPU_ARRAY(arrays, start, patterns->shells + 1, patterns->shell_start));
     SP_TRY(SP_GPU_ARRAY(arrays, exposure, i->pixels, patterns->exposure));
-    SP_TRY(SP_GPU_ARRAY(arrays, whitening, i->pixels, i->whitening));
+    SP_TRY(SP_GPU_ARRAY(arrays, whitening, i->pixels, i->tables.whitening));
     SP_TRY(SP_GPU_ARRAY(arrays, background, i->pixels, i->background));
     j->by = (sp_device_assessment){.pixels = i->pixels,
                                    .shells = patterns->shells,
@@ -173,7 +173,7 @@ static sp_status get_sums(job *j)
                                    .exposure = exposure,
                                    .whitening = whitening,
                                    .background = background,
-                                   .noise = (float)(patterns->quantum / i->unit)};
+                                   .noise = (float)(patterns->quantum / i->tables.unit)};
 done:
     return status;
 }

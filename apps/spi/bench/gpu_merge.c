@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "bench/gpu_floor.h"
 #include "bench/gpu_images.h"
 #include "bench/parts.h"
 #include "device/nufft.h"
@@ -21,15 +22,14 @@ enum {
     QUICK_ITERATIONS = 2,
 };
 
-static const double SIGMA = 1.25, LAMBDA = 1e-3, TOLERANCE = 1e-4; /* as phases/merge.c and flow/crew.c have them */
+static const double LAMBDA = 1e-3; /* as flow/loop.h has it */
 
 typedef struct job {
     sp_gpu_images images;
     ptrdiff_t spread;    /* images in a call, of those on the device */
     ptrdiff_t n, padded; /* edge of the autocorrelation; twice that */
-    sp_nufft *plain;     /* of the padded edge: the device's layout */
     int iterations;
-    double most[2], sphere, outermost;
+    double most[2], outermost;
     sp_device_nufft *plan;
     sp_device_solver *solver;
     sp_device_weighting by; /* arrays of the device */
@@ -40,7 +40,8 @@ typedef struct job {
     float *autocorrelation; /* device, [n^3] */
     sp_device_solution solution;
     /* the processor's */
-    sp_merger *merger;
+    sp_merger *merger; /* its shape is that of the device's, too */
+    sp_merger_shape shape;
     float *lane[LANES], *scratch[LANES]; /* pairs */
     int32_t *label;                      /* [simulated] lane of each image */
     float *want;                         /* [n^3] */
@@ -61,7 +62,7 @@ static sp_status clear_pair(const sp_device *device, void *context)
 {
     const job *j = context;
 
-    return device->kernels->clear(device, j->pair, 2 * (size_t)sp_nufft_grid_count(j->plain) * sizeof *j->pair);
+    return device->kernels->clear(device, j->pair, (size_t)sp_nufft_pair_count(j->shape.nufft) * sizeof *j->pair);
 }
 
 static sp_status run_spread(const sp_device *device, void *context)
@@ -97,7 +98,8 @@ static sp_status run_prepare(const sp_device *device, void *context)
 {
     const job *j = context;
 
-    return device->kernels->solve->prepare(device, j->solver, j->weights, j->right, j->sphere);
+    return device->kernels->solve->prepare(device, j->solver, j->weights, j->right,
+                                           sp_merger_sphere(&j->shape, j->outermost));
 }
 
 static sp_status clear_start(const sp_device *device, void *context)
@@ -111,8 +113,8 @@ static sp_status run_solve(const sp_device *device, void *context)
 {
     job *j = context;
 
-    return device->kernels->solve->solve(device, j->solver, &LAMBDA, TOLERANCE, j->iterations, j->autocorrelation,
-                                         &j->solution);
+    return device->kernels->solve->solve(device, j->solver, &LAMBDA, SP_MERGER_TOLERANCE, j->iterations,
+                                         j->autocorrelation, &j->solution);
 }
 
 /* What sp_merger_solve() does. */
@@ -162,7 +164,6 @@ static void job_clear(job *j)
         device->kernels->solve->release(device, j->solver);
     }
     sp_gpu_images_clear(&j->images);
-    sp_nufft_free(j->plain);
     sp_merger_free(j->merger);
     for (int lane = 0; lane < LANES; lane++) {
         sp_array_free(j->lane[lane]);
@@ -177,7 +178,6 @@ static sp_status make_processor(job *j)
     const sp_patterns *patterns = &j->images.patterns;
     sp_status status = SP_OK;
 
-    SP_TRY(sp_merger_new(j->n, j->images.voxel, j->images.experiment.diameter, WIDTH, &j->merger));
     for (int lane = 0; lane < LANES; lane++) {
         SP_TRY(SP_ARRAY(j->lane[lane], sp_merger_pair_count(j->merger)));
         SP_TRY(SP_ARRAY(j->scratch[lane], sp_merger_scratch_count(patterns)));
@@ -196,14 +196,11 @@ static sp_status load_weighting(job *j)
 {
     const sp_gpu_images *i = &j->images;
     const sp_patterns *patterns = &i->patterns;
-    const double s_max = (double)patterns->radius[i->pixels - 1], floor = 0.5 * patterns->shell_width / s_max;
     float *host_ramp = NULL, *ramp = NULL, *exposure = NULL, *background = NULL;
     sp_status status = SP_OK;
 
     SP_TRY(SP_ARRAY(host_ramp, i->pixels));
-    for (ptrdiff_t p = 0; p < i->pixels; p++) {
-        host_ramp[p] = (float)(pow((double)patterns->radius[p] / s_max, 2.0) + floor * floor);
-    }
+    sp_merger_ramp(patterns, i->pixels, host_ramp);
     for (ptrdiff_t at = 0; at < i->images * i->pixels; at++) {
         const ptrdiff_t p = at % i->pixels, n = at / i->pixels % patterns->images;
         const double value = (double)patterns->count[n * i->pixels + p] + (double)patterns->background[p];
@@ -214,8 +211,11 @@ static sp_status load_weighting(job *j)
     SP_TRY(SP_GPU_ARRAY(&j->images.arrays, ramp, i->pixels, host_ramp));
     SP_TRY(SP_GPU_ARRAY(&j->images.arrays, exposure, i->pixels, patterns->exposure));
     SP_TRY(SP_GPU_ARRAY(&j->images.arrays, background, i->pixels, patterns->background));
-    j->by = (sp_device_weighting){
-        .pixels = i->pixels, .ramp = ramp, .exposure = exposure, .background = background, .unit = (float)i->unit};
+    j->by = (sp_device_weighting){.pixels = i->pixels,
+                                  .ramp = ramp,
+                                  .exposure = exposure,
+                                  .background = background,
+                                  .unit = (float)i->tables.unit};
 done:
     sp_array_free(host_ramp);
     return status;
@@ -231,39 +231,11 @@ static sp_status load_maps(job *j)
     for (ptrdiff_t n = 0; n < i->images; n++) {
         const sp_mat3 rotation = sp_quat_to_matrix(i->orientation[n % i->patterns.images]);
 
-        sp_nufft_map(j->plain, &rotation, 2.0 * i->slicer->box, (float(*)[3])(map + 9 * n));
+        sp_nufft_map(j->shape.nufft, &rotation, 2.0 * j->shape.box, (float(*)[3])(map + 9 * n));
     }
     SP_TRY(SP_GPU_ARRAY(&j->images.arrays, j->map, 9 * i->images, map));
 done:
     sp_array_free(map);
-    return status;
-}
-
-/* 1 within the particle's diameter, but for the plane that has no partner. */
-static sp_status make_solver(const sp_device *device, job *j)
-{
-    const ptrdiff_t n = j->n;
-    const double radius = j->images.experiment.diameter / j->images.voxel;
-    uint8_t *support = NULL;
-    sp_status status = SP_OK;
-
-    SP_TRY(SP_ARRAY(support, n * n * n));
-    for (ptrdiff_t i = 0; i < n * n * n; i++) {
-        const ptrdiff_t at[3] = {i / (n * n), i / n % n, i % n};
-        double square = 0.0;
-        bool inside = true;
-
-        for (int axis = 0; axis < 3; axis++) {
-            const ptrdiff_t k = at[axis] < n / 2 ? at[axis] : at[axis] - n;
-
-            square += (double)(k * k);
-            inside = inside && k > -n / 2;
-        }
-        support[i] = inside && square <= radius * radius;
-    }
-    SP_TRY(device->kernels->solve->make(device, n, support, 1, 1, &j->solver));
-done:
-    sp_array_free(support);
     return status;
 }
 
@@ -273,13 +245,12 @@ static sp_status make_plans(const sp_device *device, job *j)
     const ptrdiff_t cube = j->n * j->n * j->n, points = j->images.images * j->images.pixels;
     sp_status status = SP_OK;
 
-    SP_TRY(sp_nufft_new_with(j->padded, WIDTH, SIGMA, &sp_nufft_ref, 0, &j->plain));
-    const sp_nufft_layout layout = sp_nufft_layout_of(j->plain);
+    const sp_nufft_layout layout = sp_nufft_layout_of(j->shape.nufft);
 
     SP_TRY(device->kernels->nufft->new_plan(device, &layout, points < AT_ONCE ? points : AT_ONCE, &j->plan));
     SP_TRY(SP_GPU_ARRAY(arrays, j->first, points, NULL));
     SP_TRY(SP_GPU_ARRAY(arrays, j->second, points, NULL));
-    SP_TRY(SP_GPU_ARRAY(arrays, j->pair, 2 * sp_nufft_grid_count(j->plain), NULL));
+    SP_TRY(SP_GPU_ARRAY(arrays, j->pair, sp_nufft_pair_count(j->shape.nufft), NULL));
     SP_TRY(SP_GPU_ARRAY(arrays, j->right, cube, NULL));
     SP_TRY(SP_GPU_ARRAY(arrays, j->weights, 8 * cube, NULL));
     SP_TRY(SP_GPU_ARRAY(arrays, j->autocorrelation, cube, NULL));
@@ -296,9 +267,10 @@ static sp_status job_init(const sp_device *device, const sp_gpu_extent *size, jo
     j->padded = 2 * j->n;
     j->spread = j->images.images;
     j->outermost = sp_merger_outermost(&j->images.patterns, INFINITY);
-    j->sphere = 4.0 / 3.0 * M_PI * pow(fmin(j->outermost * j->images.voxel, 0.5), 3.0);
+    SP_TRY(sp_merger_new(j->n, j->images.voxel, j->images.experiment.diameter, WIDTH, &j->merger));
+    j->shape = sp_merger_shape_of(j->merger);
     SP_TRY(make_plans(device, j));
-    SP_TRY(make_solver(device, j));
+    SP_TRY(device->kernels->solve->make(device, j->n, j->shape.support, 1, 1, &j->solver));
     SP_TRY(load_weighting(j));
     SP_TRY(load_maps(j));
     SP_TRY(make_processor(j));
@@ -353,17 +325,12 @@ static double cube_of(const job *j)
     return pow((double)j->n, 3.0);
 }
 
-static double transform_operations(double n)
-{
-    return 2.5 * n * n * n * log2(n * n * n);
-}
-
 /* Counts are read; what is spread goes from one kernel to the other through memory, once written, once read. */
 static sp_status time_spreading(sp_bench *bench, job *j, double error)
 {
-    const double w = WIDTH, stencil = 2.0 * (w * w * w + w * w + w), points = points_of(j);
-    const double turning = 15.0 + 3.0 * 2.0 * sp_nufft_flat_stencil(j->plain).degree * w; /* bench/gpu_nufft.c */
-    const double pair = 16.0 * (double)sp_nufft_grid_count(j->plain);
+    const double points = points_of(j), stencil = sp_floor_stencil(WIDTH);
+    const double turning = sp_floor_point(WIDTH, sp_nufft_flat_stencil(j->shape.nufft).degree, 1);
+    const double pair = 8.0 * (double)sp_nufft_pair_count(j->shape.nufft);
     sp_gpu_work work = {.run = run_weigh, .context = j, .bytes = 3.0 * sizeof(float) * points};
     sp_row *row = sp_row_add(bench, "merge", 1, "weigh, %td images", j->spread);
     sp_status status = SP_OK;
@@ -394,20 +361,20 @@ static double iteration_bytes(const job *j)
 
 static double iteration_operations(const job *j)
 {
-    return 2.0 * transform_operations((double)j->padded);
+    return 2.0 * sp_floor_transform((double)j->padded);
 }
 
 /* The pair is read, both volumes written and read again by the solver, the kernel written. */
 static sp_status time_system(sp_bench *bench, job *j, double error)
 {
-    const double pair = 16.0 * (double)sp_nufft_grid_count(j->plain), volumes = 4.0 * 9.0 * cube_of(j);
-    const double fine = (double)sp_nufft_layout_of(j->plain).fine;
+    const double pair = 8.0 * (double)sp_nufft_pair_count(j->shape.nufft), volumes = 4.0 * 9.0 * cube_of(j);
+    const double fine = (double)sp_nufft_layout_of(j->shape.nufft).fine;
     const sp_gpu_work collect = {
-        .run = run_collect, .context = j, .bytes = pair + volumes, .operations = 2.0 * transform_operations(fine)};
+        .run = run_collect, .context = j, .bytes = pair + volumes, .operations = 2.0 * sp_floor_transform(fine)};
     const sp_gpu_work prepare = {.run = run_prepare,
                                  .context = j,
                                  .bytes = volumes + 20.0 * cube_of(j),
-                                 .operations = transform_operations((double)j->padded)};
+                                 .operations = sp_floor_transform((double)j->padded)};
     sp_row *row = sp_row_add(bench, "merge", 1, "both volumes of the pair, N %td", j->padded);
     sp_status status = SP_OK;
 
@@ -422,7 +389,7 @@ done:
 
 static sp_status time_solver(sp_bench *bench, job *j, double error)
 {
-    const double pair = 16.0 * (double)sp_nufft_grid_count(j->plain);
+    const double pair = 8.0 * (double)sp_nufft_pair_count(j->shape.nufft);
     const sp_gpu_work solve = {.run = run_solve,
                                .before = clear_start,
                                .context = j,

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "bench/gpu.h"
 #include "bench/gpu_cufinufft.h"
+#include "bench/gpu_floor.h"
 #include "bench/nufft_problem.h"
 #include "bench/parts.h"
 #include "device/nufft.h"
@@ -351,30 +352,9 @@ done:
 
 /* ---- floors ---- */
 
-/* Operations of a point: turning it 15; the kernel's polynomials along three axes, or these and their derivatives,
- * 2 degree for each cell. */
 static double point_operations(const job *j, int polynomials)
 {
-    return 15.0 + 3.0 * 2.0 * j->stencil.degree * j->width * polynomials;
-}
-
-/* A sum over w^3 cells, axis by axis: multiplications and additions. */
-static double stencil_operations(double w)
-{
-    return 2.0 * (w * w * w + w * w + w);
-}
-
-/* The value, and the gradient: along c two sums of every row, along b three of every plane, along a four; 24 more turn
- * the gradient into three numbers. */
-static double turns_operations(double w)
-{
-    return 2.0 * (2.0 * w * w * w + 3.0 * w * w + 4.0 * w) + 24.0;
-}
-
-/* A real transform: 2.5 n^3 log2 n^3, as is usual. */
-static double transform_operations(double n)
-{
-    return 2.5 * n * n * n * log2(n * n * n);
+    return sp_floor_point(j->width, j->stencil.degree, polynomials);
 }
 
 static double fine_edge(const job *j)
@@ -408,7 +388,7 @@ static sp_status time_prepare(sp_bench *bench, job *j)
     const sp_gpu_work work = {.run = run_prepare,
                               .context = j,
                               .bytes = VOLUME_BYTES + grid_bytes(j),
-                              .operations = transform_operations(fine_edge(j))};
+                              .operations = sp_floor_transform(fine_edge(j))};
     sp_status status = SP_OK;
 
     take_error(j, row);
@@ -430,7 +410,7 @@ static sp_status time_interpolate(sp_bench *bench, job *j)
     const sp_gpu_work work = {.run = run_interpolate,
                               .context = j,
                               .bytes = grid_bytes(j) + sizeof(float) * points_of(j),
-                              .operations = points_of(j) * (point_operations(j, 1) + stencil_operations(j->width))};
+                              .operations = points_of(j) * (point_operations(j, 1) + sp_floor_stencil(j->width))};
     sp_status status = SP_OK;
 
     take_error(j, row);
@@ -448,7 +428,7 @@ static sp_status time_turns(sp_bench *bench, job *j)
     const sp_gpu_work work = {.run = run_turns,
                               .context = j,
                               .bytes = grid_bytes(j) + 4.0 * sizeof(float) * points_of(j),
-                              .operations = points_of(j) * (point_operations(j, 2) + turns_operations(j->width))};
+                              .operations = points_of(j) * (point_operations(j, 2) + sp_floor_turns(j->width))};
     sp_status status = SP_OK;
 
     SP_TRY(check_turns(bench->gpu.device, j, &row->error));
@@ -467,8 +447,7 @@ static sp_status time_spread(sp_bench *bench, job *j)
                               .before = clear_pair,
                               .context = j,
                               .bytes = 8.0 * grid_bytes(j) + 2.0 * sizeof(float) * points_of(j),
-                              .operations =
-                                  points_of(j) * (point_operations(j, 1) + 2.0 * stencil_operations(j->width))};
+                              .operations = points_of(j) * (point_operations(j, 1) + 2.0 * sp_floor_stencil(j->width))};
     sp_status status = SP_OK;
 
     take_error(j, row);
@@ -485,7 +464,7 @@ static sp_status time_collect(sp_bench *bench, job *j)
     const sp_gpu_work work = {.run = run_collect,
                               .context = j,
                               .bytes = 4.0 * grid_bytes(j) + VOLUME_BYTES,
-                              .operations = transform_operations(fine_edge(j))};
+                              .operations = sp_floor_transform(fine_edge(j))};
     sp_status status = SP_OK;
 
     take_error(j, row);
@@ -504,8 +483,8 @@ static double tolerance_of(const job *j)
 /* Grids and pairs need not leave the chip. */
 static sp_status time_whole(sp_bench *bench, job *j, int type)
 {
-    const double points = points_of(j), stencil = stencil_operations(j->width),
-                 transform = transform_operations(fine_edge(j));
+    const double points = points_of(j), stencil = sp_floor_stencil(j->width),
+                 transform = sp_floor_transform(fine_edge(j));
     const sp_gpu_work whole[] = {
         {.run = run_type_1,
          .before = clear_pair,

@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "bench/gpu.h"
+#include "bench/gpu_floor.h"
 #include "bench/parts.h"
 #include "bench/specimen.h"
 #include "device/phase.h"
@@ -311,11 +312,6 @@ done:
 
 /* ---- rows ---- */
 
-static double transform_operations(const job *j)
-{
-    return 2.5 * (double)j->cube * log2((double)j->cube);
-}
-
 /* A step of all starts reads each density and its support and writes the density, 9 bytes a voxel; the amplitudes are
  * those of all. It transforms there and back. */
 static double step_bytes(const job *j)
@@ -325,14 +321,14 @@ static double step_bytes(const job *j)
 
 static double step_operations(const job *j)
 {
-    return 2.0 * transform_operations(j) * j->starts;
+    return 2.0 * sp_floor_transform((double)j->n) * j->starts;
 }
 
 static sp_status time_begin_and_end(sp_bench *bench, job *j, double amplitudes, double step)
 {
     const double cube = sizeof(float) * (double)j->cube, half = sizeof(float) * (double)j->half;
     const sp_gpu_work first = {
-        .run = run_amplitudes, .context = j, .bytes = cube + half, .operations = transform_operations(j)};
+        .run = run_amplitudes, .context = j, .bytes = cube + half, .operations = sp_floor_transform((double)j->n)};
     const sp_gpu_work begin = {.run = run_begin, .context = j, .bytes = cube * j->starts};
     sp_row *row = sp_row_add(bench, "phase", 1, "amplitudes, N = %td", j->n);
     sp_status status = SP_OK;
@@ -376,8 +372,10 @@ static sp_status time_density(sp_bench *bench, job *j)
 {
     const double cube = sizeof(float) * (double)j->cube;
     const sp_gpu_work recentre = {.run = run_recentre, .context = j, .bytes = 2.0 * cube};
-    const sp_gpu_work autocorrelate = {
-        .run = run_autocorrelate, .context = j, .bytes = 2.0 * cube, .operations = 2.0 * transform_operations(j)};
+    const sp_gpu_work autocorrelate = {.run = run_autocorrelate,
+                                       .context = j,
+                                       .bytes = 2.0 * cube,
+                                       .operations = 2.0 * sp_floor_transform((double)j->n)};
     double error = 0.0;
     sp_status status = SP_OK;
 

@@ -204,8 +204,8 @@ static double score_error(const sp_gpu_search *s, ptrdiff_t image, double offset
     sp_likelihood_model by = i->by;
     double want[KEEP], error[KEEP];
 
-    by.base = i->base;
-    by.expected = i->expected;
+    by.base = i->tables.base;
+    by.expected = i->tables.expected;
     for (int o = 0; o < KEEP; o++) {
         sp_likelihood_sums sums = {0};
 

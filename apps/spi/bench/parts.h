@@ -17,10 +17,10 @@ sp_status sp_bench_run_layer(sp_bench *bench); /* what tasks and messages cost; 
 sp_status sp_bench_scaling(sp_bench *bench);   /* whole reconstructions; fails with SP_ERR_OUTPUT, too */
 
 /* The parts of a GPU (bench/gpu.h), which is open when they run. */
-sp_status sp_bench_gpu_limits(sp_bench *bench); /* what the GPU can do */
-sp_status sp_bench_gpu_nufft(sp_bench *bench);  /* type 2 and type 1 on slices */
-sp_status sp_bench_gpu_match(sp_bench *bench);  /* the dense search, refinement and assessment */
-sp_status sp_bench_gpu_merge(sp_bench *bench);  /* images into pairs, pairs into autocorrelations */
-sp_status sp_bench_gpu_phase(sp_bench *bench);  /* many starts side by side; shell sums */
+sp_status sp_bench_gpu_limits(sp_bench *bench);     /* what the GPU can do */
+sp_status sp_bench_gpu_nufft(sp_bench *bench);      /* type 2 and type 1 on slices */
+sp_status sp_bench_gpu_match(sp_bench *bench);      /* the dense search, refinement and assessment */
+sp_status sp_bench_gpu_merge(sp_bench *bench);      /* images into pairs, pairs into autocorrelations */
+sp_status sp_bench_gpu_phase(sp_bench *bench);      /* many starts side by side; shell sums */
 sp_status sp_bench_gpu_generation(sp_bench *bench); /* all steps of a generation, as the loop makes them */
-sp_status sp_bench_gpu_sizes(sp_bench *bench);  /* searches of a million orientations, and of 500,000 images */
+sp_status sp_bench_gpu_sizes(sp_bench *bench);      /* searches of a million orientations, and of 500,000 images */

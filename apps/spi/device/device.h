@@ -30,6 +30,7 @@ typedef struct sp_device_state sp_device_state; /* the plugin's own */
 typedef struct sp_device_kernels sp_device_kernels;
 typedef struct sp_device_nufft_kernels sp_device_nufft_kernels;   /* device/nufft.h */
 typedef struct sp_device_match_kernels sp_device_match_kernels;   /* device/match.h */
+typedef struct sp_device_polar_kernels sp_device_polar_kernels;   /* device/polar.h */
 typedef struct sp_device_phase_kernels sp_device_phase_kernels;   /* device/phase.h */
 typedef struct sp_device_shells_kernels sp_device_shells_kernels; /* device/shells.h */
 typedef struct sp_device_solve_kernels sp_device_solve_kernels;   /* device/solve.h */
@@ -80,6 +81,7 @@ struct sp_device_kernels {
 
     const sp_device_nufft_kernels *nufft;
     const sp_device_match_kernels *match;
+    const sp_device_polar_kernels *polar;
     const sp_device_solve_kernels *solve;
     const sp_device_shells_kernels *shells;
     const sp_device_phase_kernels *phase;

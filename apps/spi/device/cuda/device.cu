@@ -227,6 +227,7 @@ extern "C" __attribute__((visibility("default"))) const sp_device_kernels SP_DEV
     .stop_timer = stop_timer,
     .nufft = &sp_cuda_nufft,
     .match = &sp_cuda_match,
+    .polar = &sp_cuda_polar,
     .solve = &sp_cuda_solve,
     .shells = &sp_cuda_shells,
     .phase = &sp_cuda_phase,

@@ -25,6 +25,7 @@ void sp_cuda_drop_transform(cufftHandle plan); /* SP_NO_TRANSFORM is fine */
 /* The phases, one file each. */
 extern "C" const sp_device_nufft_kernels sp_cuda_nufft;
 extern "C" const sp_device_match_kernels sp_cuda_match;
+extern "C" const sp_device_polar_kernels sp_cuda_polar;
 extern "C" const sp_device_solve_kernels sp_cuda_solve;
 extern "C" const sp_device_shells_kernels sp_cuda_shells;
 extern "C" const sp_device_phase_kernels sp_cuda_phase;

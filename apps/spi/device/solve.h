@@ -42,8 +42,8 @@ struct sp_device_solve_kernels {
     /* What images add to the two sums that spread_pair (device/nufft.h) spreads: values, and weights.
      *   first_ip  = share_i (unit k_ip - background_p) ramp_p
      *   second_ip = share_i scale_i exposure_p ramp_p
-     *   share          in  device [images] of the image in this orientation; NULL: 1. An image without signal, scale 0,
-     *                      must have none
+     * An image of scale 0 has no signal and is no part of merging: the caller leaves it out, or gives it no share.
+     *   share          in  device [images] of the image in this orientation; NULL: all 1
      *   scale          in  device [images]
      *   first, second  out device [images][pixels] */
     sp_status (*weigh)(const sp_device *device, const sp_device_weighting *by, const sp_device_counts *counts,

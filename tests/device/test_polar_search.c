@@ -9,20 +9,17 @@ enum { KEEP = 5 };
 
 static const double PLENTY = 1e8; /* [byte] of work space */
 
-/* The grid that patterns are cut from, on the GPU. */
-static float *prepare_model(const sp_device *gpu, const scene *s)
+/* What patterns are cut from, on the GPU. */
+static sp_device_slicer *prepare_model(const sp_device *gpu, const scene *s)
 {
-    const sp_nufft_layout layout = sp_nufft_layout_of(s->slicer->nufft);
-    const size_t bytes = (size_t)(layout.size[0] * layout.size[1] * layout.size[2]) * sizeof(float);
-    float *volume = gpu_array(gpu, s->model, (size_t)EDGE * EDGE * EDGE * sizeof *s->model), *grid = NULL;
-    sp_device_nufft *plan = NULL;
+    const size_t bytes = (size_t)EDGE * EDGE * EDGE * sizeof *s->model;
+    float *volume = gpu_array(gpu, s->model, bytes);
+    sp_device_slicer *slicer = NULL;
 
-    assert_int_equal(gpu->kernels->get(gpu, (ptrdiff_t)bytes, 1, "grid", (void **)&grid), SP_OK);
-    assert_int_equal(gpu->kernels->nufft->new_plan(gpu, &layout, 1000, &plan), SP_OK);
-    assert_int_equal(gpu->kernels->nufft->prepare(gpu, plan, volume, grid), SP_OK);
-    gpu->kernels->nufft->free_plan(gpu, plan);
-    gpu->kernels->release(gpu, volume);
-    return grid;
+    assert_int_equal(sp_device_slicer_new(gpu, s->slicer, 1, &slicer), SP_OK);
+    assert_int_equal(sp_device_slicer_load(slicer, 0, volume), SP_OK);
+    gpu_take(gpu, volume, bytes, NULL);
+    return slicer;
 }
 
 /* What a search on the GPU needs. */
@@ -31,14 +28,14 @@ typedef struct finder {
     const scene *s;
     sp_polar *polar;
     sp_device_polar_search *search;
-    float *grid;
+    sp_device_slicer *slicer;
 } finder;
 
 static finder open_finder(const scene *s, int keep, double budget)
 {
     finder f = {.gpu = gpu_open(), .s = s, .polar = make_polar(s)};
 
-    f.grid = prepare_model(f.gpu, s);
+    f.slicer = prepare_model(f.gpu, s);
     assert_int_equal(sp_device_polar_search_new(f.gpu, f.polar, IMAGES, keep, budget, &f.search), SP_OK);
     return f;
 }
@@ -46,7 +43,7 @@ static finder open_finder(const scene *s, int keep, double budget)
 static void close_finder(finder *f)
 {
     sp_device_polar_search_free(f->search);
-    f->gpu->kernels->release(f->gpu, f->grid);
+    sp_device_slicer_free(f->slicer);
     sp_polar_free(f->polar);
     sp_device_close(f->gpu);
 }
@@ -69,7 +66,7 @@ static void find(const finder *f, ptrdiff_t pixels, double r, const sp_rotation_
     assert_int_equal(sp_device_polar_search_begin(f->search), SP_OK);
     assert_int_equal(sp_device_polar_search_take(f->search, &counts), SP_OK);
     assert_true(sp_device_polar_search_holds(f->search));
-    assert_int_equal(sp_device_polar_search_run(f->search, f->s->slicer, f->grid, scale_there, best_there), SP_OK);
+    assert_int_equal(sp_device_polar_search_run(f->search, f->slicer, 0, scale_there, best_there), SP_OK);
     gpu_take(f->gpu, best_there, bytes, best);
     gpu_take(f->gpu, scale_there, (size_t)count * sizeof *scale, NULL);
     free_gpu_counts(f->gpu, &counts);

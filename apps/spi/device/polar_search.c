@@ -6,7 +6,6 @@
 
 #include "base/interrupt.h"
 #include "base/memory.h"
-#include "device/nufft.h"
 #include "device/polar_tables.h"
 #include "phases/polar_layout.h"
 
@@ -33,7 +32,7 @@ struct sp_device_polar_search {
     ptrdiff_t images;         /* taken, and for what: */
     ptrdiff_t pixels, angles; /* 0: none are */
 
-    float *map_here; /* [MOST_DIRECTIONS][3][3], on the way to the device */
+    sp_quat *direction; /* [MOST_DIRECTIONS] */
     /* of the device */
     float *map;       /* [MOST_DIRECTIONS][3][3] */
     sp_half *packed;  /* [room][row] */
@@ -111,7 +110,7 @@ static sp_status make_arrays(sp_device_polar_search *self)
     const sp_device_polar_limits most = sp_device_polar_limits_of(self->polar);
     sp_status status = SP_OK;
 
-    SP_TRY(SP_ARRAY(self->map_here, 9 * MOST_DIRECTIONS));
+    SP_TRY(SP_ARRAY(self->direction, MOST_DIRECTIONS));
     SP_TRY(SP_DEVICE_ARRAY(device, self->map, 9 * MOST_DIRECTIONS));
     SP_TRY(SP_DEVICE_ARRAY(device, self->packed, self->room * most.row));
     SP_TRY(SP_DEVICE_ARRAY(device, self->unit, self->room));
@@ -174,7 +173,7 @@ void sp_device_polar_search_free(sp_device_polar_search *search)
         search->device->kernels->release(search->device, there[i]);
     }
     sp_device_polar_tables_free(search->tables);
-    sp_array_free(search->map_here);
+    sp_array_free(search->direction);
     sp_array_free(search);
 }
 
@@ -238,30 +237,26 @@ done:
 
 /* ---- search ---- */
 
-static sp_status upload_maps(const sp_device_polar_search *self, const sp_slicer *slicer)
+/* Maps of all directions, in their first angle. */
+static sp_status aim(const sp_device_polar_search *self, const sp_device_slicer *slicer)
 {
     const sp_rotation_grid *grid = sp_polar_layout_of(self->polar).grid;
 
     for (ptrdiff_t d = 0; d < grid->directions; d++) {
-        const sp_mat3 rotation = sp_quat_to_matrix(grid->q[d * grid->angles]);
-
-        sp_nufft_map(slicer->nufft, &rotation, slicer->box, (float(*)[3])(self->map_here + 9 * d));
+        self->direction[d] = grid->q[d * grid->angles];
     }
-    return self->device->kernels->upload(self->device, self->map_here, 9 * (size_t)grid->directions * sizeof *self->map,
-                                         self->map);
+    return sp_device_slicer_aim(slicer, self->direction, grid->directions, self->map);
 }
 
 /* Features of directions first .. first + count - 1. The first tile tells what all have in common. */
-static sp_status make_tile(const sp_device_polar_search *self, const sp_slicer *slicer, const float *grid,
+static sp_status make_tile(const sp_device_polar_search *self, const sp_device_slicer *slicer, int model,
                            const float *scale, ptrdiff_t first, ptrdiff_t count)
 {
     const sp_device_polar *by = self->by;
-    const sp_nufft_stencil stencil = sp_nufft_flat_stencil(slicer->nufft);
     float *intensity = self->work, *scratch = intensity + sp_device_polar_fill(count * by->samples, FOUR);
     sp_status status = SP_OK;
 
-    SP_TRY(self->device->kernels->nufft->interpolate(self->device, &stencil, grid, self->map + 9 * first, count,
-                                                     by->there.s, by->samples, true, intensity));
+    SP_TRY(sp_device_slicer_cut(slicer, model, self->map + 9 * first, count, by->there.s, by->samples, intensity));
     if (first == 0) {
         SP_TRY(self->kernels->average(self->device, by, intensity, count, self->common));
         SP_TRY(self->kernels->offsets(self->device, by, self->centre, self->images, scale, self->exposed, self->common,
@@ -295,7 +290,7 @@ done:
     return status;
 }
 
-sp_status sp_device_polar_search_run(sp_device_polar_search *search, const sp_slicer *slicer, const float *grid,
+sp_status sp_device_polar_search_run(sp_device_polar_search *search, const sp_device_slicer *slicer, int model,
                                      const float *scale, sp_candidate *best)
 {
     const ptrdiff_t directions = sp_polar_layout_of(search->polar).grid->directions;
@@ -303,11 +298,11 @@ sp_status sp_device_polar_search_run(sp_device_polar_search *search, const sp_sl
 
     assert(sp_device_polar_search_holds(search));
     SP_TRY(search->kernels->clear_lists(search->device, search->images, search->keep, best));
-    SP_TRY(upload_maps(search, slicer));
+    SP_TRY(aim(search, slicer));
     for (ptrdiff_t first = 0; first < directions && !sp_interrupted(); first += search->tile) {
         const ptrdiff_t count = smaller(directions - first, search->tile);
 
-        SP_TRY(make_tile(search, slicer, grid, scale, first, count));
+        SP_TRY(make_tile(search, slicer, model, scale, first, count));
         SP_TRY(compare_tile(search, scale, first, count, best));
     }
     SP_TRY(search->kernels->add_offsets(search->device, search->offset, search->images, search->keep, best));

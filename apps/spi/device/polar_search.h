@@ -5,12 +5,12 @@
  *     sp_polar_begin(polar, ...);                       what is compared
  *     SP_TRY(sp_device_polar_search_begin(search));
  *     SP_TRY(sp_device_polar_search_take(search, &counts));          unless sp_device_polar_search_holds() them still
- *     SP_TRY(sp_device_polar_search_run(search, slicer, grid, scale, best));
+ *     SP_TRY(sp_device_polar_search_run(search, slicer, model, scale, best));
  *
  * All images are transformed and held; directions come in tiles, and go when they were compared with all of them. */
 #include "device/polar.h"
+#include "device/slicer.h"
 #include "phases/polar.h"
-#include "phases/slice.h"
 
 typedef struct sp_device_polar_search sp_device_polar_search;
 
@@ -38,10 +38,9 @@ sp_status sp_device_polar_search_take(sp_device_polar_search *search, const sp_d
 
 /* The best orientations of each image taken, among those of the grid, as sp_polar_search_run() has them. Scores differ
  * from its own by what device/polar.h says, so the order of neighbours may.
- *   slicer  whose plan and box the model has; its own grid is not looked at
- *   grid    in   device  of the model (device/nufft.h)
+ *   slicer, model  what directions are cut from
  *   scale   in   device  [images taken]
  *   best    out  device  [images taken][keep] indices into the grid and scores
  * Ends early when interrupted. */
-sp_status sp_device_polar_search_run(sp_device_polar_search *search, const sp_slicer *slicer, const float *grid,
+sp_status sp_device_polar_search_run(sp_device_polar_search *search, const sp_device_slicer *slicer, int model,
                                      const float *scale, sp_candidate *best);

@@ -51,16 +51,6 @@ sp_status sp_device_slicer_load(sp_device_slicer *self, int k, const float *auto
                                                  self->grid + k * self->cells);
 }
 
-const float *sp_device_slicer_grid(const sp_device_slicer *self, int k)
-{
-    return self->grid + k * self->cells;
-}
-
-const sp_slicer *sp_device_slicer_shape(const sp_device_slicer *self)
-{
-    return self->slicer;
-}
-
 sp_status sp_device_slicer_aim(const sp_device_slicer *self, const sp_quat *q, ptrdiff_t count, float *map)
 {
     return sp_device_aim(self->device, self->slicer->nufft, self->slicer->box, q, count, map);

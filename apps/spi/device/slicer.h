@@ -15,10 +15,6 @@ void sp_device_slicer_free(sp_device_slicer *self); /* NULL is fine */
 /* Takes a new model k.   autocorrelation  in  device  [edge][edge][edge] FFT order */
 sp_status sp_device_slicer_load(sp_device_slicer *self, int k, const float *autocorrelation);
 
-/* Model k, as device/nufft.h interpolates from it: the grid, on the device; and where its plan and box are told. */
-const float *sp_device_slicer_grid(const sp_device_slicer *self, int k);
-const sp_slicer *sp_device_slicer_shape(const sp_device_slicer *self);
-
 /* map = what the next functions want to know of orientations. Waits.
  *   q    in   host    [count]
  *   map  out  device  [count][3][3] */

@@ -54,14 +54,12 @@ done:
 static sp_status search_piece(sp_device_stack *self, sp_stack_piece *p, void *context)
 {
     const polar_search *job = context;
-    const sp_device_slicer *slicer = job->view->slicer;
     const size_t bytes = (size_t)(p->count * self->input.keep) * sizeof *job->best;
     sp_candidate *best = sp_stack_array(&p->room, bytes);
     sp_status status = SP_OK;
 
     SP_TRY(transform_piece(self, job, p));
-    SP_TRY(sp_device_polar_search_run(self->polar, sp_device_slicer_shape(slicer),
-                                      sp_device_slicer_grid(slicer, job->view->model), p->scale, best));
+    SP_TRY(sp_device_polar_search_run(self->polar, job->view->slicer, job->view->model, p->scale, best));
     SP_TRY(sp_stack_look_ahead(self));
     SP_TRY(self->device->kernels->download(self->device, best, bytes, job->best + p->first * self->input.keep));
 done:

@@ -14,9 +14,10 @@ enum {
     STAGED = 256 << 20, /* [byte] of images that are read at a time */
 };
 
-static const double OF_IMAGES = 0.6; /* share of the memory that images may take: the rest is for grids and volumes */
-static const double OF_WORK = 0.125; /* likewise, for the work space */
-static const double MOST_WORK = 4e9; /* [byte] of it: more makes nothing faster */
+static const double OF_IMAGES = 0.6;   /* share of the memory that images may take: the rest is for grids and volumes */
+static const double OF_WORK = 0.125;   /* likewise, for the work space */
+static const double MOST_WORK = 4e9;   /* [byte] of it: more makes nothing faster */
+static const double MOST_WINDOW = 2e9; /* [byte] of images that come in parts, for each part: larger ones wait longer */
 
 /* ---- the work space ---- */
 
@@ -168,7 +169,9 @@ static void plan_windows(sp_device_stack *self, double memory)
     const double room = OF_IMAGES * memory, each = (double)floats(self->stride);
     const ptrdiff_t all = (ptrdiff_t)fmax(floor(room / each), 1.0);
 
-    self->window = all >= self->images ? self->images : all / STREAMED_WINDOWS;
+    const ptrdiff_t part = (ptrdiff_t)fmin(floor(room / STREAMED_WINDOWS / each), floor(MOST_WINDOW / each));
+
+    self->window = all >= self->images ? self->images : part;
     self->window = self->window > 1 ? self->window : 1;
     self->windows = self->images > self->window ? (self->images + self->window - 1) / self->window : 1;
     self->staging = self->windows > 1 ? self->window : smaller(self->window, STAGED / (ptrdiff_t)each + 1);
@@ -292,6 +295,15 @@ void sp_device_stack_free(sp_device_stack *stack)
     sp_match_tables_clear(&stack->tables);
     sp_array_free(stack->first);
     sp_array_free(stack);
+}
+
+double sp_device_stack_host_bytes(ptrdiff_t images, ptrdiff_t pixels)
+{
+    const double each = (double)floats(pixels), all = each * (double)images;
+    const double look = sizeof(sp_quat) + sizeof(int32_t) + sizeof(float) + sizeof(sp_likelihood_sums);
+    const double climbs = fmin((double)images, CLIMBS) * (sizeof(sp_climb) + SP_CLIMB_MOST * look);
+
+    return fmin(all, MOST_WINDOW) + climbs;
 }
 
 bool sp_device_stack_is_resident(const sp_device_stack *stack)

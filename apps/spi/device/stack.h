@@ -49,7 +49,11 @@ typedef struct sp_device_choice {
 
 /* Free with sp_device_stack_free(). Fails with SP_ERR_USAGE (no pixel within reach) besides. */
 sp_status sp_device_stack_new(const sp_device *device, const sp_device_stack_input *input, sp_device_stack **stack);
-void sp_device_stack_free(sp_device_stack *stack);              /* NULL is fine */
+void sp_device_stack_free(sp_device_stack *stack); /* NULL is fine */
+
+/* Memory of the host that it takes, at most, for planning ahead [byte]. */
+double sp_device_stack_host_bytes(ptrdiff_t images, ptrdiff_t pixels);
+
 bool sp_device_stack_is_resident(const sp_device_stack *stack); /* or do images come in parts? */
 
 /* sp_matcher_search(). Of the polar route, after sp_polar_begin() with the same pixels, dispersion and grid.

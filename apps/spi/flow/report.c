@@ -1181,7 +1181,7 @@ void sp_report_json(const sp_report_source *source, const sp_reconstruction *sta
     sp_json_object(&json, "time");
     json_times(state->wall, state->cpu, &json);
     sp_json_end(&json);
-    sp_json_text(&json, "device", state->device);
+    sp_json_text(&json, "gpu", state->device[0] != '\0' ? state->device : NULL);
     sp_json_integer(&json, "peak_memory", (int64_t)largest(state->peak_memory, state->processes));
     sp_json_reals(&json, "peak_memory_by_process", state->peak_memory, state->processes);
     sp_json_end(&json);

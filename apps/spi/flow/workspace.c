@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "device/stack.h"
 #include "flow/loop.h"
 #include "num/fft.h"
 
@@ -76,14 +77,15 @@ static sp_memory_plan plan_memory(const sp_run *run, const sp_reconstruct_settin
     const double search = sp_matcher_bytes(&match, share, d->bins, threads);
     const ptrdiff_t each = sp_crews_block(d->images);
     const double matchers = (double)(share / each) * each_matcher(match, each, d->bins, threads);
+    const double gpu = s->device == SP_DEVICE_CPU ? 0.0 : sp_device_stack_host_bytes(share, d->bins);
     const double of_image = OF_IMAGE + (sp_loop_keep(s) - KEEP) * OF_SHARE;
     sp_memory_plan plan = {.image = d->values / images + of_image,
                            .orientation = OF_ORIENTATION,
                            .voxel = model / cube,
                            .share = (double)share};
 
-    plan.fixed = PROGRAM_BYTES + block + search + matchers + OF_PIXEL * (double)d->detector + OF_BIN * (double)d->bins +
-                 of_image * (images - (double)share) + (ranks > 1 ? STARPU_BYTES : 0.0);
+    plan.fixed = PROGRAM_BYTES + block + search + matchers + gpu + OF_PIXEL * (double)d->detector +
+                 OF_BIN * (double)d->bins + of_image * (images - (double)share) + (ranks > 1 ? STARPU_BYTES : 0.0);
     plan.total = plan.fixed + plan.share * plan.image + (double)s->orientations * plan.orientation + cube * plan.voxel;
     return plan;
 }

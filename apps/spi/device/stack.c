@@ -139,18 +139,33 @@ sp_status sp_stack_look_ahead(sp_device_stack *self)
     return self->windows > 1 && self->coming < 0 ? send(self, (self->there + 1) % self->windows) : SP_OK;
 }
 
+/* Those of images that are staged.   row  scratch  [count] */
+static void add_photons(sp_device_stack *self, ptrdiff_t count, double *row)
+{
+#pragma omp parallel for schedule(static)
+    for (ptrdiff_t i = 0; i < count; i++) {
+        row[i] = 0.0;
+        for (ptrdiff_t p = 0; p < self->stride; p++) {
+            row[i] += fabs((double)self->staged[i * self->stride + p]);
+        }
+    }
+    for (ptrdiff_t i = 0; i < count; i++) {
+        self->photons += row[i];
+    }
+}
+
 /* Of all images; where they stay on the device, they go there. */
 static sp_status load_all(sp_device_stack *self)
 {
     sp_status status = SP_OK;
+    double *row = NULL;
 
+    SP_TRY(SP_ARRAY(row, self->staging));
     for (ptrdiff_t n = 0; n < self->images; n += self->staging) {
         const ptrdiff_t count = smaller(self->staging, self->images - n);
 
         stage(self, n, count);
-        for (ptrdiff_t i = 0; i < count * self->stride; i++) {
-            self->photons += fabs((double)self->staged[i]);
-        }
+        add_photons(self, count, row);
         if (self->windows == 1) {
             SP_TRY(self->device->kernels->upload(self->device, self->staged, floats(count * self->stride),
                                                  self->k[0] + n * self->stride));
@@ -158,6 +173,7 @@ static sp_status load_all(sp_device_stack *self)
     }
     self->there = self->windows == 1 ? 0 : -1;
 done:
+    sp_array_free(row);
     return status;
 }
 

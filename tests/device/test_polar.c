@@ -415,42 +415,6 @@ static void plain_scores(const job *j, const scene *s, const int32_t *choice, do
     sp_array_free(exposed);
 }
 
-static double spread_of(const double *x, ptrdiff_t count)
-{
-    double mean = 0.0, sum = 0.0;
-
-    for (ptrdiff_t i = 0; i < count; i++) {
-        mean += x[i] / (double)count;
-    }
-    for (ptrdiff_t i = 0; i < count; i++) {
-        sum += (x[i] - mean) * (x[i] - mean) / (double)count;
-    }
-    return sqrt(sum);
-}
-
-/* A list as good as the best one: scores are right within a limit, they fall, and what is left out is no better.
- *   score  in  [count] */
-static void check_list(const double *score, ptrdiff_t count, int keep, const sp_candidate *best, double limit)
-{
-    bool *listed = NULL;
-
-    assert_int_equal(SP_ARRAY(listed, count), SP_OK);
-    for (int i = 0; i < keep && i < count; i++) {
-        assert_true(best[i].index >= 0 && best[i].index < count);
-        assert_true(!listed[best[i].index]);
-        assert_true(fabs((double)best[i].score - score[best[i].index]) < limit);
-        assert_true(i == 0 || best[i].score <= best[i - 1].score);
-        listed[best[i].index] = true;
-    }
-    for (ptrdiff_t o = 0; o < count; o++) {
-        assert_true(listed[o] || score[o] < (double)best[keep - 1].score + limit);
-    }
-    for (int i = (int)count; i < keep; i++) {
-        assert_true(best[i].score == -INFINITY);
-    }
-    sp_array_free(listed);
-}
-
 /* In tiles of so many directions. */
 static void check_scores(const scene *s, const sp_rotation_grid *grid, double r, const int32_t *choice,
                          ptrdiff_t images, ptrdiff_t tile, int keep)

@@ -73,7 +73,7 @@ static void find(const finder *f, ptrdiff_t pixels, double r, const sp_rotation_
 }
 
 /* The scores of all orientations by the processor.   score  out  [IMAGES][grid->count] */
-static void plain_scores(const scene *s, ptrdiff_t pixels, double r, const sp_rotation_grid *grid, float *score)
+static void plain_scores(const scene *s, ptrdiff_t pixels, double r, const sp_rotation_grid *grid, double *score)
 {
     const sp_polar_input input = polar_input(s);
     sp_shortlists all = {.keep = (int)grid->count};
@@ -83,48 +83,13 @@ static void plain_scores(const scene *s, ptrdiff_t pixels, double r, const sp_ro
     assert_int_equal(sp_polar_search_new(&input, PLENTY, &search), SP_OK);
     sp_polar_search_run(search, s->slicer, pixels, r, grid, &all);
     for (ptrdiff_t i = 0; i < IMAGES * grid->count; i++) {
-        score[i / grid->count * grid->count + all.best[i].index] = all.best[i].score;
+        score[i / grid->count * grid->count + all.best[i].index] = (double)all.best[i].score;
     }
     sp_polar_search_free(search);
     sp_array_free(all.best);
 }
 
-/* Standard deviation of some numbers. */
-static double spread_of(const float *x, ptrdiff_t count)
-{
-    double mean = 0.0, sum = 0.0;
-
-    for (ptrdiff_t i = 0; i < count; i++) {
-        mean += x[i] / (double)count;
-    }
-    for (ptrdiff_t i = 0; i < count; i++) {
-        sum += (x[i] - mean) * (x[i] - mean) / (double)count;
-    }
-    return sqrt(sum);
-}
-
-/* A list as good as the best one: scores are right within a tolerance, they fall, and what is left out is no better.
- *   score  in  [count] of the processor      tolerance  of the spread of these */
-static void check_list(const float *score, ptrdiff_t count, int keep, const sp_candidate *best, double tolerance)
-{
-    const double limit = tolerance * spread_of(score, count) + 1e-6 * fabs((double)best[0].score);
-
-    for (int i = 0; i < keep; i++) {
-        assert_true(best[i].index >= 0 && best[i].index < count);
-        assert_true(fabs((double)best[i].score - score[best[i].index]) < limit);
-        assert_true(i == 0 || best[i].score <= best[i - 1].score);
-    }
-    for (ptrdiff_t o = 0; o < count; o++) {
-        bool listed = false;
-
-        for (int i = 0; i < keep; i++) {
-            listed = listed || best[i].index == o;
-        }
-        assert_true(listed || score[o] < best[keep - 1].score + limit);
-    }
-}
-
-static int32_t best_of(const float *score, ptrdiff_t count)
+static int32_t best_of(const double *score, ptrdiff_t count)
 {
     ptrdiff_t best = 0;
 
@@ -139,15 +104,18 @@ static int check_search(const scene *s, ptrdiff_t pixels, double r, const sp_rot
 {
     finder f = open_finder(s, KEEP, budget);
     sp_candidate best[IMAGES * KEEP];
-    float *score = NULL;
+    double *score = NULL;
     int others = 0;
 
     assert_int_equal(SP_ARRAY(score, IMAGES * grid->count), SP_OK);
     find(&f, pixels, r, grid, NULL, IMAGES, KEEP, best);
     plain_scores(s, pixels, r, grid, score);
     for (ptrdiff_t n = 0; n < IMAGES; n++) {
-        check_list(score + n * grid->count, grid->count, KEEP, best + n * KEEP, 0.01);
-        others += best[n * KEEP].index != best_of(score + n * grid->count, grid->count);
+        const double *of = score + n * grid->count;
+        const double limit = 0.01 * spread_of(of, grid->count) + 1e-6 * fabs((double)best[n * KEEP].score);
+
+        check_list(of, grid->count, KEEP, best + n * KEEP, limit);
+        others += best[n * KEEP].index != best_of(of, grid->count);
     }
     sp_array_free(score);
     close_finder(&f);

@@ -33,7 +33,12 @@ status=0
 [ $status -eq 2 ] && grep -q -- '--match euclidean runs on processors only' err || { cat err; fail "status $status"; }
 
 # one more generation of a run that began on processors, of search, and of refinement
-for before in 3 14; do
+if [ "$SPICA_RUN_ENGINES" = all ]; then
+    moments="3 14"
+else
+    moments=14 # with sanitizers
+fi
+for before in $moments; do
     ./spica $run --generations $before -o cpu-$before 2>err
     cp -r cpu-$before gpu-$before
     ./spica reconstruct --resume cpu-$before --generations $((before + 1)) 2>err
@@ -41,7 +46,8 @@ for before in 3 14; do
     grep -q 'GPU: emulated' err && grep -q 'GPU  *emulated' gpu-$before/report.txt || { cat err; fail "goes on elsewhere"; }
     alike cpu-$before/density.mrc gpu-$before/density.mrc
 done
-[ "$(refined cpu-3) $(refined gpu-14)" = "false true" ] || fail "search and refinement are elsewhere now"
+[ "$(refined gpu-14)" = true ] || fail "refinement is elsewhere now"
+[ ! -d cpu-3 ] || [ "$(refined cpu-3)" = false ] || fail "search is elsewhere now"
 
 # several conformations, and images in shares
 ./spica $run --generations 1 --conformations 2 --match poisson --device cuda -o shares 2>err || { cat err; fail "fails"; }

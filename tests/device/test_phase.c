@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 #include "base/rng.h"
+#include "device/amplitudes.h"
 #include "device/gpu.h"
 #include "phases/phase.h"
 #include "phases/phase_plan.h"
@@ -63,7 +64,7 @@ static scene make_scene(ptrdiff_t n, uint64_t seed)
     assert_int_equal(SP_ARRAY(s.amplitude, s.half_count), SP_OK);
     make_density(&s, &rng);
     sp_phase_autocorrelate(s.plan, s.density, NULL, s.work, NULL, s.autocorrelation);
-    sp_phase_amplitudes(s.plan, s.autocorrelation, 1.5 / ((double)n * VOXEL), BEYOND, s.work, s.amplitude);
+    sp_phase_amplitudes(s.plan, s.autocorrelation, 1.5 / ((double)n * VOXEL), BEYOND, false, s.work, s.amplitude);
     return s;
 }
 
@@ -302,25 +303,30 @@ static void amplitudes_are_those_of_the_processor(void **state)
     machine m = make_machine(&s, 3);
     const double step = 1.0 / (12.0 * VOXEL), low[] = {0.0, 1.5, 2.0}, high[] = {BEYOND / step, 4.5, 5.0};
     const size_t in_bytes = (size_t)s.cube * sizeof *s.density, bytes = (size_t)s.half_count * sizeof *s.amplitude;
+    sp_device_amplitudes *amplitudes = NULL;
     float *got = NULL;
 
     assert_int_equal(SP_ARRAY(got, s.half_count), SP_OK);
+    assert_int_equal(sp_device_amplitudes_new(m.gpu, m.phaser, s.n, VOXEL, &amplitudes), SP_OK);
     for (int k = 0; k < 3; k++) {
-        float *from = gpu_array(m.gpu, s.autocorrelation, in_bytes), *to = gpu_array(m.gpu, NULL, bytes);
+        float *from = gpu_array(m.gpu, s.autocorrelation, in_bytes);
+        const float *made = NULL;
 
-        assert_int_equal(m.kernels->amplitudes(m.gpu, m.phaser, from, low[k] * step, high[k] * step, to), SP_OK);
+        assert_int_equal(sp_device_amplitudes_make(amplitudes, from, low[k] * step, high[k] * step, k % 2 == 0, &made),
+                         SP_OK);
+        assert_int_equal(m.gpu->kernels->download(m.gpu, made, bytes, got), SP_OK);
         gpu_take(m.gpu, from, in_bytes, NULL);
-        gpu_take(m.gpu, to, bytes, got);
-        sp_phase_amplitudes(s.plan, s.autocorrelation, 0.0, BEYOND, s.work, s.amplitude);
+        sp_phase_amplitudes(s.plan, s.autocorrelation, 0.0, BEYOND, k % 2 == 0, s.work, s.amplitude);
         const double most = (double)s.amplitude[0] * s.amplitude[0];
 
-        sp_phase_amplitudes(s.plan, s.autocorrelation, low[k] * step, high[k] * step, s.work, s.amplitude);
+        sp_phase_amplitudes(s.plan, s.autocorrelation, low[k] * step, high[k] * step, k % 2 == 0, s.work, s.amplitude);
         for (ptrdiff_t i = 0; i < s.half_count; i++) {
             const double a = got[i], b = s.amplitude[i];
 
             assert_true(a >= 0.0 ? b >= 0.0 && fabs(a * a - b * b) < 1e-6 * most : a == b);
         }
     }
+    sp_device_amplitudes_free(amplitudes);
     sp_array_free(got);
     stop_machine(&m);
     clear_scene(&s);

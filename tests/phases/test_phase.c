@@ -23,7 +23,7 @@ static scene make_scene(void)
     assert_int_equal(SP_ARRAY(s.amplitude, sp_phase_amplitude_count(s.plan)), SP_OK);
     assert_int_equal(SP_ARRAY(s.found, CUBE), SP_OK);
     sp_phase_autocorrelate(s.plan, s.density, NULL, s.work, NULL, s.autocorrelation);
-    sp_phase_amplitudes(s.plan, s.autocorrelation, 0.0, S_MAX, s.work, s.amplitude);
+    sp_phase_amplitudes(s.plan, s.autocorrelation, 0.0, S_MAX, false, s.work, s.amplitude);
     return s;
 }
 
@@ -74,9 +74,9 @@ static void amplitudes_are_those_of_the_density_within_their_limits(void **state
         const double length = sqrt((double)(k[i][0] * k[i][0] + k[i][1] * k[i][1] + k[i][2] * k[i][2]));
         const double want = direct_amplitude(s.density, k[i]);
 
-        sp_phase_amplitudes(s.plan, s.autocorrelation, 0.0, S_MAX, s.work, s.amplitude);
+        sp_phase_amplitudes(s.plan, s.autocorrelation, 0.0, S_MAX, false, s.work, s.amplitude);
         assert_true(fabs(s.amplitude[at] - want) < 1e-3 * direct_amplitude(s.density, k[0]));
-        sp_phase_amplitudes(s.plan, s.autocorrelation, 1.5 * step, 4.5 * step, s.work, s.amplitude);
+        sp_phase_amplitudes(s.plan, s.autocorrelation, 1.5 * step, 4.5 * step, false, s.work, s.amplitude);
         assert_true(length > 1.5 || s.amplitude[at] < 0.0f);
         assert_true(length < 4.5 || s.amplitude[at] == 0.0f);
         assert_true(length < 1.5 || length > 4.5 || s.amplitude[at] > 0.0f);
@@ -92,7 +92,7 @@ static void a_negative_intensity_is_an_amplitude_of_0(void **state)
     for (ptrdiff_t i = 0; i < CUBE; i++) {
         s.autocorrelation[i] *= -1.0f;
     }
-    sp_phase_amplitudes(s.plan, s.autocorrelation, 0.0, S_MAX, s.work, s.amplitude);
+    sp_phase_amplitudes(s.plan, s.autocorrelation, 0.0, S_MAX, false, s.work, s.amplitude);
     assert_true(s.amplitude[0] == 0.0f && s.amplitude[1] == 0.0f);
     clear_scene(&s);
 }

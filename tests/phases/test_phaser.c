@@ -61,7 +61,7 @@ static void clear_scene(scene *s)
 
 static sp_phase_result run(const scene *s, float *found)
 {
-    return sp_phaser_run(s->phaser, s->autocorrelation, 0.0, S_MAX, &s->settings, found);
+    return sp_phaser_run(s->phaser, s->autocorrelation, 0.0, S_MAX, false, &s->settings, found);
 }
 
 /* Pearson's correlation with the density, at its best over all shifts of up to 3 voxels and both hands. */
@@ -264,7 +264,8 @@ static void unknown_frequencies_are_left_to_the_density(void **state)
         filter[k] = 1.0;
     }
     sp_phaser_autocorrelate(s.phaser, s.density, filter, NULL, s.autocorrelation);
-    const sp_phase_result result = sp_phaser_run(s.phaser, s.autocorrelation, s_low, S_MAX, &s.settings, s.found);
+    const sp_phase_result result =
+        sp_phaser_run(s.phaser, s.autocorrelation, s_low, S_MAX, false, &s.settings, s.found);
     for (int i = 0; i < CUBE; i++) {
         truth += s.density[i];
         sum += s.found[i];
@@ -327,7 +328,7 @@ static void starts_that_are_the_same_agree_at_all_frequencies(void **state)
     s.settings.cycles = 1;
     s.settings.threshold = 0.8;
     const sp_phase_result result =
-        sp_phaser_run(s.phaser, s.autocorrelation, 0.0, 0.5 / (EDGE * VOXEL), &s.settings, s.found);
+        sp_phaser_run(s.phaser, s.autocorrelation, 0.0, 0.5 / (EDGE * VOXEL), false, &s.settings, s.found);
 
     assert_true(result.spread < 1e-6 * result.residual && result.dropped == 0);
     assert_int_equal(sp_phaser_average(s.phaser, mean, prtf), STARTS);

@@ -9,6 +9,7 @@
 #include "bench/gpu_floor.h"
 #include "bench/gpu_images.h"
 #include "bench/parts.h"
+#include "device/amplitudes.h"
 #include "device/merger.h"
 #include "device/phase.h"
 #include "device/polar_tables.h"
@@ -39,7 +40,8 @@ typedef struct job {
     sp_device_slicer *slicer;
     sp_device_merger *merger;
     sp_device_phaser *phaser;
-    float *autocorrelation, *density, *amplitude;
+    sp_device_amplitudes *amplitudes;
+    float *autocorrelation, *density;
 
     /* all images */
     sp_device_choice choice;
@@ -82,10 +84,12 @@ static sp_status run_phase(const sp_device *device, void *context)
 {
     job *j = context;
     const sp_device_phase_kernels *phase = device->kernels->phase;
+    const float *amplitude = NULL;
     sp_status status = SP_OK;
 
-    SP_TRY(phase->amplitudes(device, j->phaser, j->autocorrelation, 0.0, j->images.experiment.s_max, j->amplitude));
-    SP_TRY(phase->begin(device, j->phaser, j->amplitude, &j->phasing, 0));
+    SP_TRY(sp_device_amplitudes_make(j->amplitudes, j->autocorrelation, 0.0, j->images.experiment.s_max, true,
+                                     &amplitude));
+    SP_TRY(phase->begin(device, j->phaser, amplitude, &j->phasing, 0));
     for (int i = 0; i < j->phasing.cycles; i++) {
         SP_TRY(phase->cycle(device, j->phaser, i));
     }
@@ -169,7 +173,8 @@ static void phase_here(void *context)
 {
     const job *j = context;
 
-    sp_phaser_run(j->phaser_here, j->volume_here[0], 0.0, j->images.experiment.s_max, &j->phasing, j->volume_here[1]);
+    sp_phaser_run(j->phaser_here, j->volume_here[0], 0.0, j->images.experiment.s_max, true, &j->phasing,
+                  j->volume_here[1]);
 }
 
 static void model_here(void *context)
@@ -329,6 +334,7 @@ static void job_clear(job *j)
         sp_device_stack_free(j->stack);
         sp_device_slicer_free(j->slicer);
         sp_device_merger_free(j->merger);
+        sp_device_amplitudes_free(j->amplitudes);
         j->device->kernels->phase->release(j->device, j->phaser);
     }
     sp_matcher_free(j->matcher);
@@ -435,7 +441,7 @@ static sp_status make_device(const sp_device *device, job *j)
     SP_TRY(device->kernels->phase->make(device, edge, j->images.voxel, j->phasing.starts, &j->phaser));
     SP_TRY(SP_GPU_ARRAY(&j->images.arrays, j->autocorrelation, cube, j->images.model));
     SP_TRY(SP_GPU_ARRAY(&j->images.arrays, j->density, cube, NULL));
-    SP_TRY(SP_GPU_ARRAY(&j->images.arrays, j->amplitude, edge * edge * (edge / 2 + 1), NULL));
+    SP_TRY(sp_device_amplitudes_new(device, j->phaser, edge, j->images.voxel, &j->amplitudes));
     SP_TRY(SP_ARRAY(j->outcome, j->phasing.starts));
     SP_TRY(sp_device_slicer_load(j->slicer, TRUE_MODEL, j->autocorrelation));
 done:

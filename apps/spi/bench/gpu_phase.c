@@ -10,6 +10,7 @@
 #include "bench/gpu_floor.h"
 #include "bench/parts.h"
 #include "bench/specimen.h"
+#include "device/amplitudes.h"
 #include "device/phase.h"
 #include "device/shells.h"
 #include "num/radial.h"
@@ -35,9 +36,11 @@ typedef struct job {
     sp_gpu_arrays arrays;
     sp_device_phaser *phaser;
     sp_device_shells *shells;
-    float *autocorrelation, *amplitude, *moved; /* device */
-    float *transform;                           /* device, complex [n][n][n/2+1] */
-    sp_device_shell_means *mean;                /* [n/2 + 1] */
+    sp_device_amplitudes *amplitudes;
+    const float *amplitude; /* device, like the next ones */
+    float *autocorrelation, *moved;
+    float *transform;            /* device, complex [n][n][n/2+1] */
+    sp_device_shell_means *mean; /* [n/2 + 1] */
     /* the processor's */
     int threads;
     sp_phase_plan *plan;
@@ -52,9 +55,10 @@ typedef struct job {
 
 static sp_status run_amplitudes(const sp_device *device, void *context)
 {
-    const job *j = context;
+    job *j = context;
 
-    return device->kernels->phase->amplitudes(device, j->phaser, j->autocorrelation, 0.0, 0.5, j->amplitude);
+    (void)device;
+    return sp_device_amplitudes_make(j->amplitudes, j->autocorrelation, 0.0, 0.5, true, &j->amplitude);
 }
 
 static sp_status run_begin(const sp_device *device, void *context)
@@ -120,7 +124,7 @@ static void amplitudes_here(void *context)
 {
     const job *j = context;
 
-    sp_phase_amplitudes(j->plan, j->host_autocorrelation, 0.0, 0.5, j->work[0], j->host_amplitude);
+    sp_phase_amplitudes(j->plan, j->host_autocorrelation, 0.0, 0.5, true, j->work[0], j->host_amplitude);
 }
 
 static void starts_here(void *context)
@@ -153,6 +157,7 @@ static void job_clear(job *j)
 {
     const sp_device *device = j->arrays.device;
 
+    sp_device_amplitudes_free(j->amplitudes);
     device->kernels->phase->release(device, j->phaser);
     device->kernels->shells->release(device, j->shells);
     sp_gpu_arrays_release(&j->arrays);
@@ -200,7 +205,7 @@ static sp_status make_device(const sp_device *device, job *j)
     SP_TRY(device->kernels->phase->make(device, j->n, 1.0, j->starts, &j->phaser));
     SP_TRY(device->kernels->shells->make(device, j->n, 1, &j->shells));
     SP_TRY(SP_GPU_ARRAY(&j->arrays, j->autocorrelation, j->cube, j->host_autocorrelation));
-    SP_TRY(SP_GPU_ARRAY(&j->arrays, j->amplitude, j->half, NULL));
+    SP_TRY(sp_device_amplitudes_new(device, j->phaser, j->n, 1.0, &j->amplitudes));
     SP_TRY(SP_GPU_ARRAY(&j->arrays, j->moved, j->cube, NULL));
     SP_TRY(SP_GPU_ARRAY(&j->arrays, j->transform, 2 * j->half, (const float *)j->host_transform));
 done:

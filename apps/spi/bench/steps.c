@@ -208,7 +208,7 @@ typedef struct phasing {
 
 static void run_phaser(const phasing *self, int which)
 {
-    sp_phaser_run(self->phaser, self->autocorrelation, 0.0, 0.5, &self->settings[which], self->density);
+    sp_phaser_run(self->phaser, self->autocorrelation, 0.0, 0.5, true, &self->settings[which], self->density);
 }
 
 static void run_short(void *context)
@@ -284,7 +284,8 @@ static sp_status time_phasing(sp_bench *bench, ptrdiff_t n)
     sp_phase_settings thorough = self.settings[1];
 
     thorough.final_steps = 30; /* the first density has another scale: it takes some steps to come down */
-    const sp_phase_result result = sp_phaser_run(self.phaser, self.autocorrelation, 0.0, 0.5, &thorough, self.density);
+    const sp_phase_result result =
+        sp_phaser_run(self.phaser, self.autocorrelation, 0.0, 0.5, true, &thorough, self.density);
 
     SP_TRY(sp_bench_check("phasing", result.residual, 0.5));
     SP_TRY(sp_bench_race(bench, contender, 3, &race));

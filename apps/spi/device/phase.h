@@ -3,7 +3,8 @@
 /* device/phase.h -- phasing (phases/phase.h) on a GPU: many starts side by side.
  *
  *     SP_TRY(phase->make(device, edge, voxel, starts, &phaser));
- *     SP_TRY(phase->amplitudes(device, phaser, autocorrelation, s_low, s_high, amplitude));
+ *     SP_TRY(phase->intensities(device, phaser, autocorrelation, intensity));
+ *     ... amplitudes (device/amplitudes.h) ...
  *     SP_TRY(phase->begin(device, phaser, amplitude, settings, first));
  *     for (int i = 0; i < settings->cycles; i++) {
  *         SP_TRY(phase->cycle(device, phaser, i));
@@ -34,9 +35,10 @@ struct sp_device_phase_kernels {
     sp_status (*make)(const sp_device *device, ptrdiff_t edge, double voxel, int starts, sp_device_phaser **phaser);
     void (*release)(const sp_device *device, sp_device_phaser *phaser); /* NULL is fine */
 
-    /* sp_phase_amplitudes()   autocorrelation  in  device   amplitude  out device */
-    sp_status (*amplitudes)(const sp_device *device, sp_device_phaser *phaser, const float *autocorrelation,
-                            double s_low, double s_high, float *amplitude);
+    /* The transform of an autocorrelation.   autocorrelation  in  device   intensity  out device [edge][edge][edge/2+1]
+     */
+    sp_status (*intensities)(const sp_device *device, sp_device_phaser *phaser, const float *autocorrelation,
+                             float *intensity);
 
     /* Begins starts first, first + 1, ..., as many as the phaser was made for.
      *   amplitude  in  device; borrowed until finish()

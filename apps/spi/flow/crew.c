@@ -1142,8 +1142,8 @@ static void make_amplitudes(sp_task *t)
 {
     const sp_loop *l = order_of(t)->loop;
 
-    sp_phase_amplitudes(l->plan, sp_task_in(t, 1), sp_loop_hidden_centre(l), l->reach, *sp_task_object(t, 0),
-                        sp_task_out(t, 2));
+    sp_phase_amplitudes(l->plan, sp_task_in(t, 1), sp_loop_hidden_centre(l), l->reach, l->noise > 0.0,
+                        *sp_task_object(t, 0), sp_task_out(t, 2));
 }
 static const sp_task_type amplitudes_task = {
     .name = "amplitudes", .run = make_amplitudes, .threaded = true, .privilege = {SP_READ_WRITE, SP_READ, SP_WRITE}};

@@ -7,6 +7,7 @@
 
 #include "base/interrupt.h"
 #include "base/memory.h"
+#include "device/amplitudes.h"
 #include "device/device.h"
 #include "device/match.h"
 #include "device/merger.h"
@@ -27,11 +28,11 @@ struct sp_rank_gpu {
     sp_device_slicer *slicer;
     sp_device_merger *merger;
     sp_device_phaser *phaser;
+    sp_device_amplitudes *amplitudes;
     int starts;
     ptrdiff_t cube;
     float *autocorrelation;    /* device [conformations][cube] */
     float *volume;             /* device [cube] */
-    float *amplitude;          /* device [edge][edge][edge/2+1] */
     sp_phase_outcome *outcome; /* [starts] */
     sp_phase_result phased;
     float *start; /* [starts][cube]; NULL: not wanted yet */
@@ -105,17 +106,18 @@ static void clear_stage(sp_rank_gpu *self)
 
     sp_device_slicer_free(self->slicer);
     sp_device_merger_free(self->merger);
+    sp_device_amplitudes_free(self->amplitudes);
     kernels->phase->release(self->device, self->phaser);
     kernels->release(self->device, self->autocorrelation);
     kernels->release(self->device, self->volume);
-    kernels->release(self->device, self->amplitude);
     sp_array_free(self->outcome);
     sp_array_free(self->start);
     sp_array_free(self->pair);
     self->slicer = NULL;
     self->merger = NULL;
     self->phaser = NULL;
-    self->autocorrelation = self->volume = self->amplitude = NULL;
+    self->amplitudes = NULL;
+    self->autocorrelation = self->volume = NULL;
     self->outcome = NULL;
     self->start = self->pair = NULL;
 }
@@ -210,7 +212,7 @@ sp_status sp_rank_gpu_make_stage(sp_loop *l)
     SP_TRY(device->kernels->phase->make(device, edge, l->state->voxel, self->starts, &self->phaser));
     SP_TRY(SP_DEVICE_ARRAY(device, self->autocorrelation, l->conformations * self->cube));
     SP_TRY(SP_DEVICE_ARRAY(device, self->volume, self->cube));
-    SP_TRY(SP_DEVICE_ARRAY(device, self->amplitude, edge * edge * (edge / 2 + 1)));
+    SP_TRY(sp_device_amplitudes_new(device, self->phaser, edge, l->state->voxel, &self->amplitudes));
     SP_TRY(SP_ARRAY(self->outcome, self->starts));
 done:
     return status;
@@ -320,13 +322,15 @@ sp_status sp_rank_gpu_phase(sp_loop *l, int k, const float *autocorrelation)
     const sp_device_phase_kernels *phase = device->kernels->phase;
     const size_t bytes = (size_t)self->cube * sizeof *autocorrelation;
     float *merged = self->autocorrelation + k * self->cube;
+    const float *amplitude = NULL;
     sp_status status = SP_OK;
 
     if (autocorrelation) {
         SP_TRY(device->kernels->upload(device, autocorrelation, bytes, merged));
     }
-    SP_TRY(phase->amplitudes(device, self->phaser, merged, sp_loop_hidden_centre(l), l->reach, self->amplitude));
-    SP_TRY(phase->begin(device, self->phaser, self->amplitude, &l->phasing, 0));
+    SP_TRY(sp_device_amplitudes_make(self->amplitudes, merged, sp_loop_hidden_centre(l), l->reach, l->noise > 0.0,
+                                     &amplitude));
+    SP_TRY(phase->begin(device, self->phaser, amplitude, &l->phasing, 0));
     for (int i = 0; i < l->phasing.cycles && !sp_interrupted(); i++) {
         SP_TRY(phase->cycle(device, self->phaser, i));
     }

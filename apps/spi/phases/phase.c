@@ -7,6 +7,7 @@
 #include "base/interrupt.h"
 #include "base/memory.h"
 #include "base/rng.h"
+#include "phases/amplitudes.h"
 #include "phases/phase_plan.h"
 
 struct sp_phase_work {
@@ -15,6 +16,7 @@ struct sp_phase_work {
     uint8_t *support;    /* [edge^3] */
     double *plane;       /* [3 edge] sums over planes */
     float *axis;         /* [edge] factors along one axis */
+    sp_amplitudes *amplitudes;
 };
 
 /* ---- plan and work space ---- */
@@ -76,6 +78,7 @@ sp_status sp_phase_work_new(const sp_phase_plan *plan, sp_phase_work **work)
     SP_TRY(SP_ARRAY(self->support, plan->cube));
     SP_TRY(SP_ARRAY(self->plane, 3 * plan->edge));
     SP_TRY(SP_ARRAY(self->axis, plan->edge));
+    SP_TRY(sp_amplitudes_new(plan->edge, plan->voxel, &self->amplitudes));
     *work = self;
     self = NULL;
 done:
@@ -93,6 +96,7 @@ void sp_phase_work_free(sp_phase_work *work)
     sp_array_free(work->support);
     sp_array_free(work->plane);
     sp_array_free(work->axis);
+    sp_amplitudes_free(work->amplitudes);
     sp_array_free(work);
 }
 
@@ -110,7 +114,7 @@ double sp_phase_work_bytes(ptrdiff_t edge)
 {
     const double cube = (double)edge * (double)edge * (double)edge;
 
-    return (sizeof(float) + 1.0) * cube + sizeof(float complex) * half_count((double)edge);
+    return (sizeof(float) + 1.0) * cube + sizeof(float complex) * half_count((double)edge) + sp_amplitudes_bytes(edge);
 }
 
 /* ---- amplitudes ---- */
@@ -121,20 +125,13 @@ ptrdiff_t sp_phase_amplitude_count(const sp_phase_plan *plan)
 }
 
 void sp_phase_amplitudes(const sp_phase_plan *plan, const float *autocorrelation, double s_low, double s_high,
-                         sp_phase_work *work, float *amplitude)
+                         bool noisy, sp_phase_work *work, float *amplitude)
 {
-    const double box = (double)plan->edge * plan->voxel;
-    const double low = s_low * box * s_low * box, high = s_high * box * s_high * box;
-
     sp_fft_forward(plan->fft, autocorrelation, work->half);
     for (ptrdiff_t i = 0; i < plan->half_count; i++) {
-        amplitude[i] = sp_phase_amplitude(crealf(work->half[i]));
-        if (plan->square[i] > high) {
-            amplitude[i] = 0.0f;
-        } else if (plan->square[i] < low) {
-            amplitude[i] = SP_PHASE_UNKNOWN;
-        }
+        amplitude[i] = crealf(work->half[i]);
     }
+    sp_amplitudes_make(work->amplitudes, amplitude, s_low, s_high, noisy, amplitude);
 }
 
 /* ---- centre of mass ---- */

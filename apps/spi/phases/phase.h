@@ -54,12 +54,12 @@ typedef struct sp_phase_outcome {
 /* Floats in the amplitudes of all frequencies. */
 ptrdiff_t sp_phase_amplitude_count(const sp_phase_plan *plan);
 
-/* amplitude = sqrt(intensity), the intensity being the transform of the autocorrelation; 0 where that is negative.
+/* Amplitudes of the intensities (phases/amplitudes.h), which are the transform of the autocorrelation.
  *   autocorrelation  in   [edge][edge][edge] FFT order
- *   s_low, s_high    frequencies outside [1/m] are unknown: left to the density below, 0 above
+ *   s_low .. noisy   as for sp_amplitudes_make()
  *   amplitude        out  [sp_phase_amplitude_count()] */
 void sp_phase_amplitudes(const sp_phase_plan *plan, const float *autocorrelation, double s_low, double s_high,
-                         sp_phase_work *work, float *amplitude);
+                         bool noisy, sp_phase_work *work, float *amplitude);
 
 /* Start k, 0 based. What it gives depends on the amplitudes, the settings (`starts` left aside) and k alone.
  *   amplitude  in   [sp_phase_amplitude_count()]

@@ -19,12 +19,6 @@ SP_SHARED ptrdiff_t sp_phase_signed(ptrdiff_t i, ptrdiff_t n)
     return i <= n / 2 ? i : i - n;
 }
 
-/* sqrt(intensity); 0 where that is negative. */
-SP_SHARED float sp_phase_amplitude(float intensity)
-{
-    return intensity > 0.0f ? sqrtf(intensity) : 0.0f;
-}
-
 /* |F| - A */
 SP_SHARED float sp_phase_off(float re, float im, float amplitude)
 {

@@ -83,12 +83,12 @@ size_t sp_phaser_bytes(ptrdiff_t edge, int starts, int threads)
                     most_workers(starts, threads) * sp_phase_work_bytes(edge) + sp_phase_sums_bytes(edge));
 }
 
-sp_phase_result sp_phaser_run(sp_phaser *phaser, const float *autocorrelation, double s_low, double s_high,
+sp_phase_result sp_phaser_run(sp_phaser *phaser, const float *autocorrelation, double s_low, double s_high, bool noisy,
                               const sp_phase_settings *settings, float *density)
 {
     const int starts = settings->starts < phaser->starts ? settings->starts : phaser->starts;
 
-    sp_phase_amplitudes(phaser->plan, autocorrelation, s_low, s_high, phaser->work[0], phaser->amplitude);
+    sp_phase_amplitudes(phaser->plan, autocorrelation, s_low, s_high, noisy, phaser->work[0], phaser->amplitude);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(most_workers(phaser->workers, omp_get_max_threads()))
     for (int i = 0; i < starts; i++) {
         phaser->outcome[i] = sp_phase_start(phaser->plan, phaser->amplitude, settings, i,

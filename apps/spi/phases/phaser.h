@@ -18,7 +18,7 @@ size_t sp_phaser_bytes(ptrdiff_t edge, int starts, int threads); /* memory it wi
  *   density  out  [edge][edge][edge] of the winner
  * The same bits for any number of threads. Ends early when the user interrupts (base/interrupt.h): the density is then
  * not to be used. Cannot fail; a result with dropped == starts kept the least bad one. */
-sp_phase_result sp_phaser_run(sp_phaser *phaser, const float *autocorrelation, double s_low, double s_high,
+sp_phase_result sp_phaser_run(sp_phaser *phaser, const float *autocorrelation, double s_low, double s_high, bool noisy,
                               const sp_phase_settings *settings, float *density);
 
 /* sp_phase_mean() of the starts of the last run. */

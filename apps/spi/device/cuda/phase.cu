@@ -172,31 +172,26 @@ done:
     return status;
 }
 
-/* ---- amplitudes ---- */
+/* ---- intensities ---- */
 
-/* low, high: whole numbers, as |k|^2 are */
-static __global__ void __launch_bounds__(FLAT_THREADS) take_roots(const view v, float low, float high, float *amplitude)
+static __global__ void __launch_bounds__(FLAT_THREADS) take_real_parts(const view v, float *intensity)
 {
     const int i = (int)(blockIdx.x * FLAT_THREADS + threadIdx.x);
 
     if (i < v.half_count) {
-        const float square = (float)frequency_square(v.n, i), root = sp_phase_amplitude(v.half[i].x);
-
-        amplitude[i] = square > high ? 0.0f : square < low ? SP_PHASE_UNKNOWN : root;
+        intensity[i] = v.half[i].x;
     }
 }
 
-static sp_status amplitudes(const sp_device *device, sp_device_phaser *self, const float *autocorrelation, double s_low,
-                            double s_high, float *amplitude)
+static sp_status intensities(const sp_device *device, sp_device_phaser *self, const float *autocorrelation,
+                             float *intensity)
 {
     sp_status status = SP_OK;
     const view *v = &self->v;
-    const double box = v->n * self->voxel, low = s_low * box * s_low * box, high = s_high * box * s_high * box;
 
     SP_TRY(sp_cuda_enter(device));
     SP_TRY_CUFFT(cufftExecR2C(self->forward_one, (float *)autocorrelation, v->half));
-    SP_LAUNCH(take_roots, flat_blocks(v->half_count), FLAT_THREADS, 0, device->state->stream, *v, (float)ceil(low),
-              (float)floor(high), amplitude);
+    SP_LAUNCH(take_real_parts, flat_blocks(v->half_count), FLAT_THREADS, 0, device->state->stream, *v, intensity);
 done:
     return status;
 }
@@ -713,7 +708,7 @@ done:
 
 extern "C" const sp_device_phase_kernels sp_cuda_phase = {.make = make,
                                                           .release = release,
-                                                          .amplitudes = amplitudes,
+                                                          .intensities = intensities,
                                                           .begin = begin,
                                                           .cycle = cycle,
                                                           .finish = finish,

@@ -131,7 +131,7 @@ static double amplitude_of(const sp_amplitudes *self, ptrdiff_t k, double intens
 {
     const double mean = self->mean[k], noise = self->noise[k];
 
-    if (!(noise > 0.0)) {
+    if (!(noise > 0.0 && mean > 0.0)) {
         return intensity > 0.0 ? sqrt(intensity) : 0.0;
     }
     return sqrt(noise) * root_at(self, intensity / noise - noise / mean);

@@ -137,11 +137,10 @@ static double amplitude_of(const sp_amplitudes *self, ptrdiff_t k, double intens
     return sqrt(noise) * root_at(self, intensity / noise - noise / mean);
 }
 
-/* |k|^2 of row (x, y) of frequencies. */
-static double square_of(const sp_amplitudes *self, ptrdiff_t row)
+/* |k|^2 of frequencies (x, y, 0). */
+static double square_of(const sp_amplitudes *self, ptrdiff_t x, ptrdiff_t y)
 {
-    const ptrdiff_t n = self->edge, x = row / n, y = row % n;
-    const double a = (double)(x <= n / 2 ? x : x - n), b = (double)(y <= n / 2 ? y : y - n);
+    const double a = (double)sp_phase_signed(x, self->edge), b = (double)sp_phase_signed(y, self->edge);
 
     return a * a + b * b;
 }
@@ -153,6 +152,24 @@ static double noise_to_heed(double negative)
     return noise < LITTLE ? 0.0 : noise;
 }
 
+/* Adds frequencies (x, y, 0 ..) to the sums.   across  their |k|^2 without z */
+static void add_row(sp_amplitudes *self, double across, const float *intensity, double low, double high)
+{
+    const ptrdiff_t half = self->edge / 2;
+
+    for (ptrdiff_t z = 0; z <= half; z++) {
+        const double square = across + (double)(z * z), x = (double)intensity[z];
+        const double weight = z == 0 || z == half ? 1.0 : 2.0;
+        const ptrdiff_t k = (ptrdiff_t)lround(sqrt(square));
+
+        if (square >= low && square <= high) {
+            self->mean[k] += weight * x;
+            self->noise[k] += x < 0.0 ? weight * x * x : 0.0;
+            self->count[k] += weight;
+        }
+    }
+}
+
 /* Mean and noise of each shell, of the frequencies between these two |k|^2. */
 static void measure(sp_amplitudes *self, const float *intensity, double low, double high)
 {
@@ -161,16 +178,9 @@ static void measure(sp_amplitudes *self, const float *intensity, double low, dou
     memset(self->mean, 0, (size_t)(n + 1) * sizeof *self->mean);
     memset(self->noise, 0, (size_t)(n + 1) * sizeof *self->noise);
     memset(self->count, 0, (size_t)(n + 1) * sizeof *self->count);
-    for (ptrdiff_t i = 0; i < n * n * depth; i++) {
-        const ptrdiff_t z = i % depth;
-        const double square = square_of(self, i / depth) + (double)(z * z);
-        const double weight = z == 0 || z == n / 2 ? 1.0 : 2.0, x = (double)intensity[i];
-        const ptrdiff_t k = (ptrdiff_t)lround(sqrt(square));
-
-        if (square >= low && square <= high) {
-            self->mean[k] += weight * x;
-            self->noise[k] += x < 0.0 ? weight * x * x : 0.0;
-            self->count[k] += weight;
+    for (ptrdiff_t x = 0; x < n; x++) {
+        for (ptrdiff_t y = 0; y < n; y++) {
+            add_row(self, square_of(self, x, y), intensity + (x * n + y) * depth, low, high);
         }
     }
     for (ptrdiff_t k = 0; k <= n; k++) {
@@ -194,16 +204,18 @@ void sp_amplitudes_make(sp_amplitudes *amplitudes, const float *intensity, doubl
         memset(amplitudes->noise, 0, (size_t)(n + 1) * sizeof *amplitudes->noise);
     }
 #pragma omp parallel for schedule(static)
-    for (ptrdiff_t row = 0; row < n * n; row++) {
-        const double across = square_of(amplitudes, row);
+    for (ptrdiff_t x = 0; x < n; x++) {
+        for (ptrdiff_t y = 0; y < n; y++) {
+            const double across = square_of(amplitudes, x, y);
 
-        for (ptrdiff_t z = 0; z < depth; z++) {
-            const double square = across + (double)(z * z);
-            const ptrdiff_t k = (ptrdiff_t)lround(sqrt(square)), i = row * depth + z;
+            for (ptrdiff_t z = 0; z < depth; z++) {
+                const double square = across + (double)(z * z);
+                const ptrdiff_t k = (ptrdiff_t)lround(sqrt(square)), i = (x * n + y) * depth + z;
 
-            amplitude[i] = square > high  ? 0.0f
-                           : square < low ? SP_PHASE_UNKNOWN
-                                          : (float)amplitude_of(amplitudes, k, (double)intensity[i]);
+                amplitude[i] = square > high  ? 0.0f
+                               : square < low ? SP_PHASE_UNKNOWN
+                                              : (float)amplitude_of(amplitudes, k, (double)intensity[i]);
+            }
         }
     }
 }

@@ -108,13 +108,13 @@ static double off(const frequencies *f, bool plain)
     return sum;
 }
 
-/* Where there is no noise, or little, or what looks like it is none. */
+/* Where there is no noise, or what looks like it is none. */
 static void amplitudes_without_noise_are_roots(void **state)
 {
     (void)state;
-    static const double noise[] = {1.0, 0.0, 0.2};
+    static const double noise[] = {1.0, 0.0};
 
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 2; i++) {
         const bool noisy = i > 0;
         frequencies f = make_frequencies(noise[i]);
 
@@ -130,8 +130,8 @@ static void amplitudes_without_noise_are_roots(void **state)
 static void amplitudes_with_noise_are_nearer_to_the_truth_than_roots(void **state)
 {
     (void)state;
-    static const double noise[] = {0.5, 1.0, 3.0};
-    static const double gain[] = {0.8, 0.6, 0.25};
+    static const double noise[] = {0.2, 1.0, 3.0};
+    static const double gain[] = {0.95, 0.6, 0.25};
 
     for (int i = 0; i < 3; i++) {
         frequencies f = make_frequencies(noise[i]);

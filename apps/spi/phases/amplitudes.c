@@ -16,7 +16,6 @@ enum {
 
 static const double END = 8.0;                             /* of the table, on either side of 0 */
 static const double LEAST_NOISE = 1e-3, MOST_NOISE = 20.0; /* sigma / S; no larger one is told from it */
-static const double LITTLE = 0.4;                          /* with less, the density sorts noise out itself */
 
 struct sp_amplitudes {
     ptrdiff_t edge;
@@ -145,13 +144,6 @@ static double square_of(const sp_amplitudes *self, ptrdiff_t x, ptrdiff_t y)
     return a * a + b * b;
 }
 
-static double noise_to_heed(double negative)
-{
-    const double noise = sp_amplitudes_noise(negative);
-
-    return noise < LITTLE ? 0.0 : noise;
-}
-
 /* Adds frequencies (x, y, 0 ..) to the sums.   across  their |k|^2 without z */
 static void add_row(sp_amplitudes *self, double across, const float *intensity, double low, double high)
 {
@@ -188,7 +180,8 @@ static void measure(sp_amplitudes *self, const float *intensity, double low, dou
         const double negative = self->count[k] > 0.0 ? self->noise[k] / self->count[k] : 0.0;
 
         self->mean[k] = mean;
-        self->noise[k] = mean > 0.0 && self->count[k] >= FEWEST ? mean * noise_to_heed(negative / (mean * mean)) : 0.0;
+        self->noise[k] =
+            mean > 0.0 && self->count[k] >= FEWEST ? mean * sp_amplitudes_noise(negative / (mean * mean)) : 0.0;
     }
 }
 

@@ -7,9 +7,8 @@
  * (French & Wilson, Acta Cryst. A34 (1978) 517; docs/algorithm.md, section 5):
  *     A = E[sqrt(J)],   p(J) ~ exp(-J/S) exp(-(I - J)^2 / (2 sigma^2)),   J >= 0
  * where the first factor is how the intensities of many atoms are distributed (Wilson, Acta Cryst. 2 (1949) 318). The
- * intensities themselves tell sigma, shell by shell: without noise none of them would be negative. Where sigma is less
- * than 0.4 S, A is sqrt(I), or 0: there a density that fits best is nearer to the truth than what is expected of single
- * intensities. */
+ * intensities themselves tell sigma, shell by shell: without noise none of them would be negative. Where none is, A is
+ * sqrt(I). */
 #include <stdbool.h>
 #include <stddef.h>
 

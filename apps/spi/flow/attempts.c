@@ -12,7 +12,7 @@ enum {
     PATIENCE = 12,      /* steps of a search by batches after which right orientations do not contradict each other */
 };
 
-/* Share of the amplitudes that no density can explain. Right orientations leave 0.01 to 0.05, photon noise included;
+/* Share of the amplitudes that no density can explain. Right orientations leave 0.01 to 0.06, photon noise included;
  * images that have settled in one another's wrong places leave 0.1 to 0.2. */
 static const double CONTRADICTION = 0.08;
 
